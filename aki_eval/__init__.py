@@ -1,0 +1,1 @@
+"""The harness: runs models over benchmarks, stores what they said, scores it and compares runs."""

@@ -1,0 +1,1 @@
+"""What is measured: ten tasks, their prompts, scoring rules and statistics."""

@@ -1,0 +1,1 @@
+"""Coloured shapes in the formats of the real benchmarks and training sets."""

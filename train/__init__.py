@@ -1,0 +1,1 @@
+"""The production of AKI: data, stages, recipes."""
