@@ -1,0 +1,11 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+
+# Two test runs, or a test run beside other work, must not fight over the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Nothing in the tests may reach a hub; a forgotten download fails at once instead of hanging.
+os.environ["HF_HUB_OFFLINE"] = "1"
