@@ -39,7 +39,7 @@ def test_package_lies_in_this_checkout(package: str) -> None:
 
 
 def own_imports(path: Path) -> set[str]:
-    """Dotted names that a file imports from the project's packages, relative imports left out: they stay on their floor."""
+    """Dotted names that a file imports from our packages; relative imports stay on their floor and do not count."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
