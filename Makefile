@@ -1,22 +1,24 @@
+# Everything runs in .venv, which is made once and again only when pyproject.toml changes.
 PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+BIN    := .venv/bin
+STAMP  := .venv/.installed
+RUN    := runs/demo
 
 .PHONY: install demo test check clean
 
 install: $(STAMP)
 
+# A torch that already lies in .venv (a CPU or a CUDA build of your choice) is kept.
 $(STAMP): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install --editable '.[dev]'
 	touch $@
 
 demo: install
-	$(BIN)/aki-train toy --out runs/demo/model
-	$(BIN)/aki-eval run --bench all --model runs/demo/model --data toy --judge offline --out runs/demo/eval
-	$(BIN)/aki-eval report runs/demo/eval --format term,md --out runs/demo/report
+	$(BIN)/aki-train toy --out $(RUN)/model
+	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
+	$(BIN)/aki-eval report $(RUN)/eval --format term,md --out $(RUN)/report
 
 check: install
 	$(BIN)/ruff check .
@@ -27,4 +29,4 @@ test: check
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf .venv runs
