@@ -1,0 +1,1 @@
+"""Judges: what grades open answers. `aki_eval.judge.make_judge` chooses one by name."""

@@ -1,0 +1,162 @@
+"""The judge's replies, one JSON line each, appended and flushed to disk before they count: nothing is paid for twice.
+
+A line answers one *attempt*: attempt 0 is the first asking, attempt n the n-th asking again after replies nobody could
+read; `repeat` numbers the independent gradings of one answer. The key is (model, server, prompt, system, parameters as
+wished, repeat, attempt). A line with `raw: null` records that no reply came; it is evidence, never a hit. Values are
+parsed anew on reading, so a better reader of replies never needs a second payment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import JudgeRequest, UserError, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What came back for one attempt. `raw` None: nothing came (`error` says why). `model`: who answered, says the server."""
+
+    model: str
+    raw: str | None
+    error: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    parameters_sent: dict[str, Any] = field(default_factory=dict)
+
+
+class VerdictStore:
+    """Replies on disk (`path`) or, without a path, in memory for the life of this object."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._replies: dict[str, Reply] = {}
+        self._mended = False
+        self.judges: set[tuple[str, str | None]] = set()
+        """(model as asked for, server) of every reply in the store."""
+        if path is not None and path.exists():
+            self._load(path)
+
+    def find(
+        self, model: str, request: JudgeRequest, *, repeat: int, attempt: int, server: str | None = None
+    ) -> Reply | None:
+        return self._replies.get(_key(model, server, request, repeat, attempt))
+
+    def append(
+        self, model: str, request: JudgeRequest, reply: Reply, *, repeat: int, attempt: int, server: str | None = None
+    ) -> None:
+        """Write the reply's line and wait until the disk has it."""
+        key = _key(model, server, request, repeat, attempt)
+        line = {
+            "key": key,
+            "index": request.index,
+            "kind": request.kind,
+            "judge": model,
+            "server": server,
+            "prompt_hash": prompt_hash(request),
+            "parameters": dict(request.parameters),
+            "repeat": repeat,
+            "tries": attempt + 1,
+            "value": read(request, reply)[0],
+            **asdict(reply),
+        }
+        if self.path is not None:
+            if not self._mended:
+                _mend(self.path)
+                self._mended = True
+            _append_line(self.path, json.dumps(line, ensure_ascii=False))
+        self._remember(key, model, server, reply)
+
+    def _remember(self, key: str, model: str, server: str | None, reply: Reply) -> None:
+        if reply.raw is not None:
+            self._replies[key] = reply
+            self.judges.add((model, server))
+
+    def _load(self, path: Path) -> None:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines, start=1):
+            if not line:
+                continue
+            try:
+                record = json.loads(line)
+                reply = Reply(**{name: record[name] for name in Reply.__dataclass_fields__})
+                self._remember(record["key"], record["judge"], record["server"], reply)
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                if number == len(lines):  # cut off by a kill while it was written; asked again
+                    continue
+                raise UserError(f"{path}:{number} is not a verdict ({error}); restore or remove the line") from error
+
+
+def prompt_hash(request: JudgeRequest) -> str:
+    """Of all text the judge sees."""
+    return _sha256([request.system, request.prompt])
+
+
+def read(request: JudgeRequest, reply: Reply) -> tuple[Any | None, str | None]:
+    """(value, None) or (None, why not)."""
+    if reply.raw is None:
+        return None, reply.error or "no reply"
+    value = request.parse(reply.raw)
+    if value is None:
+        ended = f" (finish_reason {reply.finish_reason})" if reply.finish_reason not in (None, "stop") else ""
+        return None, f"unreadable reply {reply.raw[:80]!r}{ended}"
+    return value, None
+
+
+def verdict_of(
+    request: JudgeRequest, reply: Reply, *, judge: str, repeat: int = 0, tries: int = 1, cached: bool = False
+) -> Verdict:
+    value, error = read(request, reply)
+    return Verdict(
+        index=request.index,
+        kind=request.kind,
+        judge=judge,
+        prompt_hash=prompt_hash(request),
+        raw=reply.raw,
+        value=value,
+        error=error,
+        repeat=repeat,
+        tries=tries,
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
+        cost_usd=reply.cost_usd,
+        cached=cached,
+    )
+
+
+def _key(model: str, server: str | None, request: JudgeRequest, repeat: int, attempt: int) -> str:
+    return _sha256([model, server, request.system, request.prompt, dict(request.parameters), repeat, attempt])
+
+
+def _sha256(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _append_line(path: Path, line: str) -> None:
+    with path.open("ab") as file:
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mend(path: Path) -> None:
+    """End a last line that a kill left open: complete it when it is whole, drop it when it is not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        file.seek(0)
+        content = file.read()
+        open_line = content.rpartition(b"\n")[2]
+        if not open_line:
+            return
+        try:
+            json.loads(open_line)
+            file.write(b"\n")
+        except ValueError:
+            file.truncate(len(content) - len(open_line))
