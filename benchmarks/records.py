@@ -10,9 +10,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    from .statistics import Estimate
 
 Row = Mapping[str, str]
 """One row of a benchmark's table. Every cell is text; a cell that is absent in the table is absent in the mapping."""
@@ -185,11 +188,16 @@ class ProtocolRule:
     """How one protocol reads and adds up.
 
     `score` gets the samples, the prediction of each (aligned) and a judge (None: nothing may be judged) and returns one score a
-    sample, in order. `aggregate` gets all scores of the task and returns metrics by name.
+    sample, in order. `estimate` gets all scores of the task and returns an estimate by metric name.
     """
 
     score: Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]
-    aggregate: Callable[[Sequence[Score]], dict[str, Metric]]
+    estimate: Callable[[Sequence[Score]], dict[str, Estimate]]
+    on_request: bool = False
+    """True: scored only when asked for by name, because it would pay a judge a second time."""
+
+    def aggregate(self, scores: Sequence[Score]) -> dict[str, Metric]:
+        return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

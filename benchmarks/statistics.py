@@ -1,0 +1,289 @@
+"""Estimates with error bars that respect clusters, and the paired tools that compare two runs.
+
+An *Estimate* is a number together with what each cluster (a picture, a circular group) contributes to it. Every metric of the
+ten tasks is a mean, a ratio of sums (F1, precision, LLaVA-Bench's relative score) or a weighted sum of such (macro means, MME's
+accuracy + accuracy-plus). Linearised (the delta method), each is a sum of independent cluster influences, so one formula gives
+the standard error of all of them, of their sums, and of paired differences between two runs on the same samples:
+
+    SE^2 = G / (G - 1) * sum over clusters of influence^2        (G clusters; Miller 2024, arXiv 2411.00640, section 2.2)
+
+Intervals of bounded metrics are Wilson's at the effective sample size p (1 - p) / SE^2 with Student's quantile for G - 1 degrees
+of freedom, because Wald intervals are too short for a few hundred items and near 0 or 100 (Bowyer et al. 2025, arXiv
+2503.01747). `tests/bench/interval_coverage.py` measures how often they hold the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Metric, Score
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A metric's value and what it rests on. Arrays are (G,), one entry a cluster of the task.
+
+    `contribution` sums to the value; `influence` sums to 0. `present` marks clusters with at least one scored sample. `scale` is
+    the largest possible value (100, MME's 2000); None: unbounded. `value` is None when nothing could be scored.
+    """
+
+    value: float | None
+    labels: NDArray[Any]
+    contribution: Floats
+    influence: Floats
+    present: Bools
+    num_samples: int
+    num_scored: int
+    scale: float | None = 100.0
+    unit: Literal["percent", "points"] = "percent"
+
+    @property
+    def num_clusters(self) -> int:
+        return int(self.present.sum())
+
+    @property
+    def std_error(self) -> float | None:
+        """None when fewer than two clusters stand behind the value."""
+        groups = self.num_clusters
+        if self.value is None or groups < 2:
+            return None
+        return float(np.sqrt(groups / (groups - 1) * np.square(self.influence).sum()))
+
+    def interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval; None when fewer than two clusters stand behind the value."""
+        error = self.std_error
+        if self.value is None or error is None:
+            return None
+        quantile = student_quantile(self.num_clusters - 1)
+        if self.scale is None:
+            return self.value - quantile * error, self.value + quantile * error
+        share, spread = self.value / self.scale, error / self.scale
+        # Without any spread (all right, all wrong) the clusters themselves are the sample.
+        size = share * (1 - share) / spread**2 if spread > 1e-12 and 0 < share < 1 else self.num_clusters
+        low, high = wilson(share, size, quantile)
+        return low * self.scale, high * self.scale
+
+    def metric(self) -> Metric:
+        return Metric(
+            value=self.value,
+            ci95=self.interval(),
+            num_samples=self.num_samples,
+            num_scored=self.num_scored,
+            num_unscored=self.num_samples - self.num_scored,
+            unit=self.unit,
+        )
+
+
+def student_quantile(degrees: int) -> float:
+    """The two-sided 95 % quantile."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 1 - ALPHA / 2))
+
+
+def wilson(share: float, size: float, quantile: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of `size` (effective) samples."""
+    from scipy.special import ndtr
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(share * size, size, alpha=2 * ndtr(-quantile), method="wilson")
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+class Columns:
+    """Scores of one protocol as arrays (N,), and estimates made of them."""
+
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self.scores = scores
+        self.values: Floats = np.array([np.nan if s.value is None else s.value for s in scores], dtype=np.float64)
+        clusters = np.array([score.cluster for score in scores], dtype=object)
+        self.labels, self.codes = np.unique(clusters, return_inverse=True)
+        members: dict[str, list[int]] = {}
+        for position, score in enumerate(scores):
+            for group in score.groups:
+                members.setdefault(group, []).append(position)
+        self.members = members
+
+    @property
+    def everything(self) -> Bools:
+        return np.ones(len(self.scores), dtype=np.bool_)
+
+    def among(self, group: str) -> Bools:
+        """Which scores count towards a group."""
+        mask = np.zeros(len(self.scores), dtype=np.bool_)
+        mask[self.members.get(group, [])] = True
+        return mask
+
+    def part(self, name: str) -> Floats:
+        """One of the scores' `parts`; NaN where a score has none."""
+        return np.array([score.parts.get(name, np.nan) for score in self.scores], dtype=np.float64)
+
+    def mean(self, among: Bools, values: Floats | None = None, *, scale: float = 100.0) -> Estimate:
+        """`scale` times the mean of values in 0..1."""
+        values = self.values if values is None else values
+        return self.ratio(values, np.where(np.isnan(values), np.nan, 1.0), among, scale=scale)
+
+    def ratio(
+        self,
+        top: Floats,
+        bottom: Floats,
+        among: Bools,
+        *,
+        scale: float = 100.0,
+        bounded: bool = True,
+        empty: float | None = None,
+    ) -> Estimate:
+        """`scale` times sum(top) / sum(bottom) over the samples `among` that are scored; `empty` where the bottom is 0."""
+        scored = among & ~np.isnan(top) & ~np.isnan(bottom)
+        numerator, denominator = self.per_cluster(top, scored), self.per_cluster(bottom, scored)
+        total = denominator.sum()
+        defined = total > 0
+        ratio = numerator.sum() / total if defined else 0.0
+        value = scale * float(ratio) if defined else (empty if scored.any() else None)
+        divisor = total if defined else 1.0
+        return Estimate(
+            value=value,
+            labels=self.labels,
+            contribution=scale * numerator / divisor,
+            influence=scale * (numerator - ratio * denominator) / divisor,
+            present=self.per_cluster(np.ones(len(scored)), scored) > 0,
+            num_samples=int(among.sum()),
+            num_scored=int(scored.sum()),
+            scale=scale if bounded else None,
+        )
+
+    def per_cluster(self, values: Floats, scored: Bools) -> Floats:
+        """Sums (G,) of the scored samples' values."""
+        return np.bincount(self.codes[scored], weights=values[scored], minlength=len(self.labels)).astype(np.float64)
+
+
+def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0, *, same_samples: bool = False) -> Estimate:
+    """`weight` times the sum of estimates over the same clusters; None as soon as one of them has no value.
+
+    `same_samples`: the parts are about the same samples, which then are counted once.
+    """
+    known = [part.value for part in parts if part.value is not None]
+    scales = [part.scale for part in parts if part.scale is not None]
+    counted = parts[:1] if same_samples else parts
+    return replace(
+        parts[0],
+        value=weight * sum(known) if len(known) == len(parts) else None,
+        contribution=weight * np.sum([part.contribution for part in parts], axis=0),
+        influence=weight * np.sum([part.influence for part in parts], axis=0),
+        present=np.any([part.present for part in parts], axis=0),
+        num_samples=sum(part.num_samples for part in counted),
+        num_scored=sum(part.num_scored for part in counted),
+        scale=weight * sum(scales) if len(scales) == len(parts) else None,
+    )
+
+
+def mean_by_group(scores: Sequence[Score], overall: str | None = "overall") -> dict[str, Estimate]:
+    """The mean over all samples under the name `overall` (None: none), then the mean of each group under the group's name."""
+    columns = Columns(scores)
+    estimates = {overall: columns.mean(columns.everything)} if overall else {}
+    return estimates | {group: columns.mean(columns.among(group)) for group in sorted(columns.members)}
+
+
+Estimator = Callable[[Sequence[Score]], dict[str, Estimate]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A metric of run B minus that of run A on the same samples. `p` is two-sided, from Student's t with G - 1 degrees."""
+
+    value: float
+    ci95: tuple[float, float] | None
+    std_error: float | None
+    p: float | None
+    num_clusters: int
+
+    def smallest_detectable(self, power: float = 0.8) -> float | None:
+        """The true difference that this comparison finds with the given power at the two-sided 5 % level."""
+        return None if self.std_error is None else smallest_detectable_difference(self.std_error, power)
+
+
+def paired_difference(a: Estimate, b: Estimate) -> Difference | None:
+    """B minus A with its clustered standard error; None where either has no value.
+
+    Raises ValueError when the two do not stand on the same clusters.
+    """
+    if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.present, b.present)):
+        raise ValueError("a paired comparison needs the same samples on both sides, but the clusters differ")
+    if a.value is None or b.value is None:
+        return None
+    joint = replace(b, value=b.value - a.value, influence=b.influence - a.influence, scale=None)
+    return Difference(
+        value=b.value - a.value,
+        ci95=joint.interval(),
+        std_error=joint.std_error,
+        p=_student_p(b.value - a.value, joint.std_error, joint.num_clusters - 1),
+        num_clusters=joint.num_clusters,
+    )
+
+
+def _student_p(value: float, error: float | None, degrees: int) -> float | None:
+    from scipy.special import stdtr
+
+    if error is None:
+        return None
+    if error == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * stdtr(degrees, -abs(value) / error))
+
+
+def cluster_differences(a: Estimate, b: Estimate) -> Floats:
+    """What each cluster adds to B minus A, (G,): the input of `sign_flip_p`. Exact for means, linearised for ratios."""
+    return b.contribution - a.contribution
+
+
+def sign_flip_p(differences: Floats, *, num_draws: int = 9_999, seed: int = 2503) -> float:
+    """Two-sided p of the clustered permutation test: were A and B interchangeable, each cluster's difference could have either sign.
+
+    Exact (all sign patterns) up to 13 clusters that differ; beyond that `num_draws` random patterns with a fixed seed.
+    """
+    moving = differences[differences != 0]
+    if not len(moving):
+        return 1.0
+    observed = abs(moving.sum()) * (1 - 1e-9)
+    if len(moving) <= 13:
+        patterns = (np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving))) & 1
+        return float(np.mean(np.abs((2 * patterns - 1) @ moving) >= observed))
+    random = np.random.default_rng(seed)
+    extreme = 0
+    for start in range(0, num_draws, 500):
+        signs = 2 * random.integers(0, 2, (min(500, num_draws - start), len(moving)), dtype=np.int8) - 1
+        extreme += int((np.abs(signs @ moving) >= observed).sum())
+    return (1 + extreme) / (1 + num_draws)
+
+
+def mcnemar_p(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Exact McNemar test on right/wrong answers (N,) to the same questions. Only for questions that are independent of each other."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
+    return float(mcnemar(table, exact=True).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for being many (Holm 1979), in the order given."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if len(p_values) else []
+
+
+def smallest_detectable_difference(std_error: float, power: float = 0.8) -> float:
+    """The true difference found with the given power by a two-sided 5 % test whose standard error this is."""
+    from scipy.special import ndtri
+
+    return float((ndtri(1 - ALPHA / 2) + ndtri(power)) * std_error)
