@@ -1,1 +1,22 @@
-"""Coloured shapes in the formats of the real benchmarks and training sets."""
+"""Colored shapes in the formats of the real benchmarks and training sets: small enough to learn and to measure on a CPU.
+
+- `ensure_tables` writes the eleven evaluation tables, once, under the user's cache folder.
+- `write_training_data` writes captions and the eleven instruction sets in the formats of the originals.
+- `scenes`, `image`, `caption`, `Drawer` give the same world without files.
+- `vocabulary` lists every token that any of this uses.
+"""
+
+from __future__ import annotations
+
+from .captions import caption, description
+from .draw import Drawer, Drawn
+from .questions import Question
+from .render import image, pixels
+from .scene import COLORS, IMAGE_SIZE, SHAPES, SIZES, Digit, Scene, Split, Thing, scenes
+from .tables import TABLES, ensure_tables
+from .version import VERSION
+
+__all__ = [
+    "COLORS", "IMAGE_SIZE", "SHAPES", "SIZES", "TABLES", "VERSION", "Digit", "Drawer", "Drawn", "Question", "Scene",
+    "Split", "Thing", "caption", "description", "ensure_tables", "image", "pixels", "scenes",
+]  # fmt: skip
