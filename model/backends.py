@@ -1,0 +1,125 @@
+"""Finished masks for the text backbone, in the form its attention back end wants.
+
+eager and sdpa take an additive (B, 1, Q, K) mask, flex_attention a block mask. Any other back end is refused: it would drop the
+mask and the model would be causal without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, and_masks, sliding_window_overlay
+
+from . import attention
+from .configuration_aki import AkiConfig
+
+SUPPORTED = ("eager", "sdpa", "flex_attention")
+
+
+def refuse_backend(name: str) -> None:
+    """ValueError unless the back end takes an arbitrary mask."""
+    if name not in SUPPORTED:
+        raise ValueError(
+            f"attn_implementation={name!r} would drop AKI's attention mask and leave the model causal; "
+            f"use one of {', '.join(SUPPORTED)}"
+        )
+
+
+def create_masks(
+    config: AkiConfig,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor | None,
+    past_key_values: Cache | None,
+    *,
+    mm_token_type_ids: Tensor,
+) -> Any:
+    """The mask, or a dict of masks by layer type for backbones that mix them (Qwen2).
+
+    inputs_embeds (B, Q, anything) gives dtype and device; attention_mask (B, past + Q), 1 = real, None = no padding;
+    mm_token_type_ids (B, Q).
+    """
+    text = config.get_text_config()
+    refuse_backend(text._attn_implementation)
+    window = getattr(text, "sliding_window", None)
+    layer_types = getattr(text, "layer_types", None)
+    if layer_types is None:
+        return _mask(config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids, 0, window)
+    windows = {"full_attention": None, "sliding_attention": window}
+    if unknown := set(layer_types) - set(windows):
+        raise ValueError(f"no mask is known for layers of type {sorted(unknown)}; AKI supports {sorted(windows)}")
+    return {
+        kind: _mask(
+            config,
+            inputs_embeds,
+            attention_mask,
+            past_key_values,
+            mm_token_type_ids,
+            layer_types.index(kind),
+            windows[kind],
+        )
+        for kind in dict.fromkeys(layer_types)
+    }
+
+
+def _mask(
+    config: AkiConfig,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor | None,
+    past_key_values: Cache | None,
+    types: Tensor,
+    layer: int,
+    window: int | None,
+) -> Any:
+    num_queries = inputs_embeds.shape[1]
+    query_offset: int | Tensor = 0
+    key_length, key_offset = num_queries, 0
+    if past_key_values is not None:
+        query_offset = past_key_values.get_query_offset(layer)
+        key_length, key_offset = past_key_values.get_mask_sizes(num_queries, layer)
+    if config.get_text_config()._attn_implementation == "flex_attention":
+        return _block_mask(config, types, attention_mask, query_offset, key_length, key_offset, window)
+    visible = attention.build_mask(
+        config.attention,
+        types,
+        num_latents=config.num_latents,
+        query_offset=query_offset,
+        key_offset=key_offset,
+        key_length=key_length,
+        padding=attention_mask,
+        window=window,
+    )
+    return attention.to_additive(visible, inputs_embeds.dtype)
+
+
+def _block_mask(
+    config: AkiConfig,
+    types: Tensor,
+    attention_mask: Tensor | None,
+    query_offset: int | Tensor,
+    key_length: int,
+    key_offset: int,
+    window: int | None,
+) -> Any:
+    """flex_attention's compressed mask, from the same predicate."""
+    queries = attention.layout(types, config.num_latents)
+    past = int(query_offset)
+    num_keys = key_offset + key_length
+    before = types.new_zeros((types.shape[0], past))
+    after = types.new_zeros((types.shape[0], max(0, num_keys - past - types.shape[1])))
+    keys = attention.layout(torch.cat([before, types, after], dim=1), config.num_latents)
+    function = attention.mask_function(config.attention, queries, keys, past)
+    if window is not None:
+        function = and_masks(function, sliding_window_overlay(window))
+    return ALL_MASK_ATTENTION_FUNCTIONS["flex_attention"](
+        batch_size=types.shape[0],
+        q_length=types.shape[1],
+        kv_length=key_length,
+        q_offset=past,
+        kv_offset=key_offset,
+        mask_function=function,
+        attention_mask=None if attention_mask is None else attention_mask.bool(),
+        device=types.device,
+    )

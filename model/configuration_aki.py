@@ -1,0 +1,128 @@
+"""What an AKI model is made of: vision tower, perceiver resampler, text backbone, and the attention between them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
+
+Attention = Literal["mma", "causal", "cca"]
+ImageOrder = Literal["image_first", "text_first"]
+
+IMAGE_TOKEN = "<image>"
+"""The placeholder's text. `AkiConfig.image_token_id` is its id; the resampler's latents take its place."""
+
+
+class AkiConfig(PreTrainedConfig):
+    """Configuration of `AkiForConditionalGeneration`. The defaults are AKI-4B's (paper section 4.1).
+
+    vision_config, text_config: of the vision tower (SigLIP) and of the text backbone (Phi-3.5, Llama, Qwen2, ...).
+    num_latents, resampler_depth, resampler_heads, resampler_dim_head, resampler_ff_mult: the perceiver resampler. Every
+        picture becomes `num_latents` vectors.
+    resampler_position_encoding: "none" as in the paper; "sincos" adds two-dimensional sine-cosine positions to queries and
+        keys. resampler_init: "normal", or "identity" for projections that start close to the identity. Both help models that
+        train for minutes; neither is the paper's.
+    attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline).
+    image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own setting.
+    image_token_id: placeholder id. question_end_token_id: the token that ends the question (`<|assistant|>` for Phi); an image
+        sees the prompt's text up to and including it. None: the mask stays causal.
+    lm_head_bias: the published weights have one.
+
+    Raises ValueError for settings that exclude each other.
+    """
+
+    model_type = "aki"
+    sub_configs = {"vision_config": SiglipVisionConfig, "text_config": AutoConfig}  # noqa: RUF012 (the library's name)
+
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    num_latents: int = 144
+    resampler_depth: int = 6
+    resampler_heads: int = 8
+    resampler_dim_head: int = 64
+    resampler_ff_mult: int = 4
+    resampler_position_encoding: Literal["none", "sincos"] = "none"
+    resampler_init: Literal["normal", "identity"] = "normal"
+    attention: Attention = "mma"
+    image_order: ImageOrder = "image_first"
+    image_token_id: int = 32012
+    question_end_token_id: int | None = 32001
+    lm_head_bias: bool = False
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.vision_config = _vision_config(self.vision_config)
+        self.text_config = _text_config(self.text_config)
+        super().__post_init__(**kwargs)
+        _check(self)
+
+
+def _vision_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
+    """SigLIP-so400m at 384 pixels unless told otherwise. The pooling head is left out: AKI reads the patches."""
+    if isinstance(given, PreTrainedConfig):
+        return given
+    settings = {key: value for key, value in (given or SO400M).items() if key != "model_type"}
+    return SiglipVisionConfig(**{"vision_use_head": False} | settings)
+
+
+def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
+    if isinstance(given, PreTrainedConfig):
+        return given
+    settings = dict(given or PHI_3_5)
+    return AutoConfig.for_model(settings.pop("model_type", "phi3"), **settings)
+
+
+def _check(config: AkiConfig) -> None:
+    choices = {
+        "attention": ("mma", "causal", "cca"),
+        "image_order": ("image_first", "text_first"),
+        "resampler_position_encoding": ("none", "sincos"),
+        "resampler_init": ("normal", "identity"),
+    }
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            raise ValueError(f"{name}={getattr(config, name)!r}, expected one of {', '.join(map(repr, allowed))}")
+    side = round(config.num_latents**0.5)
+    if config.attention == "cca" and (side * side != config.num_latents or side % 2):
+        raise ValueError(
+            f"attention='cca' lays the latents out as a square with an even side, but num_latents={config.num_latents}; "
+            "use 4, 16, 36, 64, 100, 144, ..."
+        )
+    if not 0 <= config.image_token_id < config.text_config.vocab_size:
+        raise ValueError(
+            f"image_token_id={config.image_token_id} lies outside the vocabulary of {config.text_config.vocab_size}; "
+            "enlarge text_config.vocab_size to cover the placeholder"
+        )
+
+
+SO400M: dict[str, Any] = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+    "hidden_act": "gelu_pytorch_tanh",
+    "layer_norm_eps": 1e-6,
+}
+"""google/siglip-so400m-patch14-384, vision part: 27 x 27 = 729 patches."""
+
+PHI_3_5: dict[str, Any] = {
+    "model_type": "phi3",
+    "vocab_size": 32014,
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 131072,
+    "original_max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "sliding_window": 262144,
+    "bos_token_id": 1,
+    "eos_token_id": 32000,
+    "pad_token_id": 32011,
+    "tie_word_embeddings": False,
+}
+"""microsoft/Phi-3.5-mini-instruct with `<pad>`, `<image>` and `<|endofchunk|>` as ids 32011 to 32013."""

@@ -1,0 +1,324 @@
+"""AKI: a vision tower, a resampler and a text decoder that sees pictures and question mutually (paper section 3.3).
+
+Letters: B rows of a batch, L tokens, M pictures in the batch, P patches, D vision width, N latents of a picture, T text width,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+
+from . import attention
+from .backends import SUPPORTED, create_masks, refuse_backend
+from .configuration_aki import AkiConfig
+from .generation import AkiGeneration
+from .resampler import Resampler, near_identity
+
+
+@dataclass
+class AkiOutput(ModelOutput):
+    """loss: mean over all label tokens of the batch. logits: (B, L, V). image_hidden_states: (M, N, T)."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    image_hidden_states: Tensor | None = None
+
+
+class AkiPreTrainedModel(PreTrainedModel):
+    """What the library needs to know about every AKI module."""
+
+    config_class = AkiConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ResamplerLayer"]  # noqa: RUF012 (the library's form)
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _supports_flash_attn = False  # it would drop the mask without a word
+    _can_compile_fullgraph = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if not isinstance(module, Resampler):
+            return
+        init.normal_(module.latents, std=1.0)
+        if self.config.resampler_init == "identity":
+            std = 0.02
+            for layer in module.layers:
+                for linear in (layer.attention.to_q, layer.attention.to_out):
+                    init.copy_(linear.weight, near_identity(linear.weight, std))
+                halves = [near_identity(half, std) for half in layer.attention.to_kv.weight.chunk(2)]
+                init.copy_(layer.attention.to_kv.weight, torch.cat(halves))
+            init.copy_(module.projection.weight, near_identity(module.projection.weight, std))
+
+    def _check_and_adjust_attn_implementation(self, attn_implementation: str | None, *args: Any, **kwargs: Any) -> str:
+        if isinstance(attn_implementation, str):
+            refuse_backend(attn_implementation)
+        return super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
+
+
+class AkiModel(AkiPreTrainedModel):
+    """Everything but the head: pictures and tokens in, the text backbone's hidden states out."""
+
+    def __init__(self, config: AkiConfig) -> None:
+        super().__init__(config)
+        self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.resampler = Resampler(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_vision_features(self, pixel_values: Tensor) -> Tensor:
+        """(M, 3, H, W) -> (M, P, D): all patches after the tower's last LayerNorm. Cache these when the tower is frozen."""
+        return self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype)).last_hidden_state
+
+    def get_image_features(
+        self, pixel_values: Tensor | None = None, vision_hidden_states: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Pictures (M, 3, H, W), or the tower's output for them (M, P, D), -> `pooler_output` (M, N, T)."""
+        if vision_hidden_states is None:
+            if pixel_values is None:
+                raise ValueError(
+                    "get_image_features got neither pixel_values nor vision_hidden_states; pass one of them"
+                )
+            vision_hidden_states = self.get_vision_features(pixel_values)
+        vectors = self.resampler(vision_hidden_states.to(self.resampler.latents.dtype))
+        return BaseModelOutputWithPooling(last_hidden_state=vision_hidden_states, pooler_output=vectors)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        mm_token_type_ids: Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        vision_hidden_states: Tensor | None = None,
+        **kwargs: Any,
+    ) -> AkiModelOutput:
+        """See `AkiForConditionalGeneration.forward`."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("pass exactly one of input_ids and inputs_embeds")
+        # 1. Token types: who is picture, who is text, where a question ends.
+        if mm_token_type_ids is None:
+            mm_token_type_ids = self.token_types(input_ids, inputs_embeds)
+        # 2. Latents take the placeholders' places.
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        features = self._image_vectors(pixel_values, vision_hidden_states, mm_encoder_outputs)
+        inputs_embeds = insert_images(inputs_embeds, mm_token_type_ids == attention.IMAGE, features)
+        # 3. Positions and mask. A decoding step needs neither: one query that sees all of the past is causal for every kind.
+        if position_ids is None:
+            position_ids = self._positions(mm_token_type_ids, attention_mask, past_key_values)
+        self._check_length(inputs_embeds, past_key_values)
+        if inputs_embeds.shape[1] > 1 and not is_finished(attention_mask):
+            attention_mask = create_masks(
+                self.config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids=mm_token_type_ids
+            )
+        # 4. The text backbone.
+        outputs: BaseModelOutputWithPast = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        return AkiModelOutput(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=features,
+        )
+
+    def token_types(self, input_ids: Tensor | None, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(B, L) types. Without ids every token counts as text, except when `mm_token_type_ids` says otherwise."""
+        if input_ids is None:
+            return torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        return attention.token_types(input_ids, self.config.image_token_id, self.config.question_end_token_id)
+
+    def _image_vectors(
+        self,
+        pixel_values: Tensor | None,
+        vision_hidden_states: Tensor | None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None,
+    ) -> Tensor | None:
+        """(M, N, T) from whichever of the three the caller had; None without pictures."""
+        ready = (mm_encoder_outputs or {}).get("image")
+        if sum(given is not None for given in (pixel_values, vision_hidden_states, ready)) > 1:
+            raise ValueError("pass only one of pixel_values, vision_hidden_states and mm_encoder_outputs['image']")
+        if ready is not None:
+            return ready.pooler_output
+        if pixel_values is None and vision_hidden_states is None:
+            return None
+        return self.get_image_features(pixel_values, vision_hidden_states).pooler_output
+
+    def _positions(
+        self, types: Tensor, attention_mask: Tensor | dict[str, Tensor] | None, past_key_values: Cache | None
+    ) -> Tensor:
+        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        padding = attention_mask if isinstance(attention_mask, Tensor) and attention_mask.ndim == 2 else None
+        if not isinstance(past, Tensor) and past == 0:
+            return attention.positions(self.config.attention, types, padding, self.config.num_latents)
+        if self.config.attention == "cca":
+            raise ValueError(
+                "attention='cca' with a filled cache needs position_ids: the cache does not tell how many of its tokens are "
+                "latents. generate() passes them; in your own loop go on from the prompt's last position"
+            )
+        if padding is not None:
+            return (padding.long().cumsum(-1) - 1).clamp(min=0)[:, -types.shape[1] :]
+        return torch.arange(types.shape[1], device=types.device)[None] + past
+
+    def _check_length(self, inputs_embeds: Tensor, past_key_values: Cache | None) -> None:
+        limit = getattr(self.config.text_config, "max_position_embeddings", None)
+        if limit is not None and inputs_embeds.shape[1] > limit:
+            raise ValueError(
+                f"the prompt is {inputs_embeds.shape[1]} tokens long (each picture counts {self.config.num_latents}), the text "
+                f"backbone's context holds {limit}; shorten the prompt or use fewer pictures"
+            )
+
+
+@dataclass
+class AkiModelOutput(BaseModelOutputWithPast):
+    """The backbone's output, and the pictures' vectors (M, N, T)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+def is_finished(attention_mask: Tensor | dict[str, Tensor] | None) -> bool:
+    """Whether `generate` (or the caller) already built the 4-D mask, or one for each kind of layer."""
+    return attention_mask is not None and (not isinstance(attention_mask, Tensor) or attention_mask.ndim == 4)
+
+
+def insert_images(inputs_embeds: Tensor, is_image: Tensor, vectors: Tensor | None) -> Tensor:
+    """(B, L, T) with the rows where `is_image` (B, L) replaced, in order, by the pictures' (M, N, T).
+
+    Raises ValueError when there are more or fewer placeholders than vectors.
+    """
+    wanted = int(is_image.sum()) if not torch.compiler.is_compiling() else None
+    given = 0 if vectors is None else vectors.shape[0] * vectors.shape[1]
+    if wanted is not None and wanted != given:
+        each = "" if vectors is None else f" ({vectors.shape[0]} pictures of {vectors.shape[1]})"
+        raise ValueError(
+            f"the prompts hold {wanted} image placeholder tokens, but there are {given} image vectors{each}; pass one picture "
+            "for each <image> mark, and let the processor expand the marks"
+        )
+    if vectors is None:
+        return inputs_embeds
+    return inputs_embeds.masked_scatter(is_image[..., None], vectors.to(inputs_embeds))
+
+
+class AkiForConditionalGeneration(AkiGeneration, AkiPreTrainedModel, GenerationMixin):
+    """AKI with its language-model head."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
+
+    def __init__(self, config: AkiConfig) -> None:
+        super().__init__(config)
+        self.model = AkiModel(config)
+        self.lm_head = nn.Linear(
+            config.text_config.hidden_size, config.text_config.vocab_size, bias=config.lm_head_bias
+        )
+        self.post_init()
+        self.generation_config.suppress_tokens = [config.image_token_id]  # a placeholder is no word
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.lm_head = value
+
+    def get_vision_features(self, pixel_values: Tensor) -> Tensor:
+        """(M, 3, H, W) -> (M, P, D). See `AkiModel.get_vision_features`."""
+        return self.model.get_vision_features(pixel_values)
+
+    def get_image_features(
+        self, pixel_values: Tensor | None = None, vision_hidden_states: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Pictures in, `pooler_output` (M, N, T) out. `mm_encoder_outputs={"image": ...}` takes this back."""
+        return self.model.get_image_features(pixel_values, vision_hidden_states, **kwargs)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        mm_token_type_ids: Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        vision_hidden_states: Tensor | None = None,
+        **kwargs: Any,
+    ) -> AkiOutput:
+        """One pass.
+
+        input_ids: (B, L) with N placeholders for every picture. attention_mask: (B, L) 1 = real; or a finished 4-D mask.
+        labels: (B, L), -100 = not learned; the loss is the mean over all label tokens (`num_items_in_batch` overrides the
+        divisor). Pictures come as pixel_values (M, 3, H, W), as vision_hidden_states (M, P, D), the frozen tower's output, or as
+        mm_encoder_outputs, the resampler's; in the order of their placeholders. mm_token_type_ids: (B, L) types of
+        `model.attention`; worked out from input_ids when absent.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            mm_token_type_ids=mm_token_type_ids,
+            mm_encoder_outputs=mm_encoder_outputs,
+            vision_hidden_states=vision_hidden_states,
+            **{key: value for key, value in kwargs.items() if key != "num_items_in_batch"},
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+            )
+        return AkiOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=outputs.image_hidden_states,
+        )
+
+
+__all__ = ["SUPPORTED", "AkiForConditionalGeneration", "AkiModel", "AkiOutput", "AkiPreTrainedModel"]
