@@ -1,0 +1,71 @@
+"""The commands `aki-eval report` and `aki-eval view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.records import UserError
+
+from .layouts import all_tables
+from .render import markdown, terminal
+from .run_folder import open_runs
+from .tables import Table
+
+FORMATS = ("term", "md")
+
+
+def report(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN_DIR...", help="Run folders, side by side.")] = None,
+    formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
+    out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
+) -> None:
+    """Every table of the paper, the runs' numbers beside the printed ones."""
+    wanted = parse_formats(formats)
+    tables = all_tables(open_runs(runs or []))
+    if "term" in wanted:
+        print_tables(tables)
+    if "md" in wanted:
+        write(out, "tables.md", "\n".join(markdown.render(table) for table in tables))
+
+
+def parse_formats(text: str) -> list[str]:
+    """Names of formats out of a comma-separated list.
+
+    Raises:
+        UserError: a name that is no format.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        found = unknown[0] if unknown else text
+        raise UserError(f"--format {found!r} is no format; choose from {', '.join(FORMATS)}")
+    return names
+
+
+def print_tables(tables: list[Table]) -> None:
+    """To the terminal; into a file or pipe with a fixed width, so that the output does not depend on the machine."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=180)
+    for table in tables:
+        terminal.show(table, console)
+
+
+def write(out: Path | None, name: str, content: str) -> None:
+    """Into the folder `out`, or to standard output without one.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if out is None:
+        typer.echo(content, nl=False)
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {out / name}: {error.strerror}; choose another --out") from error

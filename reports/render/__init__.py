@@ -1,0 +1,1 @@
+"""Renderers: each turns the table model into one format."""

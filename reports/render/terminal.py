@@ -1,0 +1,66 @@
+"""Tables for the terminal, through rich."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ..tables import Cell, Row, Table
+
+STYLES = {"paper": "", "run": "bold cyan", "difference": "dim"}
+
+
+def show(table: Table, console: Console) -> None:
+    """Prints one table with its notices, footnotes and remarks."""
+    console.print()
+    console.print(Text(table.title, style="bold"))
+    for notice in table.notices:
+        console.print(Text(notice, style="bold yellow"))
+    console.print(_grid(table))
+    for note, letter in table.footnotes.items():
+        console.print(Text(f"{letter}  {note}", style="dim"))
+    for remark in table.remarks:
+        console.print(Text(remark, style="dim"))
+
+
+def _grid(table: Table) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    grid.add_column(Text(table.corner), min_width=14)
+    # A run is a column: one line a cell keeps a long table short. A run is a row: stacked lines keep a wide one narrow.
+    stacked = all(column.kind == "paper" for column in table.columns)
+    for column in table.columns:
+        heading = _marked(table, column.label, column.notes, STYLES[column.kind])
+        grid.add_column(heading, justify="right", style=STYLES[column.kind])
+    previous: Row | None = None
+    for row in table.rows:
+        if row.section and (previous is None or previous.section != row.section):
+            grid.add_row(Text(row.section, style="italic"))
+        elif previous is not None and previous.kind == "paper" and row.kind != "paper":
+            grid.add_section()
+        grid.add_row(*_row(table, row, "\n" if stacked else "  "))
+        previous = row
+    return grid
+
+
+def _row(table: Table, row: Row, separator: str) -> list[Text]:
+    style = STYLES[row.kind]
+    cells = [_cell(table, cell, style, separator) for cell in row.cells]
+    return [_marked(table, row.label, row.notes, style), *cells]
+
+
+def _cell(table: Table, cell: Cell, style: str, separator: str) -> Text:
+    text = _marked(table, cell.number, cell.notes, style)
+    if cell.interval:
+        text.append(f"{separator.replace('  ', ' ')}{cell.interval}", style="not bold dim")
+    if cell.num_scored is not None and cell.value is not None:
+        text.append(f"{separator}n {cell.num_scored}", style="not bold dim")
+    return text
+
+
+def _marked(table: Table, label: str, notes: tuple[str, ...], style: str) -> Text:
+    text = Text(label, style=style)
+    if notes:
+        text.append(f" {table.marks(notes)}", style="not bold italic yellow")
+    return text

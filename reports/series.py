@@ -1,0 +1,163 @@
+"""One model's numbers as something a table can ask: a row of the paper, or a run under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from benchmarks.records import Metric
+
+from . import paper
+from .paper import Entry, PaperModel, PaperValue
+from .run_folder import RunFolder, TaskResult
+from .tables import Cell, RowKind
+
+PAPER_JUDGE = "GPT-4-0613"
+PROTOCOLS = {
+    "kit": "VLMEvalKit's own reading",
+    "official": "the benchmark's published rule",
+    "cambrian": "Cambrian's normalised letter",
+    "strict": "the kit's reading with its known defect mended",
+    "clean": "the kit's reading with its known defect mended",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """`cell` answers for any line of a table; a line the model has no number for is a dash."""
+
+    key: str
+    label: str
+    kind: RowKind
+    cell: Callable[[Entry], Cell]
+    section: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def same_metric(first: str, second: str) -> bool:
+    """Whether two metric names mean the same: capitals, underscores, a plural s do not count (`Instances Counting`)."""
+    return _plain(first) == _plain(second)
+
+
+def _plain(name: str) -> str:
+    words = name.casefold().replace("_", " ").replace("&", " and ").replace("/", " / ").split()
+    return " ".join(word.rstrip("s") for word in words)
+
+
+def paper_series(table: str, model: PaperModel, section: str | None = None) -> Series:
+    """A model of the paper as it stands in one of its tables."""
+    found = paper.by_metric(table, model.model)
+
+    def cell(entry: Entry) -> Cell:
+        value = paper_value(found, entry)
+        return Cell() if value is None else paper_cell(value)
+
+    place = model.section if section is None else section
+    return Series(key=model.model, label=model.label, kind="paper", cell=cell, section=place)
+
+
+def paper_value(found: dict[tuple[str, str], PaperValue], entry: Entry) -> PaperValue | None:
+    """The cell for a line. MMMU stands under the split that it was measured on, which differs from row to row."""
+    return next((found[entry.task, name] for name in metric_names(entry) if (entry.task, name) in found), None)
+
+
+def metric_names(entry: Entry) -> tuple[str, ...]:
+    """Names a line's metric may go by. Table 11's lines name no split; the twelve columns say `val`."""
+    if entry.task != "mmmu":
+        return (entry.metric,)
+    name = "" if entry.metric in {"val", ""} else f"/{entry.metric}"
+    return (f"val{name}", f"dev{name}")
+
+
+def paper_cell(value: PaperValue) -> Cell:
+    shown = value.printed
+    if value.value is None:
+        shown = "-"
+    elif _number(value.printed) != value.value:
+        shown = f"{value.value:g}"
+    return Cell(
+        value=value.value,
+        text=shown if value.value is None else None,
+        printed=shown,
+        suffix=value.mark,
+        task=value.task,
+        metric=value.metric,
+        protocol=value.protocol,
+        notes=(value.note,) if value.note else (),
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = None, suffix: str = "") -> Series:
+    """A run. `protocol` None means each task's headline; `split` is MMMU's; `suffix` tells its series apart."""
+
+    def cell(entry: Entry) -> Cell:
+        result = run.results.get(entry.task)
+        return Cell() if result is None else run_cell(result, run_metric(entry, split), protocol)
+
+    return Series(key=str(run.path) + suffix, label=run.label + suffix, kind="run", cell=cell)
+
+
+def run_metric(entry: Entry, split: str) -> str:
+    return metric_names(entry)[0 if split == "val" else 1] if entry.task == "mmmu" else entry.metric
+
+
+def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell:
+    """A metric of a run with everything that has to be known about it in its notes."""
+    protocol = protocol or result.headline
+    found = find_metric(result.protocols.get(protocol, {}), name)
+    if found is None:
+        return Cell()
+    return Cell(
+        value=found.value,
+        ci95=found.ci95,
+        num_samples=found.num_samples,
+        num_scored=found.num_scored,
+        task=result.task,
+        metric=name,
+        protocol=protocol,
+        notes=tuple(caveats(result, found, protocol)),
+    )
+
+
+def find_metric(metrics: Mapping[str, Metric], name: str) -> Metric | None:
+    """A metric by name, forgiving the spellings that tables and papers differ in."""
+    if name in metrics:
+        return metrics[name]
+    return next((metric for each, metric in metrics.items() if same_metric(each, name)), None)
+
+
+def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
+    """What a reader must know before comparing a number, one sentence each."""
+    if metric.num_unscored:
+        yield f"{metric.num_unscored} of {metric.num_samples} samples are unscored: left out, not counted as wrong."
+    if not result.complete and not metric.num_unscored:
+        yield "Partial: not every sample of this task was answered and scored."
+    if result.subset is not None:
+        yield f"Subset: {describe_subset(result.subset)}."
+    if result.judge is not None:
+        yield judge_caveat(result)
+    if result.prompts != "aki":
+        yield f"Asked with the {result.prompts} prompts."
+    if protocol != "kit":
+        yield f"Protocol {protocol}: {PROTOCOLS.get(protocol, 'see the benchmark')}."
+
+
+def judge_caveat(result: TaskResult) -> str:
+    name = str((result.judge or {}).get("name", "unknown"))
+    if not result.comparable_judge:
+        return f"Judged by {name}: not comparable to GPT-4."
+    return f"Judged by {name}; the paper says {PAPER_JUDGE}."
+
+
+def describe_subset(subset: object) -> str:
+    """`num_samples 100, seed 0` from the run's own record of its subset."""
+    if isinstance(subset, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in subset.items())
+    return str(subset)

@@ -1,0 +1,124 @@
+"""The one table model: every format (terminal, markdown, LaTeX, CSV, JSON, HTML) shows what stands in here.
+
+A cell carries its number, interval, counts and notes; nothing is formatted before a renderer asks for it. Notes are
+whole sentences attached to cells, rows or columns, and become lettered footnotes in the order in which they are met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+DASH = "–"
+LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q: it has no superscript form in Unicode
+
+RowKind = Literal["paper", "run", "difference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A number with what it stands on, or a text. Percent or points; `value` None and no `text` shows a dash.
+
+    `significant` is set for differences only: True where the interval of the difference leaves out 0 after correction.
+    """
+
+    value: float | None = None
+    text: str | None = None
+    ci95: tuple[float, float] | None = None
+    num_samples: int | None = None
+    num_scored: int | None = None
+    p_value: float | None = None
+    significant: bool | None = None
+    signed: bool = False
+    suffix: str = ""
+    printed: str | None = None
+    """The paper's own digits, where they say more than one decimal would."""
+    task: str | None = None
+    metric: str | None = None
+    protocol: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the 95 % interval."""
+        return None if self.ci95 is None else (self.ci95[1] - self.ci95[0]) / 2
+
+    @property
+    def number(self) -> str:
+        """The number as text, one decimal as in the paper, without interval and marks."""
+        if self.text is not None:
+            return self.text
+        if self.value is None:
+            return DASH
+        digits = self.printed or f"{self.value:{'+' if self.signed else ''}.1f}"
+        return digits + self.suffix + ("*" if self.significant else "")
+
+    @property
+    def interval(self) -> str:
+        """`±1.2`, or nothing."""
+        return "" if self.half_width is None or self.value is None else f"±{self.half_width:.1f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """`label` may hold a subscript as `MME_P`. Columns of one `section` stand under a common heading."""
+
+    label: str
+    section: str = ""
+    kind: RowKind = "paper"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    label: str
+    cells: tuple[Cell, ...]
+    section: str = ""
+    kind: RowKind = "paper"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """`key` names files and anchors; `notices` are lines that must be read before the numbers."""
+
+    key: str
+    title: str
+    corner: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notices: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=())
+    """What is said below the footnotes: how the numbers came about."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise AssertionError(
+                    f"{self.key}: row {row.label!r} has {len(row.cells)} cells for {len(self.columns)} columns"
+                )
+
+    def _notes(self) -> Iterator[str]:
+        for column in self.columns:
+            yield from column.notes
+        for row in self.rows:
+            yield from row.notes
+            for cell in row.cells:
+                yield from cell.notes
+
+    @cached_property
+    def footnotes(self) -> dict[str, str]:
+        """Note -> letter, in the order in which a reader meets them."""
+        notes = list(dict.fromkeys(self._notes()))
+        return {note: _letter(position) for position, note in enumerate(notes)}
+
+    def marks(self, notes: tuple[str, ...]) -> str:
+        """The letters of some notes: `a,c`."""
+        return ",".join(self.footnotes[note] for note in dict.fromkeys(notes))
+
+
+def _letter(position: int) -> str:
+    count, rest = divmod(position, len(LETTERS))
+    return ("" if count == 0 else LETTERS[count - 1]) + LETTERS[rest]
