@@ -14,9 +14,32 @@ from .questions import Question
 from .render import image, pixels
 from .scene import COLORS, IMAGE_SIZE, SHAPES, SIZES, Digit, Scene, Split, Thing, scenes
 from .tables import TABLES, ensure_tables
+from .training import write_training_data
 from .version import VERSION
+from .vocabulary import TOKEN, tokens, vocabulary
 
 __all__ = [
-    "COLORS", "IMAGE_SIZE", "SHAPES", "SIZES", "TABLES", "VERSION", "Digit", "Drawer", "Drawn", "Question", "Scene",
-    "Split", "Thing", "caption", "description", "ensure_tables", "image", "pixels", "scenes",
+    "COLORS",
+    "IMAGE_SIZE",
+    "SHAPES",
+    "SIZES",
+    "TABLES",
+    "TOKEN",
+    "VERSION",
+    "Digit",
+    "Drawer",
+    "Drawn",
+    "Question",
+    "Scene",
+    "Split",
+    "Thing",
+    "caption",
+    "description",
+    "ensure_tables",
+    "image",
+    "pixels",
+    "scenes",
+    "tokens",
+    "vocabulary",
+    "write_training_data",
 ]  # fmt: skip
