@@ -23,7 +23,14 @@ _HOME = {
     "AkiProcessor": "processing_aki",
 }
 
-__all__ = [*_HOME, "register"]
+__all__ = [
+    "AkiConfig",
+    "AkiForConditionalGeneration",
+    "AkiImageProcessor",
+    "AkiModel",
+    "AkiProcessor",
+    "register",
+]
 
 
 def register() -> None:

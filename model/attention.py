@@ -1,18 +1,18 @@
 """Who may see whom: modality-mutual attention (Eq. 5 and 6), causal attention (Eq. 2), concentric causal attention.
 
-One predicate per kind, token types in, visibility out. `build_mask` broadcasts it into a dense mask; `mask_function` gives the
-same predicate for flex_attention. Nothing of the text backbone is patched: it gets a finished mask.
+One predicate per kind, token types in, visibility out. `build_mask` broadcasts it into a dense mask; `mask_function`
+gives the same predicate for flex_attention. Nothing of the text backbone is patched: it gets a finished mask.
 
 Letters: B rows of a batch, Q queries, K keys, N latents of a picture, L tokens.
 
-Token types: 0 text, 1 image, 2, 3, ... further modalities, -1 the text token that ends a question. Generated tokens are 0, so
-they are plainly causal and end nobody's question (paper section 3.3: only the given input is unlocked).
+Token types: 0 text, 1 image, 2, 3, ... further modalities, -1 the text token that ends a question. Generated tokens are
+0, so they are plainly causal and end nobody's question (paper section 3.3: only the given input is unlocked).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,8 +33,8 @@ def token_types(input_ids: Tensor, image_token_id: int, question_end_token_id: i
 class Layout(NamedTuple):
     """What the predicates ask of each token, all (B, L).
 
-    modality: type with the question end counted as text. horizon: the last place the token may see. image: the running number of
-    the picture it belongs to, -1 for others. ring: distance of a latent from the border of its square (CCA).
+    modality: type with the question end counted as text. horizon: the last place the token may see. image: the running
+    number of the picture it belongs to, -1 for others. ring: distance of a latent from the border of its square (CCA).
     """
 
     modality: Tensor
@@ -53,11 +53,13 @@ def layout(types: Tensor, num_latents: int) -> Layout:
 
 
 def horizon(types: Tensor) -> Tensor:
-    """(B, L) -> last place each token may see: for text itself, for other modalities the next question end, if there is one.
+    """(B, L) -> last place each token may see: for text itself, for other modalities the next question end, if there is
+    one.
 
-    This is the one reading of "the question" for several pictures and turns: a picture sees the prompt up to and including the
-    first question end behind it, so each picture of one question sees all of that question, and a picture never sees the
-    answer to its question nor the questions of later turns. A picture without a question end behind it (captions) is causal.
+    This is the one reading of "the question" for several pictures and turns: a picture sees the prompt up to and
+    including the first question end behind it, so each picture of one question sees all of that question, and a picture
+    never sees the answer to its question nor the questions of later turns. A picture without a question end behind it
+    (captions) is causal.
     """
     length = types.shape[-1]
     place = torch.arange(length, device=types.device).expand_as(types)
@@ -67,7 +69,7 @@ def horizon(types: Tensor) -> Tensor:
 
 
 def rings(num_latents: int, device: torch.device | str = "cpu") -> Tensor:
-    """(N,) distance of each latent, in raster order, from the border of the square they form: min(r, c, W-1-r, W-1-c)."""
+    """(N,) distance of each latent, in raster order, from the border of their square: min(r, c, W-1-r, W-1-c)."""
     side = max(1, round(num_latents**0.5))
     place = torch.arange(num_latents, device=device)
     row, column = place // side, place % side
@@ -77,14 +79,14 @@ def rings(num_latents: int, device: torch.device | str = "cpu") -> Tensor:
 def mma(query: Tensor, key: Tensor, horizon_q: Tensor, modality_q: Tensor, modality_k: Tensor) -> Tensor:
     """Eq. 6, of which Eq. 5 is the case of one picture before one text.
 
-    M(i, j) = 0 where j <= i, or where m(i) != m(j) and j belongs to the question that i precedes; -inf elsewhere. Tokens of one
-    picture, and of several pictures, see each other causally: they share a modality.
+    M(i, j) = 0 where j <= i, or where m(i) != m(j) and j belongs to the question that i precedes; -inf elsewhere.
+    Tokens of one picture, and of several pictures, see each other causally: they share a modality.
     """
     return (key <= query) | ((key <= horizon_q) & (modality_q != modality_k))
 
 
 def cca(query: Tensor, key: Tensor, image_q: Tensor, image_k: Tensor, ring_q: Tensor, ring_k: Tensor) -> Tensor:
-    """Concentric causal attention: inside a picture a latent sees its own ring and all rings around it; elsewhere causal."""
+    """Concentric causal attention: in a picture a latent sees its ring and all rings around it; elsewhere causal."""
     same_image = (image_q == image_k) & (image_q >= 0)
     return torch.where(same_image, ring_k <= ring_q, key <= query)
 
@@ -120,9 +122,9 @@ def build_mask(
 ) -> Tensor:
     """(B, Q) types of the queries -> (B, 1, Q, K) bool, True = may see.
 
-    query_offset: number of tokens already in the cache. key_offset, key_length: the part of the sequence that the layer's keys
-    cover (the whole of it unless the cache is static or slides). padding: (B, anything) 1 = real, of the whole sequence; keys
-    beyond its end are masked. window: keys at `query - window` and before are out of reach.
+    query_offset: number of tokens already in the cache. key_offset, key_length: the part of the sequence that the
+    layer's keys cover (the whole of it unless the cache is static or slides). padding: (B, anything) 1 = real, of the
+    whole sequence; keys beyond its end are masked. window: keys at `query - window` and before are out of reach.
     """
     key_length = types.shape[-1] if key_length is None else key_length
     query = torch.arange(types.shape[-1], device=types.device)[None, :, None] + query_offset
@@ -151,7 +153,7 @@ def _at(values: Tensor, places: Tensor, default: int | bool) -> Tensor:
 
 
 def to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bool -> 0 where visible, the dtype's minimum elsewhere: what both eager and sdpa attention add to their scores."""
+    """Bool -> 0 where visible, the dtype's minimum elsewhere: what eager and sdpa attention add to their scores."""
     zero = torch.zeros((), dtype=dtype, device=visible.device)
     return torch.where(visible, zero, torch.finfo(dtype).min)
 
@@ -159,8 +161,8 @@ def to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 def positions(kind: str, types: Tensor, padding: Tensor | None, num_latents: int) -> Tensor:
     """(B, L) places for rotary embeddings, padding not counted (its own place is 0).
 
-    mma, causal: 0, 1, 2, ... cca: a latent stands at its picture's start + its ring, and a picture is half a side long, so that
-    text behind it goes on at start + side / 2.
+    mma, causal: 0, 1, 2, ... cca: a latent stands at its picture's start + its ring, and a picture is half a side long,
+    so that text behind it goes on at start + side / 2.
     """
     real = torch.ones_like(types) if padding is None else padding.to(types.dtype)
     if kind != "cca":
@@ -172,3 +174,10 @@ def positions(kind: str, types: Tensor, padding: Tensor | None, num_latents: int
     start = step.cumsum(-1) - step
     ring = rings(num_latents, types.device)[latent]
     return torch.where(is_image, start + ring, start) * real
+
+
+def self_test(model: Any, processor: Any) -> dict[str, Any]:
+    """Checks on the model itself that its attention is what its configuration says. See `model.self_test`."""
+    from .self_test import self_test as run
+
+    return run(model, processor)

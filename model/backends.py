@@ -1,7 +1,7 @@
 """Finished masks for the text backbone, in the form its attention back end wants.
 
-eager and sdpa take an additive (B, 1, Q, K) mask, flex_attention a block mask. Any other back end is refused: it would drop the
-mask and the model would be causal without a word.
+eager and sdpa take an additive (B, 1, Q, K) mask, flex_attention a block mask. Any other back end is refused: it would
+drop the mask and the model would be causal without a word.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How a conversation becomes a prompt: one template for three families of text backbones.
 
-The Phi form is the one AKI was trained with: `<|user|>`, a line break, `<image>`, a line break, the question, `<|end|>`, a line
-break, `<|assistant|>`; the answer ends with the end-of-text token, not with `<|end|>`. An image and the text beside it are
-parted by a line break. Without a system message AKI's own comes first.
+The Phi form is the one AKI was trained with: `<|user|>`, a line break, `<image>`, a line break, the question,
+`<|end|>`, a line break, `<|assistant|>`; the answer ends with the end-of-text token, not with `<|end|>`. An image and
+the text beside it are parted by a line break. Without a system message AKI's own comes first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SYSTEM_MESSAGE = (
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """The marks of one family. `start` and `stop` surround the role's name, `end` closes a turn."""
+    """The marks of one family. `start` and `stop` surround the role's name, `end` comes between two turns."""
 
     family: str
     start: str
@@ -27,15 +27,20 @@ class ChatFormat:
     end: str
 
     @property
+    def end_token(self) -> str:
+        """The token that closes a turn."""
+        return self.end.strip()
+
+    @property
     def special_tokens(self) -> list[str]:
-        """The marks that have to be single tokens, `end` first."""
+        """The marks that have to be single tokens."""
         if self.family == "phi":
-            return [self.end, "<|system|>", "<|user|>", "<|assistant|>"]
-        return [token for token in (self.end, self.start, self.stop.strip()) if token]
+            return [self.end_token, "<|system|>", "<|user|>", "<|assistant|>"]
+        return [token for token in (self.end_token, self.start, self.stop.strip()) if token]
 
 
-PHI = ChatFormat("phi", "<|", "|>\n", "<|end|>")
-CHATML = ChatFormat("chatml", "<|im_start|>", "\n", "<|im_end|>")
+PHI = ChatFormat("phi", "<|", "|>\n", "<|end|>\n")
+CHATML = ChatFormat("chatml", "<|im_start|>", "\n", "<|im_end|>\n")
 LLAMA_3 = ChatFormat("llama3", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>")
 FORMATS = (PHI, CHATML, LLAMA_3)
 
@@ -87,13 +92,15 @@ _TEMPLATE = """\
   {%- endif -%}
 {%- endmacro -%}
 {%- if bos_token is defined and bos_token -%}{{ bos_token }}{%- endif -%}
-{%- if messages[0]['role'] != 'system' -%}{{ '@START@system@STOP@@SYSTEM@@END@\\n' }}{%- endif -%}
+{%- if messages[0]['role'] != 'system' -%}{{ '@START@system@STOP@@SYSTEM@@END@' }}{%- endif -%}
 {%- for message in messages -%}
   {{- '@START@' ~ message['role'] ~ '@STOP@' -}}
   {%- if message['role'] == 'assistant' -%}
-    {%- generation -%}{{ content(message) }}{{ '@END@\\n' if not loop.last else (eos_token or '@END@') }}{%- endgeneration -%}
+    {%- generation -%}
+      {{- content(message) ~ ('@END@' if not loop.last else (eos_token or '@END@')) -}}
+    {%- endgeneration -%}
   {%- else -%}
-    {{- content(message) ~ '@END@\\n' -}}
+    {{- content(message) ~ '@END@' -}}
   {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '@START@assistant@STOP@' }}{%- endif -%}
@@ -103,8 +110,8 @@ _TEMPLATE = """\
 def question_end_token_id(tokenizer: Any, template: str) -> int:
     """The last special token of what the template puts between a question and its answer.
 
-    `<|assistant|>` for Phi, `<|im_start|>` for ChatML (Qwen2), `<|end_header_id|>` for Llama 3: the first of its kind behind an
-    image, hence the end of the question the image belongs to.
+    `<|assistant|>` for Phi, `<|im_start|>` for ChatML (Qwen2), `<|end_header_id|>` for Llama 3: the first of its kind
+    behind an image, hence the end of the question the image belongs to.
 
     Raises ValueError when the template marks an answer's start with no special token.
     """

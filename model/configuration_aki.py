@@ -19,12 +19,14 @@ class AkiConfig(PreTrainedConfig):
     vision_config, text_config: of the vision tower (SigLIP) and of the text backbone (Phi-3.5, Llama, Qwen2, ...).
     num_latents, resampler_depth, resampler_heads, resampler_dim_head, resampler_ff_mult: the perceiver resampler. Every
         picture becomes `num_latents` vectors.
-    resampler_position_encoding: "none" as in the paper; "sincos" adds two-dimensional sine-cosine positions to queries and
-        keys. resampler_init: "normal", or "identity" for projections that start close to the identity. Both help models that
-        train for minutes; neither is the paper's.
+    resampler_position_encoding: "none" as in the paper; "sincos" adds two-dimensional sine-cosine positions to queries
+    and
+        keys. resampler_init: "normal", or "identity" for projections that start close to the identity. Both help models
+        that train for minutes; neither is the paper's.
     attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline).
-    image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own setting.
-    image_token_id: placeholder id. question_end_token_id: the token that ends the question (`<|assistant|>` for Phi); an image
+    image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own
+    setting. image_token_id: placeholder id. question_end_token_id: the token that ends the question (`<|assistant|>`
+    for Phi); an image
         sees the prompt's text up to and including it. None: the mask stays causal.
     lm_head_bias: the published weights have one.
 
@@ -85,8 +87,8 @@ def _check(config: AkiConfig) -> None:
     side = round(config.num_latents**0.5)
     if config.attention == "cca" and (side * side != config.num_latents or side % 2):
         raise ValueError(
-            f"attention='cca' lays the latents out as a square with an even side, but num_latents={config.num_latents}; "
-            "use 4, 16, 36, 64, 100, 144, ..."
+            f"attention='cca' lays the latents out as a square with an even side, but "
+            f"num_latents={config.num_latents}; use 4, 16, 36, 64, 100, 144, ..."
         )
     if not 0 <= config.image_token_id < config.text_config.vocab_size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How AKI takes part in `generate`: the prompt's token types travel with it, and whatever would break the mask is refused."""
+"""How AKI takes part in `generate`: the prompt's token types travel along; what would break the mask is refused."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class AkiGeneration:
             raise ValueError("the prompt is empty; generation needs at least one token to go on from")
         if limit is not None and input_ids.shape[1] >= limit:
             raise ValueError(
-                f"the prompt is {input_ids.shape[1]} tokens long (each picture counts {self.config.num_latents}) and leaves no "
-                f"room to answer in the text backbone's context of {limit}; shorten the prompt or use fewer pictures"
+                f"the prompt is {input_ids.shape[1]} tokens long (each picture counts {self.config.num_latents}) and "
+                f"leaves no room to answer in the context of {limit}; shorten the prompt or use fewer pictures"
             )
 
     def _prepare_position_ids_for_generation(self, inputs_tensor: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
@@ -66,7 +66,7 @@ class AkiGeneration:
     ) -> None:
         if generation_config.prefill_chunk_size is not None:
             raise ValueError(
-                "prefill_chunk_size cuts a picture off from the question behind it, which changes the answer; leave it unset"
+                "prefill_chunk_size parts a picture from the question behind it and changes the answer; leave it unset"
             )
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
 

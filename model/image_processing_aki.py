@@ -1,11 +1,12 @@
 """From a picture to SigLIP's pixels, exactly as AKI's weights learned to see it.
 
-The whole picture is squashed to a square (aspect ratio not kept, nothing cropped), bicubic with anti-aliasing, *in its own mode*,
-and only then converted to RGB. So palette pictures are resized by nearest neighbour and transparency is dropped, not composited:
-this is what the published weights were trained and measured with. `convert_rgb_first=True` converts before resizing instead,
-which looks better and is not what they saw.
+The whole picture is squashed to a square (aspect ratio not kept, nothing cropped), bicubic with anti-aliasing, *in its
+own mode*, and only then converted to RGB. So palette pictures are resized by nearest neighbour and transparency is
+dropped, not composited: this is what the published weights were trained and measured with. `convert_rgb_first=True`
+converts before resizing instead, which looks better and is not what they saw.
 
-EXIF rotation is the caller's business: a picture is taken as stored. (aki_eval turns pictures upright before they come here.)
+EXIF rotation is the caller's business: a picture is taken as stored. (aki_eval turns pictures upright before they come
+here.)
 """
 
 from __future__ import annotations

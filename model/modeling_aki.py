@@ -1,7 +1,7 @@
 """AKI: a vision tower, a resampler and a text decoder that sees pictures and question mutually (paper section 3.3).
 
-Letters: B rows of a batch, L tokens, M pictures in the batch, P patches, D vision width, N latents of a picture, T text width,
-V vocabulary.
+Letters: B rows of a batch, L tokens, M pictures in the batch, P patches, D vision width, N latents of a picture, T text
+width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class AkiModel(AkiPreTrainedModel):
         self.language_model.set_input_embeddings(value)
 
     def get_vision_features(self, pixel_values: Tensor) -> Tensor:
-        """(M, 3, H, W) -> (M, P, D): all patches after the tower's last LayerNorm. Cache these when the tower is frozen."""
+        """(M, 3, H, W) -> (M, P, D): patches after the tower's last LayerNorm. Keep them when the tower is frozen."""
         return self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype)).last_hidden_state
 
     def get_image_features(
@@ -129,7 +129,7 @@ class AkiModel(AkiPreTrainedModel):
             inputs_embeds = self.get_input_embeddings()(input_ids)
         features = self._image_vectors(pixel_values, vision_hidden_states, mm_encoder_outputs)
         inputs_embeds = insert_images(inputs_embeds, mm_token_type_ids == attention.IMAGE, features)
-        # 3. Positions and mask. A decoding step needs neither: one query that sees all of the past is causal for every kind.
+        # 3. Positions and mask. A decoding step needs no mask of ours: one query that sees all of the past.
         if position_ids is None:
             position_ids = self._positions(mm_token_type_ids, attention_mask, past_key_values)
         self._check_length(inputs_embeds, past_key_values)
@@ -185,8 +185,8 @@ class AkiModel(AkiPreTrainedModel):
             return attention.positions(self.config.attention, types, padding, self.config.num_latents)
         if self.config.attention == "cca":
             raise ValueError(
-                "attention='cca' with a filled cache needs position_ids: the cache does not tell how many of its tokens are "
-                "latents. generate() passes them; in your own loop go on from the prompt's last position"
+                "attention='cca' with a filled cache needs position_ids: the cache does not tell how many of its "
+                "tokens are latents. generate() passes them; in your own loop go on from the prompt's last position"
             )
         if padding is not None:
             return (padding.long().cumsum(-1) - 1).clamp(min=0)[:, -types.shape[1] :]
@@ -196,8 +196,8 @@ class AkiModel(AkiPreTrainedModel):
         limit = getattr(self.config.text_config, "max_position_embeddings", None)
         if limit is not None and inputs_embeds.shape[1] > limit:
             raise ValueError(
-                f"the prompt is {inputs_embeds.shape[1]} tokens long (each picture counts {self.config.num_latents}), the text "
-                f"backbone's context holds {limit}; shorten the prompt or use fewer pictures"
+                f"the prompt is {inputs_embeds.shape[1]} tokens long (each picture counts {self.config.num_latents}), "
+                f"the text backbone's context holds {limit}; shorten the prompt or use fewer pictures"
             )
 
 
@@ -223,8 +223,8 @@ def insert_images(inputs_embeds: Tensor, is_image: Tensor, vectors: Tensor | Non
     if wanted is not None and wanted != given:
         each = "" if vectors is None else f" ({vectors.shape[0]} pictures of {vectors.shape[1]})"
         raise ValueError(
-            f"the prompts hold {wanted} image placeholder tokens, but there are {given} image vectors{each}; pass one picture "
-            "for each <image> mark, and let the processor expand the marks"
+            f"the prompts hold {wanted} image placeholder tokens, but there are {given} image vectors{each}; pass one "
+            "picture for each <image> mark, and let the processor expand the marks"
         )
     if vectors is None:
         return inputs_embeds
@@ -285,11 +285,11 @@ class AkiForConditionalGeneration(AkiGeneration, AkiPreTrainedModel, GenerationM
     ) -> AkiOutput:
         """One pass.
 
-        input_ids: (B, L) with N placeholders for every picture. attention_mask: (B, L) 1 = real; or a finished 4-D mask.
-        labels: (B, L), -100 = not learned; the loss is the mean over all label tokens (`num_items_in_batch` overrides the
-        divisor). Pictures come as pixel_values (M, 3, H, W), as vision_hidden_states (M, P, D), the frozen tower's output, or as
-        mm_encoder_outputs, the resampler's; in the order of their placeholders. mm_token_type_ids: (B, L) types of
-        `model.attention`; worked out from input_ids when absent.
+        input_ids: (B, L) with N placeholders for every picture. attention_mask: (B, L) 1 = real; or a finished 4-D
+        mask. labels: (B, L), -100 = not learned; the loss is the mean over all label tokens (`num_items_in_batch`
+        overrides the divisor). Pictures come as pixel_values (M, 3, H, W), as vision_hidden_states (M, P, D), the
+        frozen tower's output, or as mm_encoder_outputs, the resampler's; in the order of their placeholders.
+        mm_token_type_ids: (B, L) types of `model.attention`; worked out from input_ids when absent.
         """
         outputs = self.model(
             input_ids=input_ids,

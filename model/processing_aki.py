@@ -15,9 +15,9 @@ from .image_processing_aki import flatten
 class AkiProcessor(ProcessorMixin):
     """Tokenizer, image processor and chat template in one.
 
-    A text holds one `<image>` for each picture; here it becomes `num_latents` placeholder tokens, whose places the resampler's
-    vectors take in the model. `image_order="text_first"` puts the pictures of every user turn behind its text (the T&I order of
-    dual-order training, paper section 3.2); "image_first" leaves the parts in the order given.
+    A text holds one `<image>` for each picture; here it becomes `num_latents` placeholder tokens, whose places the
+    resampler's vectors take in the model. `image_order="text_first"` puts the pictures of every user turn behind its
+    text (the T&I order of dual-order training, paper section 3.2); "image_first" leaves the parts in the order given.
 
     Raises ValueError when the tokenizer does not know `<image>` as one token.
     """
@@ -49,14 +49,14 @@ class AkiProcessor(ProcessorMixin):
     @property
     def stop_token_ids(self) -> list[int]:
         """Both ways an answer may end: end of text (as AKI was trained) and the backbone's own end of turn."""
-        end_of_turn = self.tokenizer.convert_tokens_to_ids(format_of(self.tokenizer).end)
+        end_of_turn = self.tokenizer.convert_tokens_to_ids(format_of(self.tokenizer).end_token)
         return list(dict.fromkeys([self.tokenizer.eos_token_id, end_of_turn]))
 
     def __call__(self, images: Any = None, text: str | list[str] | None = None, **kwargs: Any) -> BatchFeature:
         """Text with `<image>` marks, and the pictures in the order of the marks (nested per text, or flat).
 
-        A text that begins with the tokenizer's start token gets no second one. Raises ValueError for an empty text, and for more
-        or fewer pictures than marks.
+        A text that begins with the tokenizer's start token gets no second one. Raises ValueError for an empty text, and
+        for more or fewer pictures than marks.
         """
         texts = [text] if isinstance(text, str) else text
         if texts is not None:

@@ -12,5 +12,7 @@ from .processing_aki import AkiProcessor
 AutoConfig.register(AkiConfig.model_type, AkiConfig, exist_ok=True)
 AutoModel.register(AkiConfig, AkiModel, exist_ok=True)
 AutoModelForImageTextToText.register(AkiConfig, AkiForConditionalGeneration, exist_ok=True)
-AutoImageProcessor.register(AkiConfig, image_processor_classes={"pil": AkiImageProcessor}, exist_ok=True)
+AutoImageProcessor.register(
+    AkiConfig, image_processor_classes={"pil": AkiImageProcessor, "torchvision": AkiImageProcessor}, exist_ok=True
+)
 AutoProcessor.register(AkiConfig, AkiProcessor, exist_ok=True)

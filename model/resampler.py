@@ -27,7 +27,7 @@ class ResamplerAttention(nn.Module):
         self.to_out = nn.Linear(heads * dim_head, dim, bias=False)
 
     def forward(self, patches: Tensor, latents: Tensor, positions: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(M, P, D), (M, N, D) -> (M, N, D). `positions`: (N, E) added to the queries and (P + N, E) added to the keys."""
+        """(M, P, D), (M, N, D) -> (M, N, D). `positions`: (N, E) added to queries and (P + N, E) added to keys."""
         latents = self.norm_latents(latents)
         query = self.to_q(latents)
         key, value = self.to_kv(torch.cat([self.norm_media(patches), latents], dim=1)).chunk(2, dim=-1)
@@ -88,8 +88,8 @@ class Resampler(nn.Module):
 def grid_positions(num_cells: int, heads: int, dim_head: int) -> Tensor:
     """(num_cells, heads x dim_head) sine-cosine positions of a near-square grid on the unit square.
 
-    Every head gets all frequencies of both axes: its channels are [sin x, cos x, sin y, cos y], each a quarter of the head. (With
-    the usual order, one half of all channels per axis, a head would see one axis only.)
+    Every head gets all frequencies of both axes: its channels are [sin x, cos x, sin y, cos y], each a quarter of the
+    head. (With the usual order, one half of all channels per axis, a head would see one axis only.)
     """
     columns = math.ceil(math.sqrt(num_cells))
     rows = math.ceil(num_cells / columns)
