@@ -20,7 +20,10 @@ from benchmarks.records import JudgeRequest, UserError, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came back for one attempt. `raw` None: nothing came (`error` says why). `model`: who answered, says the server."""
+    """What came back for one attempt. `raw` None: nothing came, `error` says why.
+
+    `model` is the one that answered, as the server says.
+    """
 
     model: str
     raw: str | None
@@ -43,6 +46,9 @@ class VerdictStore:
         """(model as asked for, server) of every reply in the store."""
         if path is not None and path.exists():
             self._load(path)
+
+    def __len__(self) -> int:
+        return len(self._replies)
 
     def find(
         self, model: str, request: JudgeRequest, *, repeat: int, attempt: int, server: str | None = None
@@ -136,12 +142,12 @@ def _key(model: str, server: str | None, request: JudgeRequest, repeat: int, att
 
 
 def _sha256(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _append_line(path: Path, line: str) -> None:
     with path.open("ab") as file:
-        file.write(line.encode() + b"\n")
+        file.write(line.encode(errors="backslashreplace") + b"\n")  # a lone surrogate becomes its JSON escape
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,0 +1,101 @@
+"""Before the first sample is paid for: is the key good, does the model exist and live, does it take our parameters?
+
+Costs one free request (the list of models) and one request of a few tokens for each set of parameters in use.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from benchmarks.records import JudgeRequest, UserError
+
+from .endpoint import Endpoint, ends_everything, explain
+from .prices import known_shutdown
+from .store import Reply
+
+if TYPE_CHECKING:
+    from openai import APIError, AsyncOpenAI
+
+PROBE = "Reply with the digit 1 and nothing else."
+
+
+async def preflight(
+    client: AsyncOpenAI, endpoint: Endpoint, requests: Sequence[JudgeRequest], today: date
+) -> list[Reply]:
+    """The probes' replies (they cost something). The endpoint then knows which parameters to send differently.
+
+    Raises:
+        UserError: the key is refused, the model is unknown or retired, a parameter is rejected, or nobody answers.
+    """
+    from openai import APIError
+
+    listed: list[str] = []
+    try:
+        listed = await _check_list(client, endpoint, today)
+        return [await _probe(client, endpoint, request) for request in _one_of_each(requests)]
+    except APIError as error:
+        raise UserError(
+            _refusal(endpoint, error, listed)
+        ) from None  # the library's error carries the request and its key
+
+
+async def _check_list(client: AsyncOpenAI, endpoint: Endpoint, today: date) -> list[str]:
+    """The names of the server's models; none where it has no such list. The model's end is looked up in it."""
+    from openai import NotFoundError
+
+    try:
+        models = [model async for model in client.models.list()]
+    except NotFoundError:
+        return []
+    for model in models:
+        if model.id == endpoint.model and getattr(model, "shutdown_date", None):
+            _refuse_retired(endpoint.model, date.fromisoformat(str(model.shutdown_date)[:10]), today)
+    return [model.id for model in models]
+
+
+def _refuse_retired(model: str, shutdown: date, today: date) -> None:
+    if shutdown <= today:
+        raise UserError(
+            f"the judge {model} was shut down on {shutdown}; name another --judge, "
+            "or replay stored verdicts with --judge replay"
+        )
+
+
+async def _probe(client: AsyncOpenAI, endpoint: Endpoint, request: JudgeRequest) -> Reply:
+    probe = replace(request, prompt=PROBE)
+    reply = await endpoint.ask(client, probe)
+    if not reply.raw and reply.finish_reason == "length" and not endpoint.thinks:
+        endpoint.give_room()
+        reply = await endpoint.ask(client, probe)
+    return reply
+
+
+def _one_of_each(requests: Sequence[JudgeRequest]) -> list[JudgeRequest]:
+    """One request for each set of parameter names: values differ, what is accepted does not."""
+    return list({tuple(sorted(request.parameters)): request for request in requests}.values())
+
+
+def _refusal(endpoint: Endpoint, error: APIError, listed: Sequence[str]) -> str:
+    from openai import AuthenticationError, BadRequestError, NotFoundError
+
+    if isinstance(error, AuthenticationError):
+        return f"the key in OPENAI_API_KEY was refused by the judge's server ({endpoint.name}, HTTP 401)"
+    if isinstance(error, NotFoundError):
+        return _unknown_model(endpoint, listed)
+    if isinstance(error, BadRequestError) and error.param:
+        return f"the judge {endpoint.name} rejects the parameter {error.param!r}: {explain(error)}"
+    advice = "" if ends_everything(error) else "; try again later, or give the server's address with --judge-base-url"
+    return f"the judge {endpoint.name} does not answer: {explain(error)}{advice}"
+
+
+def _unknown_model(endpoint: Endpoint, listed: Sequence[str]) -> str:
+    shutdown = known_shutdown(endpoint.model)
+    if shutdown:
+        return f"there is no judge {endpoint.name}: its shutdown was announced for {shutdown}; name another --judge"
+    close = difflib.get_close_matches(endpoint.model, listed, n=3) or list(listed[:3])
+    known = f"; it has {', '.join(close)}" if close else ""
+    return f"the server knows no model {endpoint.model!r} (HTTP 404){known}"

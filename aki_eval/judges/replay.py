@@ -1,0 +1,58 @@
+"""Stored verdicts and nothing else: the judge that outlives its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.records import JudgeRequest, UserError, Verdict
+
+from .budget import Budget
+from .endpoint import Endpoint
+from .offline import MODEL as OFFLINE
+from .offline import OfflineJudge
+from .openai_judge import OpenAIJudge
+from .store import Reply, VerdictStore, verdict_of
+
+
+class ReplayJudge(OpenAIJudge):
+    """Answers from the store as the judge that filled it would; a request without a stored reply gets no value."""
+
+    def grade(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        """Raises:
+        UserError: not one of the requests is in the store: its verdicts are of other answers.
+        """
+        jobs = [(request, repeat) for request in requests for repeat in range(self.repeats)]
+        verdicts = [self._from_store(job) for job in jobs]
+        if jobs and not any(verdicts):
+            raise UserError(
+                f"none of the {len(self.store)} replies in {self.store.path} is to one of these {len(jobs)} requests: "
+                "they judge another run's answers, or follow another judge protocol"
+            )
+        missing = Reply(model=self.endpoint.model, raw=None, error="no stored verdict for this answer")
+        return [
+            verdict or verdict_of(request, missing, judge=self.name, repeat=repeat, tries=0)
+            for verdict, (request, repeat) in zip(verdicts, jobs, strict=True)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "replayed": True}
+
+
+def replay(store: VerdictStore, wanted: str | None, *, repeats: int) -> ReplayJudge | OfflineJudge:
+    """The judge whose replies the store holds; `wanted` names it where there are several.
+
+    Raises:
+        UserError: the store is empty, or it does not say which judge is meant.
+    """
+    found = {Endpoint(model, server).name: (model, server) for model, server in store.judges}
+    if not found:
+        raise UserError(f"there are no stored verdicts to replay in {store.path or 'memory'}")
+    if (wanted is None and len(found) > 1) or (wanted is not None and wanted not in found):
+        raise UserError(
+            f"{store.path} holds verdicts of {', '.join(sorted(found))}; choose one with --judge replay:NAME"
+        )
+    model, server = found[wanted] if wanted else next(iter(found.values()))
+    if model == OFFLINE:
+        return OfflineJudge(store)
+    return ReplayJudge(Endpoint(model, server), store, budget=Budget(), repeats=repeats)
