@@ -1,1 +1,8 @@
-"""Whatever can answer a prompt: AKI itself, any VLMEvalKit model, any OpenAI-compatible endpoint."""
+"""Predictors: AKI itself, any model of VLMEvalKit, any OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+from .base import Generation, OverlappingPredictor, Predictor, is_out_of_memory
+from .make import make_predictor
+
+__all__ = ["Generation", "OverlappingPredictor", "Predictor", "is_out_of_memory", "make_predictor"]

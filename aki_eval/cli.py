@@ -1,0 +1,90 @@
+"""`aki-eval`: the commands.
+
+A command's module is imported when that command is called: `aki-eval --help` and `list` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from benchmarks.records import UserError
+
+COMMANDS = {
+    "list": (
+        "aki_eval.list_command",
+        "list_tasks",
+        "The benchmarks, their tables on this machine, and the paper's tables.",
+    ),
+    "run": ("aki_eval.run_command", "run", "Ask a model every question of the benchmarks, then score its answers."),
+    "score": ("aki_eval.score_command", "score", "Score stored predictions again; no model is loaded."),
+    "import": ("aki_eval.importing", "command", "Take over predictions made elsewhere."),
+    "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
+    "view": ("reports.cli", "view", "The HTML report on localhost."),
+    "compare": ("aki_eval.compare", "command", "Two runs, paired: is the difference real, which questions flipped?"),
+    "gate": ("aki_eval.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
+    "judge-agreement": ("aki_eval.judge_agreement", "command", "How far two judges agree on the same answers."),
+    "vlmevalkit": ("aki_eval.vlmevalkit_command", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
+}
+
+GROUPS = {
+    "data": ("aki_eval.data_cli", "app", "Fetch, verify and list the official tables."),
+}
+
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""Typer's name for every misuse of options, wherever it keeps it."""
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def make_app(wanted: str | None) -> typer.Typer:
+    """All commands; the one that is `wanted` in full, the others by name and summary only."""
+    app = typer.Typer(
+        name="aki-eval",
+        help="Measure AKI, or any vision-language model, on twelve benchmarks: resumable, verifiable, with error bars.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings=CONTEXT,
+    )
+    for name, (module, attribute, summary) in COMMANDS.items():
+        function: Callable[..., Any] = _summary_only
+        settings: dict[str, Any] = {}
+        if name == wanted:
+            function = getattr(import_module(module), attribute)
+            settings = getattr(function, "context_settings", {})
+        app.command(name, help=summary, context_settings=CONTEXT | settings)(function)
+    for name, (module, attribute, summary) in GROUPS.items():
+        group = getattr(import_module(module), attribute) if name == wanted else typer.Typer()
+        if name != wanted:
+            group.command()(_summary_only)
+        app.add_typer(group, name=name, help=summary)
+    return app
+
+
+def _summary_only() -> None:
+    """Stands where only a command's name and summary are shown."""
+
+
+def main() -> None:
+    """Runs the command line. Exit code 2 with one line for what the user can fix, 130 after Ctrl-C."""
+    wanted = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
+    try:
+        code = make_app(wanted)(standalone_mode=False)
+    except UserError as error:
+        _complain(str(error))
+        code = 2
+    except USAGE_ERROR as error:
+        _complain(f"{error.format_message()} (aki-eval {wanted or ''} --help)".replace("  ", " "))
+        code = 2
+    except typer.Abort:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    print("aki-eval:", " ".join(text.split()), file=sys.stderr)

@@ -1,0 +1,286 @@
+"""AKI as a predictor: batched, left-padded, greedy; each picture goes through the vision tower once.
+
+Pictures come back: POPE asks 18 questions about each, MMBench shows one four times. Their resampled vectors are kept in
+a cache of bounded size, so a question about a known picture costs no decoding and no vision tower.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.records import ImageRef, Prompt, UserError
+
+from .base import Generation
+from .weights import read_config, settings_checksum, weights_checksum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CACHE_MEGABYTES = 512
+"""Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
+
+SPECIAL = re.compile(r"(<\|[a-z_]+\|>|<image>|</?s>)")
+"""Control tokens of the chat template: in a question they would be read as the template's own."""
+
+
+@dataclass
+class Prepared:
+    """A batch on its way to the model. Pictures that the cache will hold by then have no pixels."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    images: list[ImageRef]
+    pixels: dict[str, Tensor]
+
+
+class AkiPredictor:
+    """A checkpoint folder of ours (or a converted release). Loads its weights when the first prompt comes."""
+
+    batch_size = 16
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        cache_megabytes: int = CACHE_MEGABYTES,
+    ) -> None:
+        self.name = name or checkpoint.name
+        self.checkpoint = checkpoint
+        self.config = read_config(checkpoint)
+        if self.config.get("model_type") != "aki":
+            raise UserError(
+                f"--model: {checkpoint} is a checkpoint of {self.config.get('model_type')!r}, expected 'aki'; "
+                "the released weights are brought over by aki-train convert, other models come as vlmevalkit:NAME"
+            )
+        self.weights_sha256 = weights_checksum(checkpoint)
+        self.device = _device(device)
+        self.dtype = _dtype(dtype, self.config, self.device)
+        self.features = FeatureCache(cache_megabytes * 2**20)
+        self._lock = Lock()
+        self._model: Any = None
+        self._processor: Any = None
+        self._rendered = lru_cache(maxsize=4096)(self._render)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "aki",
+            "path": str(self.checkpoint),
+            "weights_sha256": self.weights_sha256,
+            "settings_sha256": settings_checksum(self.checkpoint),
+            "attention": self.config.get("attention"),
+            "image_order": self.config.get("image_order"),
+            "dtype": self.dtype,
+        }
+
+    def self_test(self) -> dict[str, Any]:
+        from model.attention import self_test
+
+        record: dict[str, Any] = self_test(self.model, self.processor)
+        return record
+
+    @property
+    def processor(self) -> Any:
+        with self._lock:
+            if self._processor is None:
+                from model import AkiProcessor
+
+                self._processor = _load(AkiProcessor, self.checkpoint)
+                self._processor.tokenizer.padding_side = "left"
+            return self._processor
+
+    @property
+    def model(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                import torch
+
+                from model import AkiForConditionalGeneration
+
+                model = _load(AkiForConditionalGeneration, self.checkpoint, dtype=getattr(torch, self.dtype))
+                self._model = model.to(self.device).eval()
+            return self._model
+
+    def render(self, prompt: Prompt) -> str:
+        return self._rendered(prompt)
+
+    def _render(self, prompt: Prompt) -> str:
+        content = [
+            {"type": "text", "text": SPECIAL.sub("", part)} if isinstance(part, str) else {"type": "image"}
+            for part in prompt.parts
+        ]
+        conversation = [{"role": "user", "content": content}]
+        text: str = self.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+        return text
+
+    def predict(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:
+        return self.generate(self.prepare(prompts), max_new_tokens)
+
+    def prepare(self, prompts: Sequence[Prompt]) -> Prepared:
+        """Token ids, and the pixels of pictures that neither the cache nor an earlier batch in flight brings."""
+        processor = self.processor
+        expanded = processor.image_token * processor.num_latents
+        texts = [self.render(prompt).replace(processor.image_token, expanded) for prompt in prompts]
+        tokens = processor.tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
+        images = [image for prompt in prompts for image in prompt.images]
+        unknown = self.features.announce(images)
+        return Prepared(
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            images=images,
+            pixels=dict(zip((image.key for image in unknown), self._pixels(unknown), strict=True)),
+        )
+
+    def _pixels(self, images: Sequence[ImageRef]) -> list[Tensor]:
+        """(3, H, W) each."""
+        if not images:
+            return []
+        decoded = [image.decode().convert("RGB") for image in images]
+        return list(self.processor.image_processor(images=decoded, return_tensors="pt")["pixel_values"])
+
+    def generate(self, prepared: Prepared, max_new_tokens: int) -> list[Generation]:
+        import torch
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        with torch.inference_mode():
+            inputs: dict[str, Any] = {
+                "input_ids": prepared.input_ids.to(self.device),
+                "attention_mask": prepared.attention_mask.to(self.device),
+            }
+            if prepared.images:
+                vectors = self._vectors(prepared)
+                inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
+            output = self.model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                eos_token_id=self.processor.stop_token_ids,
+                pad_token_id=self.processor.tokenizer.pad_token_id,
+            )
+        answers = output[:, prepared.input_ids.shape[1] :].cpu()
+        return [self._to_generation(row, max_new_tokens) for row in answers]
+
+    def _vectors(self, prepared: Prepared) -> Tensor:
+        """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
+        import torch
+
+        distinct = {image.key: image for image in prepared.images}
+        found = {key: vector for key in distinct if (vector := self.features.get(key)) is not None}
+        missing = [image for key, image in distinct.items() if key not in found]
+        if missing:
+            late = [image for image in missing if image.key not in prepared.pixels]  # dropped from the cache meanwhile
+            pixels = prepared.pixels | dict(zip((image.key for image in late), self._pixels(late), strict=True))
+            stacked = torch.stack([pixels[image.key] for image in missing]).to(self.device, self.model.dtype)
+            vectors = self.model.get_image_features(stacked).pooler_output
+            for image, vector in zip(missing, vectors, strict=True):
+                found[image.key] = vector
+                self.features.put(image.key, vector)
+        return torch.stack([found[image.key] for image in prepared.images])
+
+    def _to_generation(self, row: Tensor, max_new_tokens: int) -> Generation:
+        """Cut at the first stop token: what a batch adds behind it is padding."""
+        stops = set(self.processor.stop_token_ids)
+        ids = row.tolist()
+        end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
+        text = self.processor.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+        return Generation(text=text, num_tokens=end, finish_reason="stop" if end < len(ids) else "length")
+
+
+class FeatureCache:
+    """Vectors of pictures, the longest unused dropped first.
+
+    `announce` is asked by the thread that prepares, the rest by the one that generates: a picture that a batch in
+    flight will bring is not decoded again.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._size = 0
+        self._vectors: OrderedDict[str, Tensor] = OrderedDict()
+        self._announced: set[str] = set()
+        self._lock = Lock()
+
+    def announce(self, images: Sequence[ImageRef]) -> list[ImageRef]:
+        """The distinct pictures that have to be read; from now on they count as coming."""
+        with self._lock:
+            unknown = {
+                image.key: image
+                for image in images
+                if image.key not in self._vectors and (image.key not in self._announced or self.capacity == 0)
+            }
+            self._announced.update(unknown)
+            return list(unknown.values())
+
+    def get(self, key: str) -> Tensor | None:
+        with self._lock:
+            if key in self._vectors:
+                self._vectors.move_to_end(key)
+            return self._vectors.get(key)
+
+    def put(self, key: str, vector: Tensor) -> None:
+        size = vector.numel() * vector.element_size()
+        with self._lock:
+            self._announced.discard(key)
+            if size > self.capacity or key in self._vectors:
+                return
+            self._vectors[key] = vector.clone()  # a view would keep the whole batch's memory
+            self._size += size
+            while self._size > self.capacity:
+                _, dropped = self._vectors.popitem(last=False)
+                self._size -= dropped.numel() * dropped.element_size()
+
+
+def _device(wanted: str) -> str:
+    """`auto`.
+
+    The first GPU (of this process's own, under torchrun), else the CPU. Raises UserError for one that is not there.
+    """
+    if wanted == "cpu":
+        return wanted
+    import torch
+
+    from ..distributed import find_world
+
+    if wanted in ("auto", "cuda"):
+        if torch.cuda.is_available():
+            return f"cuda:{find_world().local_rank % torch.cuda.device_count()}"
+        if wanted == "auto":
+            return "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device: {wanted!r} is not usable here ({reason}); use auto, cpu or cuda") from error
+    return wanted
+
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def _dtype(wanted: str, config: dict[str, Any], device: str) -> str:
+    """`auto`: the checkpoint's own on a GPU; float32 on a CPU, where the half types are slow."""
+    if wanted == "auto":
+        stored = config.get("dtype") or "float32"
+        return stored if device != "cpu" else "float32"
+    if wanted not in DTYPES:
+        raise UserError(f"--dtype: {wanted!r}, expected auto, {', '.join(DTYPES)}")
+    return wanted
+
+
+def _load(kind: Any, checkpoint: Path, **arguments: Any) -> Any:
+    """`from_pretrained`; what is wrong with the files is the user's to know. Raises UserError."""
+    try:
+        return kind.from_pretrained(checkpoint, **arguments)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--model: {checkpoint} cannot be loaded ({reason})") from error

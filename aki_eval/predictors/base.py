@@ -1,0 +1,76 @@
+"""What a predictor is: something that answers prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from benchmarks.records import Prompt
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer. `finish_reason` is `stop` (a stop token was met), `length` (cut at the limit) or what an endpoint
+    says.
+
+    A predictor that sends its prompts one by one puts a failure into `error` (and leaves `text` None), so that one
+    failed request does not take the others of its batch with it.
+    """
+
+    text: str | None
+    num_tokens: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+
+
+class Predictor(Protocol):
+    """Answers prompts, greedily.
+
+    Everything expensive (weights) is loaded at the first prediction, not at construction.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def batch_size(self) -> int:
+        """Where `--batch-size auto` starts."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the answers (weights' checksum, attention, dtype, ...), without loading the weights."""
+        ...
+
+    def self_test(self) -> dict[str, Any] | None:
+        """Evidence that the model is what it says it is; None where there is nothing to test."""
+        ...
+
+    def render(self, prompt: Prompt) -> str:
+        """The prompt as really sent, for the record."""
+        ...
+
+    def predict(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:
+        """One generation a prompt, in order. May raise: then no prompt of the batch was answered."""
+        ...
+
+
+@runtime_checkable
+class OverlappingPredictor(Protocol):
+    """A predictor whose `predict` falls into two halves; the first is done for the next batch while this one is
+    generated.
+    """
+
+    def prepare(self, prompts: Sequence[Prompt]) -> Any:
+        """Decodes pictures and builds tensors; runs in a thread of its own."""
+        ...
+
+    def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]: ...
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for CUDA's and the host allocator's ways to say so; told by name, because torch may not be imported here."""
+    if isinstance(error, MemoryError):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

@@ -1,0 +1,62 @@
+"""From the text behind `--model` to a predictor."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.records import UserError
+
+from .base import Predictor
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def make_predictor(
+    model: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    base_url: str | None = None,
+    concurrency: int = 16,
+    offline: bool = False,
+) -> Predictor:
+    """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME` or `openai:NAME`. Weights are loaded later.
+
+    Raises UserError when there is no such model.
+    """
+    kind, separator, name = model.partition(":")
+    if separator and kind == "openai":
+        from .endpoint import EndpointPredictor
+
+        return EndpointPredictor(name, base_url=base_url, concurrency=concurrency)
+    if separator and kind == "vlmevalkit":
+        from .kit import KitPredictor
+
+        return KitPredictor(name)
+    from .aki import AkiPredictor
+
+    return AkiPredictor(find_checkpoint(model, offline), name=Path(model).name, device=device, dtype=dtype)
+
+
+def find_checkpoint(model: str, offline: bool) -> Path:
+    """The folder of a checkpoint: as given, or downloaded from the Hub. Raises UserError when there is none."""
+    folder = Path(model)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"--model: {folder} holds no config.json; expected a checkpoint folder")
+        return folder
+    if folder.is_absolute() or model.startswith(".") or not HUB_ID.fullmatch(model):
+        raise UserError(
+            f"--model: no folder {model}; expected a checkpoint folder, a Hub id, vlmevalkit:NAME or openai:NAME"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, local_files_only=offline))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--model: no folder {model}, and it cannot be had from the Hugging Face Hub ({reason})"
+        ) from error

@@ -1,0 +1,34 @@
+"""What is known of a checkpoint without loading it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import UserError
+
+from ..specification import file_checksums
+
+
+def read_config(checkpoint: Path) -> dict[str, Any]:
+    """config.json. Raises UserError when it cannot be read."""
+    try:
+        config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model: {checkpoint}/config.json cannot be read ({error})") from error
+    return config
+
+
+def weights_checksum(checkpoint: Path) -> str:
+    """sha256 over the safetensors files. Raises UserError when there are none: pickled weights are not loaded."""
+    files = sorted(checkpoint.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"--model: {checkpoint} holds no *.safetensors; weights load from safetensors only")
+    return file_checksums(files)
+
+
+def settings_checksum(checkpoint: Path) -> str:
+    """sha256 over tokenizer, processor and chat template files: they decide what the model is shown."""
+    names = ("*token*.json", "*processor*.json", "chat_template.*", "generation_config.json", "config.json", "*.model")
+    return file_checksums(sorted({path for name in names for path in checkpoint.glob(name)}))

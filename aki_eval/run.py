@@ -1,0 +1,247 @@
+"""A run, read from top to bottom: load, prompt, predict, store; then score.
+
+Everything resumes: what is stored is not asked again, and a complete run is only read.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import Prediction, Prompt, PromptStyle, Task, UserError
+
+from .batching import BatchSize, ordered
+from .distributed import World, find_world
+from .inputs import TaskInput, load
+from .loop import Failures, Loop
+from .predictors import Predictor
+from .progress import Progress
+from .score import JudgeOptions, TaskResult, score_inputs
+from .specification import FORMAT, check_same, extend, now, session
+from .store import RunFolder
+from .subset import Subset
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `aki-eval run` was asked for. `batch_size` None means automatic."""
+
+    tasks: Sequence[Task]
+    data: str
+    out: Path
+    prompts: PromptStyle = "aki"
+    subset: Subset | None = None
+    batch_size: int | None = None
+    device: str = "auto"
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
+    max_failure_rate: float = 0.1
+    check_batching: int = 0
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"--batch-size: {self.batch_size}, expected auto or a positive number")
+        if not 0 < self.max_failure_rate <= 1:
+            raise UserError(f"--max-failure-rate: {self.max_failure_rate}, expected a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came out.
+
+    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0.
+    """
+
+    num_predicted: int
+    seconds: float
+    seconds_in_model: float
+    results: list[TaskResult]
+
+
+def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunResult:
+    """The whole way. Raises UserError for what the user can fix, TooManyFailures when the cap is exceeded."""
+    world = find_world()
+    world.enter()
+    folder = RunFolder(options.out)
+    if not world.is_main:
+        world.meet()  # 1: rank 0 has prepared tables and folder
+    inputs = load(options.tasks, options.data, options.prompts, options.subset)
+    with _interruptible():
+        if world.is_main:
+            folder.create()
+        with folder.locked(world.rank):
+            if world.is_main:
+                _open(folder, options, predictor, inputs, world)
+                world.meet()
+            todo = {given.task.name: _unanswered(folder, given) for given in inputs}
+            world.meet()  # 2: everybody holds a lock and knows what is to be done
+            world.leave()
+            work = _Work(options, folder, predictor, world, progress)
+            work.predict(inputs, todo)
+            return work.finish(inputs)
+
+
+def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> dict[str, Any]:
+    """The content of run.json before the first sample."""
+    model = predictor.describe()
+    return {
+        "format": FORMAT,
+        "created": now(),
+        "model": {"name": predictor.name, **{key: value for key, value in model.items() if key != "dtype"}},
+        "mask_self_test": None,
+        "dtype": model.get("dtype"),
+        "prompts": options.prompts,
+        "decoding": {"strategy": "greedy"},
+        "subset": options.subset.record() if options.subset else None,
+        "data": {
+            "source": options.data,
+            "tables": {name: table for given in inputs for name, table in given.tables.items()},
+        },
+        "tasks": {given.task.name: given.specification for given in inputs},
+        "check_batching": None,
+        "sessions": [],
+    }
+
+
+def _open(
+    folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput], world: World
+) -> None:
+    """Writes run.json, or checks that what is there is the same run, and merges what dead processes left."""
+    if options.fresh:
+        folder.clear()
+    wanted = specify(options, predictor, inputs)
+    stored = folder.read_run()
+    if stored is not None:
+        check_same(folder.root, stored, wanted)
+        wanted = extend(stored, wanted)
+    elif any(folder.root.glob("*/predictions*.jsonl")):
+        raise UserError(
+            f"{folder.root} holds predictions but no run.json; choose another --out, or --fresh to start over"
+        )
+    batch_size = str(options.batch_size or "auto")
+    current = session(options.device, batch_size, world.size)
+    # For readers in a hurry: what the latest session ran with, at the top.
+    wanted |= {key: current[key] for key in ("versions", "commit", "device", "command")}
+    wanted["sessions"] = [*wanted["sessions"], current]
+    folder.write_run(wanted)
+    for given in inputs:
+        folder.merge(given.task.name, (sample.index for sample in given.samples))
+
+
+def _unanswered(folder: RunFolder, given: TaskInput) -> list[Prompt]:
+    """What has no answer yet. An error is no answer: it is asked again."""
+    found = folder.predictions(given.task.name)
+    known = {index for index, prediction in found.items() if prediction.error is None}
+    return ordered([prompt for prompt in given.prompts if prompt.index not in known])
+
+
+class _Work:
+    """One process's share of the samples, and what the last of them leaves to rank 0."""
+
+    def __init__(
+        self, options: RunOptions, folder: RunFolder, predictor: Predictor, world: World, progress: Progress
+    ) -> None:
+        self.options = options
+        self.folder = folder
+        self.predictor = predictor
+        self.world = world
+        self.progress = progress
+        self.counts: dict[str, int] = {}
+        self.seconds = 0.0
+        self.in_model = 0.0
+
+    def predict(self, inputs: Sequence[TaskInput], todo: dict[str, list[Prompt]]) -> None:
+        mine = {name: self.world.share(prompts) for name, prompts in todo.items()}
+        if not any(todo.values()):
+            self.progress.say(f"nothing to predict: {self.folder.root} has every answer already")
+            return
+        if self.world.is_main:
+            self._test(inputs, todo)
+        failures = Failures(cap=self.options.max_failure_rate)
+        batch_size = BatchSize(self.options.batch_size, start=self.predictor.batch_size)
+        with self.progress.predicting({name: len(prompts) for name, prompts in mine.items() if prompts}):
+            for given in inputs:
+                self._predict_task(given.task, mine[given.task.name], batch_size, failures)
+
+    def _test(self, inputs: Sequence[TaskInput], todo: dict[str, list[Prompt]]) -> None:
+        """The mask self-test (and, when asked for, the batching check), recorded before the first answer."""
+        from .checks import check_batching, check_mask
+
+        run = self.folder.read_run()
+        assert run is not None
+        run["mask_self_test"] = check_mask(self.predictor)
+        if self.options.check_batching:
+            run["check_batching"] = check_batching(
+                self.predictor,
+                inputs,
+                self.options.check_batching,
+                self.options.batch_size or self.predictor.batch_size,
+            )
+        self.folder.write_run(run)
+
+    def _predict_task(self, task: Task, prompts: list[Prompt], batch_size: BatchSize, failures: Failures) -> None:
+        if not prompts:
+            return
+
+        def save(predictions: list[Prediction]) -> None:
+            self.folder.append(task.name, predictions, self.world.rank)
+            self.counts[task.name] = self.counts.get(task.name, 0) + len(predictions)
+            self.progress.advance(task.name, predictions)
+
+        loop = Loop(self.predictor, task.max_new_tokens, batch_size, save, failures)
+        start = time.perf_counter()
+        try:
+            loop.run(prompts)
+        finally:
+            self.seconds += time.perf_counter() - start
+            self.in_model += loop.in_model
+
+    def finish(self, inputs: Sequence[TaskInput]) -> RunResult:
+        """Rank 0 waits for the others to end, merges their files and scores; the others are done."""
+        results: list[TaskResult] = []
+        if self.world.is_main:
+            for rank in range(1, self.world.size):
+                self.folder.wait_for(rank)
+            for given in inputs:
+                self.folder.merge(given.task.name, (sample.index for sample in given.samples))
+            run = self._close_session()
+            results = score_inputs(self.folder, run, inputs, self.options.judge)
+        return RunResult(
+            num_predicted=sum(self.counts.values()),
+            seconds=self.seconds,
+            seconds_in_model=self.in_model,
+            results=results,
+        )
+
+    def _close_session(self) -> dict[str, Any]:
+        run = self.folder.read_run()
+        assert run is not None
+        run["sessions"][-1] |= {"finished": now(), "num_predicted": self.counts}
+        self.folder.write_run(run)
+        return run
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A request to end (SIGTERM.
+
+    Schedulers, torchrun) is treated like Ctrl-C: what is answered is on the disk, so just stop.
+    """
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

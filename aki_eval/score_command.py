@@ -1,0 +1,52 @@
+"""`aki-eval score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from benchmarks.tasks import TASKS
+from rich.console import Console
+
+from benchmarks.records import UserError
+
+from .inputs import find_tasks, load
+from .score import JudgeOptions, score_inputs
+from .store import RunFolder
+from .subset import from_record
+from .summary import explain_incomplete, show_results
+
+
+def score(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder.")],
+    bench: Annotated[str, typer.Option(help="all, or names separated by commas.")] = "all",
+    data: Annotated[str | None, typer.Option(help="Where the tables are now, if not where the run found them.")] = None,
+    judge: Annotated[
+        str, typer.Option(help="A model's name, offline, replay, none; auto: offline for toy data.")
+    ] = "auto",
+    judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
+    judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
+    judge_repeats: Annotated[int, typer.Option(help="Verdicts a sample.", min=1)] = 1,
+    judge_concurrency: Annotated[int, typer.Option(help="Judge requests at once.", min=1)] = 16,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
+    ] = False,
+) -> int:
+    """Score stored predictions again; no model is loaded."""
+    folder = RunFolder(run_dir)
+    run = folder.read_run()
+    if run is None:
+        raise UserError(f"{run_dir} is no run folder: it holds no run.json")
+    names = [name for name in run["tasks"] if name in TASKS]
+    tasks = [task for task in find_tasks(bench) if task.name in names]
+    if not tasks:
+        raise UserError(f"--bench {bench}: {run_dir} holds predictions for {', '.join(names) or 'nothing'}")
+    options = JudgeOptions(
+        name=judge, base_url=judge_base_url, budget=judge_budget, repeats=judge_repeats, concurrency=judge_concurrency
+    )
+    with folder.locked():
+        inputs = load(tasks, data or run["data"]["source"], run["prompts"], from_record(run["subset"]))
+        results = score_inputs(folder, run, inputs, options)
+    show_results(Console(), run_dir, results)
+    return explain_incomplete(run_dir, results, allow_partial)

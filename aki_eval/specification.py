@@ -1,0 +1,150 @@
+"""What made a run: the content of run.json, and whether two of them are the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import Prompt, UserError
+
+FORMAT = 1
+
+PACKAGES = (
+    "aki-toolkit",
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "pillow",
+    "numpy",
+    "ms-vlmeval",
+)
+
+IDENTITY = ("format", "model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
+"""The fields of run.json that decide the answers. Device, batch size and number of processes do not: `--check-batching`
+proves it. Versions may, in the last digits: they are written down for each session instead of refused."""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def prompts_hash(prompts: Iterable[Prompt]) -> str:
+    """sha256 over index and parts of every prompt of a task; a picture counts as its place (the tables' checksums cover
+    it).
+    """
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        parts = [part if isinstance(part, str) else None for part in prompt.parts]
+        digest.update(json.dumps([prompt.index, parts], ensure_ascii=True).encode())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide answers and scores."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> dict[str, Any] | None:
+    """The checkout this code runs from and whether it was changed; None when it is no checkout or there is no git."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=20
+        ).stdout.strip()
+
+    try:
+        return {"sha": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def session(device: str, batch_size: str, world_size: int) -> dict[str, Any]:
+    """One stretch of work on a run: who, when, with what."""
+    return {
+        "started": now(),
+        "finished": None,
+        "command": command(),
+        "device": device,
+        "batch_size": batch_size,
+        "world_size": world_size,
+        "versions": versions(),
+        "commit": commit(),
+        "num_predicted": {},
+    }
+
+
+def command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as (dotted name, leaf)."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> dict[str, Any]:
+    """The fields that decide the answers, cut down to the given tasks and tables; where the folder lies does not
+    matter.
+    """
+    identity = {key: run.get(key) for key in IDENTITY}
+    identity["model"] = {key: value for key, value in run["model"].items() if key not in ("name", "path")}
+    identity["tasks"] = {name: run["tasks"][name] for name in sorted(tasks)}
+    identity["data"] = {"tables": {name: run["data"]["tables"][name] for name in sorted(tables)}}
+    return dict(_flat(identity))
+
+
+def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises UserError naming the first field in which `wanted` is another run than the one stored in `root`.
+
+    Tasks that only one of them has are no difference: a run grows task by task.
+    """
+    if stored.get("format") != FORMAT:
+        raise UserError(f"{root}/run.json has format {stored.get('format')!r}, expected {FORMAT}; choose another --out")
+    tasks = set(stored["tasks"]) & set(wanted["tasks"])
+    tables = set(stored["data"]["tables"]) & set(wanted["data"]["tables"])
+    before, after = (_comparable(run, tasks, tables) for run in (stored, wanted))
+    for field in [*before, *(name for name in after if name not in before)]:
+        if before.get(field) != after.get(field):
+            raise UserError(
+                f"{root} holds another run: {field} was {before.get(field)!r} and would now be {after.get(field)!r}; "
+                "choose another --out, or --fresh to start over"
+            )
+
+
+def extend(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored run with the tasks, tables and self-test of the wanted one added."""
+    run = dict(stored)
+    run["tasks"] = {**stored["tasks"], **wanted["tasks"]}
+    run["data"] = {**stored["data"], "tables": {**stored["data"]["tables"], **wanted["data"]["tables"]}}
+    return run
+
+
+def file_checksums(paths: Sequence[Path]) -> str:
+    """One sha256 over the names and contents of the files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,223 @@
+"""The run folder: what is on disk is what was done.
+
+    RUN_DIR/run.json                       the specification, and each session that worked on it
+    RUN_DIR/<task>/predictions.jsonl       appended, one line a sample, flushed to the disk with every batch
+    RUN_DIR/<task>/predictions.rank3.jsonl the same, of another process of the same job; merged when the job ends
+    RUN_DIR/<task>/scores.jsonl, metrics.json
+    RUN_DIR/.locks/rank0.lock              held while a process works here
+
+A line is either whole or torn: a process killed while writing leaves a last line without its line break, which is no
+answer and is cut off before the next line is appended. Everything that is not appended is replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from benchmarks.records import Prediction, Score, UserError
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Puts `content` in the place of `path`: a reader sees the old file or the new one, never half of one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def to_line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a JSONL file; a torn last line is left out.
+
+    Raises UserError for a line that is whole and yet not a JSON object: that is damage, not an interruption.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise UserError(
+                    f"{path}, line {number}, is damaged ({error}); restore the file or run with --fresh"
+                ) from error
+            yield record
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Shortens the file to its last line break."""
+    with path.open("rb+") as file:
+        size = position = file.seek(0, os.SEEK_END)
+        while position:
+            start = max(0, position - 65536)
+            file.seek(start)
+            found = file.read(position - start).rfind(b"\n")
+            if found >= 0:
+                position = start + found + 1
+                break
+            position = start
+        if position < size:
+            file.truncate(position)
+
+
+def _to_record(prediction: Prediction) -> dict[str, Any]:
+    record = asdict(prediction)
+    record["prediction"] = record.pop("text")
+    return {key: record[key] for key in ("index", "prompt", "prediction", "num_tokens", "finish_reason", "error")}
+
+
+def _to_prediction(record: Mapping[str, Any]) -> Prediction:
+    fields = dict(record)
+    fields["text"] = fields.pop("prediction")
+    return Prediction(**fields)
+
+
+class RunFolder:
+    """One run on disk. Reading needs no lock; whoever appends or replaces holds the lock of its rank."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self) -> None:
+        """Makes the folder; raises UserError where it cannot be written."""
+        try:
+            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the run folder {self.root}: {error.strerror}; choose another --out"
+            ) from error
+        if not os.access(self.root, os.W_OK):
+            raise UserError(f"cannot write to the run folder {self.root}: permission denied; choose another --out")
+
+    @contextmanager
+    def locked(self, rank: int = 0) -> Iterator[None]:
+        """Holds the folder for this process.
+
+        Rank 0 speaks for its job: it also makes sure that no process of another job, of whatever rank, is still at
+        work. Raises UserError when one is.
+        """
+        with ExitStack() as stack:
+            self._acquire(stack, self._lock_path(rank))
+            if rank == 0:
+                for other in (self.root / ".locks").glob("rank*.lock"):
+                    if other != self._lock_path(0):
+                        with ExitStack() as probe:
+                            self._acquire(probe, other)
+            yield
+
+    def wait_for(self, rank: int) -> None:
+        """Returns when the process of that rank has ended, one way or another."""
+        with FileLock(self._lock_path(rank)):
+            pass
+
+    def _lock_path(self, rank: int) -> Path:
+        return self.root / ".locks" / f"rank{rank}.lock"
+
+    def _acquire(self, stack: ExitStack, path: Path) -> None:
+        try:
+            stack.enter_context(FileLock(path, timeout=0))
+        except Timeout:
+            raise UserError(
+                f"another process is working on {self.root} ({path.name} is held); wait for it or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the run folder {self.root}: {error.strerror}; choose another --out"
+            ) from error
+
+    def clear(self) -> None:
+        """Forgets what was done here: the specification and the folders of tasks (known by their predictions)."""
+        (self.root / "run.json").unlink(missing_ok=True)
+        for predictions in {path.parent for path in self.root.glob("*/predictions*.jsonl")}:
+            shutil.rmtree(predictions)
+
+    def read_run(self) -> dict[str, Any] | None:
+        """The content of run.json; None when nothing was started here."""
+        path = self.root / "run.json"
+        if not path.exists():
+            return None
+        try:
+            run: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is not JSON ({error}); is {self.root} a run folder?") from error
+        return run
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        write_atomically(self.root / "run.json", json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+
+    def append(self, task: str, predictions: Sequence[Prediction], rank: int = 0) -> None:
+        """Adds a batch of predictions and returns when they are on the disk."""
+        path = self._predictions_path(task, rank)
+        path.parent.mkdir(exist_ok=True)
+        if path.exists():
+            _cut_torn_line(path)
+        lines = "".join(to_line(_to_record(prediction)) for prediction in predictions)
+        with path.open("ab") as file:
+            file.write(lines.encode("utf-8", "backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def predictions(self, task: str) -> dict[str, Prediction]:
+        """What is known of the task, by index, whoever wrote it.
+
+        An answer counts more than an error, later more than earlier.
+        """
+        found: dict[str, Prediction] = {}
+        for path in self._predictions_files(task):
+            for record in read_lines(path):
+                prediction = _to_prediction(record)
+                known = found.get(prediction.index)
+                if known is None or known.error is not None or prediction.error is None:
+                    found[prediction.index] = prediction
+        return found
+
+    def merge(self, task: str, order: Iterable[str]) -> None:
+        """Brings the files of all ranks into one, in the order of the table, one line a sample.
+
+        Only to be called by who holds the folder alone. Killed in between, the same lines stand in two files, which is
+        harmless.
+        """
+        files = self._predictions_files(task)
+        if files in ([], [self._predictions_path(task, 0)]):
+            return
+        found = self.predictions(task)
+        known = [found.pop(index) for index in order if index in found]
+        lines = "".join(to_line(_to_record(prediction)) for prediction in (*known, *found.values()))
+        write_atomically(self._predictions_path(task, 0), lines)
+        for path in files:
+            if path != self._predictions_path(task, 0):
+                path.unlink()
+
+    def _predictions_path(self, task: str, rank: int) -> Path:
+        return self.root / task / ("predictions.jsonl" if rank == 0 else f"predictions.rank{rank}.jsonl")
+
+    def _predictions_files(self, task: str) -> list[Path]:
+        return sorted((self.root / task).glob("predictions*.jsonl"))
+
+    def verdicts_path(self, task: str) -> Path:
+        return self.root / task / "verdicts.jsonl"
+
+    def write_scores(self, task: str, scores: Mapping[str, Sequence[Score]], metrics: Mapping[str, Any]) -> None:
+        """Replaces scores.jsonl and metrics.json of the task."""
+        (self.root / task).mkdir(exist_ok=True)
+        lines = "".join(to_line(asdict(score)) for of_protocol in scores.values() for score in of_protocol)
+        write_atomically(self.root / task / "scores.jsonl", lines)
+        write_atomically(self.root / task / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+    def read_metrics(self, task: str) -> dict[str, Any] | None:
+        path = self.root / task / "metrics.json"
+        return json.loads(path.read_text("utf-8")) if path.exists() else None

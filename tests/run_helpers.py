@@ -1,0 +1,101 @@
+"""A predictor that does what it is told, and a small benchmark for it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from aki_eval.predictors import Generation
+from benchmarks.records import ImageRef, Prompt, ProtocolRule, Sample, Table, Task
+from benchmarks.scoring import each_by_itself
+from benchmarks.statistics import mean_by_group
+
+
+class ScriptedPredictor:
+    """Answers every prompt with `answer(prompt)` and writes down what it was asked. `answer` may raise."""
+
+    def __init__(self, answer: Callable[[Prompt], str] = lambda prompt: f"answer to {prompt.index}") -> None:
+        self.answer = answer
+        self.name = "scripted"
+        self.batch_size = 4
+        self.version = "1"
+        self.batches: list[list[str]] = []
+
+    @property
+    def asked(self) -> list[str]:
+        return [index for batch in self.batches for index in batch]
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "scripted", "version": self.version, "dtype": None}
+
+    def self_test(self) -> dict[str, Any] | None:
+        return {"passed": True}
+
+    def render(self, prompt: Prompt) -> str:
+        return f"<user>{prompt.text}"
+
+    def predict(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:
+        self.batches.append([prompt.index for prompt in prompts])
+        return [Generation(self.answer(prompt), 1, "stop") for prompt in prompts]
+
+
+def picture(color: str = "red") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def prompt(index: str, text: str = "What is it?", image: str | None = None) -> Prompt:
+    """With a picture called `image`, or without one."""
+    return Prompt(index, (ImageRef(image, picture), text) if image else (text,))
+
+
+def to_sample(table: str, row: Any, images: tuple[ImageRef, ...]) -> Sample:
+    return Sample(
+        index=row["index"],
+        images=images,
+        question=row["question"],
+        target=row["answer"],
+        groups=(f"kind/{row['category']}",),
+        cluster=images[0].key if images else row["index"],
+        row=row,
+    )
+
+
+def exact(sample: Sample, text: str) -> tuple[float, str | None]:
+    return float(text == sample.target), text
+
+
+TASK = Task(
+    name="small",
+    title="Small",
+    paper="none",
+    tables=(Table(name="SMALL", md5="", num_rows=None),),
+    paper_table=None,
+    to_sample=to_sample,
+    prompts={
+        "aki": lambda sample: Prompt(sample.index, (*sample.images, sample.question)),
+        "vlmevalkit": lambda sample: Prompt(sample.index, (*sample.images, sample.question + "\nAnswer:")),
+    },
+    protocols={"kit": ProtocolRule(score=each_by_itself("kit", exact), estimate=mean_by_group)},
+    headline="kit",
+    headline_metrics=("overall",),
+    max_new_tokens=8,
+)
+
+
+def write_table(root: Path, rows: int = 12, name: str = "SMALL") -> Path:
+    """A table whose right answers are `answer to <index>`: what the scripted predictor says."""
+    root.mkdir(parents=True, exist_ok=True)
+    colors = ("red", "green", "blue")
+    lines = ["\t".join(("index", "image", "question", "answer", "category"))]
+    for index in range(rows):
+        image = base64.b64encode(picture(colors[index % 3])).decode()
+        lines.append("\t".join((str(index), image, f"Question {index}?", f"answer to {index}", "ab"[index % 2])))
+    (root / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return root

@@ -1,0 +1,128 @@
+"""The run folder: appended lines, torn lines, locks, merging."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aki_eval.store import RunFolder, read_lines, write_atomically
+from benchmarks.records import Prediction, UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    return folder
+
+
+def answered(index: str, text: str | None = "yes", error: str | None = None) -> Prediction:
+    return Prediction(index=index, prompt="p", text=text, num_tokens=1, finish_reason="stop", error=error)
+
+
+def test_what_was_appended_is_read_back(folder: RunFolder) -> None:
+    texts = ["=1", "None", "", "N/A", "two\nlines\u2028and a separator", "\ud83d alone", 'quote " and \\ slash', "ü"]
+    folder.append("mme", [answered(str(number), text) for number, text in enumerate(texts)])
+    assert [prediction.text for prediction in folder.predictions("mme").values()] == texts
+
+
+def test_a_line_has_the_fields_of_the_contract(folder: RunFolder) -> None:
+    folder.append("mme", [answered("1")])
+    (line,) = (folder.root / "mme/predictions.jsonl").read_text().splitlines()
+    assert list(json.loads(line)) == ["index", "prompt", "prediction", "num_tokens", "finish_reason", "error"]
+
+
+def test_cut_at_any_byte_every_whole_line_counts_and_the_torn_one_does_not(folder: RunFolder) -> None:
+    path = folder.root / "mme/predictions.jsonl"
+    folder.append("mme", [answered(str(number), "ü" * number) for number in range(6)])
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        complete = whole[:length].count(b"\n")
+        assert list(folder.predictions("mme")) == [str(number) for number in range(complete)]
+        folder.append("mme", [answered("next")])
+        assert list(folder.predictions("mme")) == [*(str(number) for number in range(complete)), "next"]
+
+
+def test_a_torn_line_longer_than_a_block_is_cut_off(folder: RunFolder) -> None:
+    folder.append("mme", [answered("0"), answered("1", "x" * 200_000)])
+    path = folder.root / "mme/predictions.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    folder.append("mme", [answered("2")])
+    assert list(folder.predictions("mme")) == ["0", "2"]
+
+
+def test_damage_inside_a_file_is_an_error_and_not_a_torn_line(folder: RunFolder) -> None:
+    path = folder.root / "lines.jsonl"
+    path.write_text('{"index": "1"}\n{"index": \n{"index": "3"}\n')
+    with pytest.raises(UserError, match="line 2"):
+        list(read_lines(path))
+
+
+def test_an_answer_counts_more_than_an_error_and_later_more_than_earlier(folder: RunFolder) -> None:
+    folder.append("mme", [answered("1", None, "boom"), answered("2"), answered("3", None, "first")])
+    folder.append("mme", [answered("1", "late"), answered("2", None, "boom"), answered("3", None, "second")])
+    found = folder.predictions("mme")
+    assert (found["1"].text, found["2"].text, found["3"].error) == ("late", "yes", "second")
+
+
+def test_ranks_are_merged_in_the_order_of_the_table(folder: RunFolder) -> None:
+    folder.append("mme", [answered("3"), answered("1")], rank=0)
+    folder.append("mme", [answered("2"), answered("0")], rank=1)
+    folder.merge("mme", ["0", "1", "2", "3", "4"])
+    assert [path.name for path in (folder.root / "mme").iterdir()] == ["predictions.jsonl"]
+    assert list(folder.predictions("mme")) == ["0", "1", "2", "3"]
+
+
+def test_a_second_process_is_refused(folder: RunFolder) -> None:
+    code = (
+        "import sys; from pathlib import Path; from aki_eval.store import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).locked(int(sys.argv[2])): print('in', flush=True); sys.stdin.read()"
+    )
+    arguments = [sys.executable, "-c", code, str(folder.root)]
+    for rank in ("0", "2"):
+        with subprocess.Popen([*arguments, rank], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "in\n"
+            with pytest.raises(UserError, match="another process is working"), folder.locked():
+                pass
+            other.kill()
+        with folder.locked():
+            pass
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_atomically(path, json.dumps({"text": "x" * 100_000}))
+    code = (
+        "import json, sys; from pathlib import Path; from aki_eval.store import write_atomically\n"
+        "print('go', flush=True)\n"
+        "while True: write_atomically(Path(sys.argv[1]), json.dumps({'text': 'x' * 100_000}))"
+    )
+    for _ in range(5):
+        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                writer.wait(random.uniform(0.0, 0.2))
+            writer.kill()
+        assert len(json.loads(path.read_text())["text"]) == 100_000
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_to_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to the run folder"):
+        RunFolder(tmp_path / "file" / "run").create()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_the_users_to_fix(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="cannot write to the run folder"):
+        RunFolder(tmp_path / "run").create()
