@@ -489,12 +489,30 @@ def test_key_leaves_no_trace(
         assert KEY[8:] not in text
 
 
-def test_comparable_only_to_the_gpt_4_family() -> None:
-    def comparable(name: str, base_url: str | None = None) -> bool:
+def test_record_says_whether_the_judge_is_the_published_numbers_one() -> None:
+    def published(name: str, base_url: str | None = None) -> object:
         judge = make_judge(name, base_url=base_url)
-        assert judge is not None
-        return judge.comparable
+        assert isinstance(judge, OpenAIJudge)
+        return judge.describe()["judge_of_published_numbers"]
 
-    assert all(comparable(name) for name in ("gpt-4", "gpt-4-0613", "gpt-4-1106-preview", "gpt-4-turbo-2024-04-09"))
-    assert not any(comparable(name) for name in ("gpt-4o", "gpt-4.1", "gpt-5", "qwen2.5-72b"))
-    assert not comparable("gpt-4-0613", "http://127.0.0.1:9/v1")
+    assert all(published(name) for name in ("gpt-4", "gpt-4-0613", "gpt-4-1106-preview", "gpt-4-turbo-2024-04-09"))
+    assert not any(published(name) for name in ("gpt-4o", "gpt-4.1", "gpt-5", "qwen2.5-72b"))
+    assert not published("gpt-4-0613", "http://127.0.0.1:9/v1")
+
+
+def test_spread_of_repeats() -> None:
+    with JudgeServer(lambda body, nth: ["0.2", "0.4"][nth]) as server:
+        judge = judge_at(server, repeats=2, concurrency=1)
+        judge.grade([request("a"), request("b")])
+    assert judge.describe()["spread"] == {
+        "mm_vet": {"scores": pytest.approx([20, 40]), "sd": pytest.approx(10), "num_samples": 2}
+    }
+
+    def script(body: dict[str, Any], nth: int) -> str:
+        return ["8 4", "10 10"][nth] if body["messages"][0]["content"] == "a" else "unreadable"
+
+    with JudgeServer(script) as server:
+        judge = judge_at(server, repeats=2, concurrency=1)
+        judge.grade([request("a", kind="llava_bench"), request("b", kind="llava_bench")])
+    assert judge.describe()["spread"]["llava_bench"]["scores"] == pytest.approx([50, 100])
+    assert judge.describe()["spread"]["llava_bench"]["num_samples"] == 1  # b could not be read

@@ -21,6 +21,7 @@ from .preflight import preflight
 from .progress import progress_bar
 from .protocols import attempts
 from .session import Session
+from .spread import spread
 from .store import Reply, VerdictStore, read, verdict_of
 
 GPT_4 = re.compile(r"gpt-4(-\d{4}(-preview)?|-turbo.*)?")
@@ -32,6 +33,8 @@ Job = tuple[JudgeRequest, int]
 
 class OpenAIJudge:
     """See the module. `repeats` gradings of each answer, `concurrency` requests at a time."""
+
+    comparable = True
 
     def __init__(
         self, endpoint: Endpoint, store: VerdictStore, *, budget: Budget, repeats: int = 1, concurrency: int = 16
@@ -49,7 +52,7 @@ class OpenAIJudge:
         self.repeats = repeats
         self.concurrency = concurrency
         self.name = endpoint.name
-        self.comparable = endpoint.server is None and GPT_4.fullmatch(endpoint.model) is not None
+        self._verdicts: list[Verdict] = []
         self._paid: list[Reply] = []
         self._models: set[str] = set()
 
@@ -63,7 +66,7 @@ class OpenAIJudge:
         verdicts = [self._from_store(job) for job in jobs]
         unanswered = [job for job, verdict in zip(jobs, verdicts, strict=True) if verdict is None]
         asked = iter(asyncio.run(self._ask_all(unanswered)) if unanswered else [])
-        return [verdict or next(asked) for verdict in verdicts]
+        return self._noted([verdict or next(asked) for verdict in verdicts])
 
     def describe(self) -> dict[str, Any]:
         """For the record: who judged and what had to be adapted. Tokens and dollars are those of this process."""
@@ -73,13 +76,19 @@ class OpenAIJudge:
             "server": self.endpoint.server,
             "models_answered": sorted(self._models),
             "comparable": self.comparable,
+            "judge_of_published_numbers": self.endpoint.server is None and bool(GPT_4.fullmatch(self.endpoint.model)),
             "repeats": self.repeats,
+            "spread": spread(self._verdicts),
             "adaptations": dict(self.endpoint.adaptations),
             "requests_paid": len(self._paid),
             "input_tokens": sum(reply.input_tokens for reply in self._paid),
             "output_tokens": sum(reply.output_tokens for reply in self._paid),
             "cost_usd": self.budget.spent if self.endpoint.price else None,
         }
+
+    def _noted(self, verdicts: list[Verdict]) -> list[Verdict]:
+        self._verdicts += verdicts
+        return verdicts
 
     def _from_store(self, job: Job) -> Verdict | None:
         """The stored verdict, or None when the next thing to do is to ask."""

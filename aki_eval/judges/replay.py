@@ -30,10 +30,12 @@ class ReplayJudge(OpenAIJudge):
                 "they judge another run's answers, or follow another judge protocol"
             )
         missing = Reply(model=self.endpoint.model, raw=None, error="no stored verdict for this answer")
-        return [
-            verdict or verdict_of(request, missing, judge=self.name, repeat=repeat, tries=0)
-            for verdict, (request, repeat) in zip(verdicts, jobs, strict=True)
-        ]
+        return self._noted(
+            [
+                verdict or verdict_of(request, missing, judge=self.name, repeat=repeat, tries=0)
+                for verdict, (request, repeat) in zip(verdicts, jobs, strict=True)
+            ]
+        )
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "replayed": True}
