@@ -1,0 +1,186 @@
+"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream positions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Sampler
+from transformers import Trainer
+
+from .captions import CaptionStream
+from .errors import UserError
+from .mixture import LengthGroups, Mixture
+from .recipe import Stage
+from .samples import Notes
+from .schedule import CosineSchedule
+
+POSITIONS = "positions.rank{rank}.json"
+
+
+class AkiTrainer(Trainer):  # type: ignore[misc]
+    """Trains one stage.
+
+    The data set is a `Mixture` (drawn by position, skipped by position on resume) or a `CaptionStream` (its positions are
+    saved and given back). Batches carry `notes`, which stay here.
+    """
+
+    def __init__(self, *, stage: Stage, skips: Path | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.skips = skips
+        self.positions: dict[int, Any] = {}
+        self.num_skipped: Counter[str] = Counter()
+        self._since_log: Counter[str] = Counter()
+        self._last_log = time.perf_counter()
+
+    # Optimizer and schedule
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(
+                parameter_groups(model or self.model, self.stage),
+                lr=self.stage.learning_rate,
+                betas=self.stage.betas,
+                eps=self.stage.epsilon,
+                fused=True,
+            )
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
+        if self.lr_scheduler is None:
+            rate = schedule_of(self.stage)
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.optimizer, lambda step: rate(step) / self.stage.learning_rate
+            )
+        return self.lr_scheduler
+
+    # Data
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Mixtures go through accelerate, which deals batches to the processes; a caption stream deals them itself."""
+        if not isinstance(self.train_dataset, CaptionStream):
+            return super().get_train_dataloader()
+        return DataLoader(
+            self.train_dataset,
+            batch_size=self._train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        dataset = train_dataset or self.train_dataset
+        if not isinstance(dataset, Mixture):
+            return torch.utils.data.SequentialSampler(dataset)
+        return LengthGroups(dataset, self.stage.group_steps * self.stage.batch_size)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list, Any]:
+        """The micro-batches of an optimizer step, their notes taken out, and the number of tokens learned in them."""
+        batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for batch in batches:
+            self._note(batch.pop("notes"))
+        if num_tokens is not None and num_tokens == 0:
+            raise UserError(
+                f"step {self.state.global_step}: no token to learn in the whole step; is max_length too small?"
+            )
+        return batches, num_tokens
+
+    def _note(self, notes: Notes) -> None:
+        self.positions.update(notes.positions)
+        for name in ("num_samples", "num_tokens", "num_positions"):
+            self._since_log[name] += getattr(notes, name)
+        for skip in notes.skipped:
+            self.num_skipped[skip.source] += 1
+            if self.skips is not None:
+                with self.skips.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(skip)) + "\n")
+        if sum(self.num_skipped.values()) > self.stage.max_skipped:
+            raise UserError(
+                f"{sum(self.num_skipped.values())} records could not be used ({dict(self.num_skipped)}), more than "
+                f"max_skipped = {self.stage.max_skipped}; they are listed in {self.skips}"
+            )
+
+    # Step
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean over all learned tokens of the optimizer step and all processes, or the original's mean of means."""
+        if self.stage.averaging == "micro_batch":
+            num_items_in_batch, self.loss_is_scaled_for_ga = None, False
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        if not torch.isfinite(torch.as_tensor(norm)):
+            raise FloatingPointError(
+                f"step {self.state.global_step + 1}: the gradient's norm is {float(norm)}; the weights were not changed. "
+                "The last checkpoint is good; lower the learning rate or look at the data of this step"
+            )
+        return norm
+
+    # Log and checkpoint
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        now = time.perf_counter()
+        seconds, self._last_log = now - self._last_log, now
+        if "loss" in logs and self._since_log["num_samples"]:
+            counts, world = self._since_log, self.args.world_size
+            logs["samples_per_second"] = round(counts["num_samples"] * world / seconds, 2)
+            logs["tokens_per_second"] = round(counts["num_tokens"] * world / seconds, 1)
+            logs["padding"] = round(1 - counts["num_tokens"] / counts["num_positions"], 4)
+            logs["skipped"] = float(sum(self.num_skipped.values()))
+            self._since_log = Counter()
+        super().log(logs, start_time)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if isinstance(self.train_dataset, CaptionStream):
+            path = Path(output_dir) / POSITIONS.format(rank=self.args.process_index)
+            path.write_text(json.dumps({str(stream): list(place) for stream, place in self.positions.items()}))
+
+
+def schedule_of(stage: Stage) -> CosineSchedule:
+    """The stage's learning rate as a function of the step."""
+    return CosineSchedule(
+        peak=stage.learning_rate,
+        minimum=stage.min_learning_rate,
+        warmup_steps=stage.warmup_steps,
+        horizon=stage.schedule_steps or stage.steps,
+    )
+
+
+def parameter_groups(model: torch.nn.Module, stage: Stage) -> list[dict[str, Any]]:
+    """Trainable parameters with and without weight decay.
+
+    standard: matrices decay, embeddings, norms, biases and latents do not. original: everything but the embeddings decays.
+    """
+    embeddings = {id(parameter) for parameter in model.get_input_embeddings().parameters()}
+    groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            matrix = parameter.ndim >= 2 and not name.endswith("latents")
+            groups[id(parameter) not in embeddings and (matrix or stage.decay == "original")].append(parameter)
+    return [
+        {"params": parameters, "weight_decay": stage.weight_decay if decays else 0.0}
+        for decays, parameters in groups.items()
+        if parameters
+    ]
+
+
+def saved_positions(checkpoint: Path) -> dict[int, Any]:
+    """The streams' positions in a checkpoint, of all processes together."""
+    positions = {}
+    for path in checkpoint.glob(POSITIONS.format(rank="*")):
+        positions.update({int(stream): tuple(place) for stream, place in json.loads(path.read_text()).items()})
+    return positions
