@@ -1,4 +1,4 @@
-"""Colored shapes in the formats of the real benchmarks and training sets: small enough to learn and to measure on a CPU.
+"""Colored shapes in the formats of the real benchmarks and training sets: learned and measured on a CPU in minutes.
 
 - `ensure_tables` writes the eleven evaluation tables, once, under the user's cache folder.
 - `write_training_data` writes captions and the eleven instruction sets in the formats of the originals.

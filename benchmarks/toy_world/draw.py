@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from .questions import Ask, Question, check_question, choice_question, is_yes_no, open_question
 from .scene import Scene, Split, scenes
-from .skills import SKILLS, YES_NO
+from .skills import SKILLS, YES_NO, tells_nothing_at_a_glance
 
 Form = Literal["open", "check", "choice"]
 
@@ -22,12 +22,13 @@ class Drawn(NamedTuple):
 class Drawer:
     """A source of questions about scenes of one split, deterministic by seed.
 
-    Answers are balanced: for each skill and form the wanted answers (and, for multiple choice, the letters) take turns, so
-    that no constant answer does better than another.
+    Answers are balanced: for each skill and form the wanted answers (and, for multiple choice, the letters) take turns,
+    so that no constant answer does better than another.
     """
 
     def __init__(self, seed: int | str, split: Split) -> None:
         self.rng = random.Random(f"questions {seed}")
+        self.split = split
         self.stream = scenes(f"drawer {seed}", split=split)
         self._wanted: dict[tuple[str, Form], Iterator[str]] = {}
         self._positions: dict[str, Iterator[int]] = {}
@@ -45,7 +46,7 @@ class Drawer:
         wanted: str | None = None
         for attempt in itertools.count():
             current = next(self.stream) if scene is None else scene
-            ask = SKILLS[skill](current, self.rng)
+            ask = self.ask(skill, current)
             if ask is None:
                 assert scene is None or attempt < 200, f"the scene {current.content!r} offers no {skill} question"
                 continue
@@ -56,9 +57,15 @@ class Drawer:
                 return Drawn(current, question)
         raise AssertionError("unreachable: the stream of scenes never ends")
 
+    def ask(self, skill: str, scene: Scene) -> Ask | None:
+        """Something to ask about a scene; evaluation does not ask what a glance tells."""
+        if self.split == "eval" and not tells_nothing_at_a_glance(skill, scene):
+            return None
+        return SKILLS[skill](scene, self.rng)
+
     def try_draw(self, skill: str, form: Form, scene: Scene, want: str | None = None) -> Drawn | None:
         """A question about this scene, or None if it does not offer one (with this answer)."""
-        ask = SKILLS[skill](scene, self.rng)
+        ask = self.ask(skill, scene)
         question = ask and self._put(ask, scene, form, 4, want)
         return Drawn(scene, question) if question else None
 
@@ -85,8 +92,8 @@ class Drawer:
         return self._positions.setdefault(skill, itertools.cycle(range(12)))
 
 
-FIXED_POOLS = {"count": ("1", "2", "3", "4", "2", "3", "0"), "relation": ("left", "above", "right", "below")}
-"""Turns of the wanted answers where an ask's own pool is narrower than the skill's (zero is asked less often)."""
+FIXED_POOLS = {"count": ("1", "2", "3", "2", "4", "3"), "relation": ("left", "above", "right", "below")}
+"""Turns of the wanted answers where an ask's own pool is narrower than the skill's."""
 
 
 def _is_relative(ask: Ask) -> bool:

@@ -1,7 +1,7 @@
 """Questions about scenes, and the three forms in which they are put: open, yes/no check, multiple choice.
 
-An `Ask` is a question before its form is chosen. Its `rule` reads the answer off any scene (None where the question makes no
-sense), which is what the prior (priors.py) needs: the same question put to other scenes.
+An `Ask` is a question before its form is chosen. Its `rule` reads the answer off any scene (None where the question
+makes no sense), which is what the prior (priors.py) needs: the same question put to other scenes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Ask:
     claim: Callable[[str], Claim]
     decoys: tuple[str, ...] = ()
     """Answers that the picture suggests: true of something else in it."""
+    rule_among: Callable[[tuple[str, ...]], Rule] | None = None
+    """Where the answer depends on the options offered: options -> rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def open_question(ask: Ask, scene: Scene) -> Question:
 
 
 def check_question(ask: Ask, scene: Scene, want: str, rng: random.Random) -> Question | None:
-    """The same as a yes/no question whose answer is `want`; None where the ask is a yes/no question of the other answer."""
+    """The same as a yes/no question answered by `want`; None where the ask itself is one, of the other answer."""
     answer = _answer(ask, scene)
     if is_yes_no(ask):
         return open_question(ask, scene) if answer == want else None
@@ -85,13 +87,14 @@ def check_question(ask: Ask, scene: Scene, want: str, rng: random.Random) -> Que
 def choice_question(
     ask: Ask, scene: Scene, rng: random.Random, num_choices: int = 4, position: int | None = None
 ) -> Question:
-    """The same with up to `num_choices` options; the right one stands at `position` (modulo their number) or anywhere."""
+    """The same with up to `num_choices` options, the right one at `position` (modulo their number) or anywhere."""
     answer = _answer(ask, scene)
     wrong = _wrong_values(ask, answer, num_choices - 1, rng)
     position = rng.randrange(len(wrong) + 1) if position is None else position % (len(wrong) + 1)
     choices = (*wrong[:position], answer, *wrong[position:])
+    rule = ask.rule_among(choices) if ask.rule_among else ask.rule
     statement = ask.claim(answer).statement
-    return Question(skill=ask.skill, text=ask.text, answer=answer, rule=ask.rule, choices=choices, statement=statement)
+    return Question(skill=ask.skill, text=ask.text, answer=answer, rule=rule, choices=choices, statement=statement)
 
 
 def is_yes_no(ask: Ask) -> bool:

@@ -1,7 +1,7 @@
 """Scenes: a 2 x 2 grid that holds one to four things and sometimes a digit.
 
-A *thing* has a shape, a color, a size and a cell. Size is the depth cue of this world: near things are drawn large, far ones
-small. No two things of a scene agree in both shape and color, so "the red square" always names one thing.
+A *thing* has a shape, a color, a size and a cell. Size is the depth cue of this world: near things are drawn large, far
+ones small. No two things of a scene agree in both shape and color, so "the red square" always names one thing.
 
 Training and evaluation scenes are disjoint by construction: a scene belongs to the split that a checksum of its content
 (jitter left out) says, so no arrangement that is trained on is ever evaluated, whatever seeds are used.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .questions import Ask, Claim, Rule
-from .scene import COLORS, SHAPES, SIZES, Scene, Thing, all_names
+from .scene import COLORS, MAX_THINGS, SHAPES, SIZES, Scene, Thing, all_names
 
 Maker = Callable[[Scene, random.Random], Ask | None]
 T = TypeVar("T")
@@ -24,7 +24,7 @@ SIDES = {"left": "left of", "right": "right of", "above": "above", "below": "bel
 
 
 def existence(scene: Scene, rng: random.Random) -> Ask:
-    """Is a thing there? Half the time it is; otherwise its color and its shape are there, mostly, but on different things."""
+    """Is a thing there? Half the time it is; if not, its color and its shape mostly are, but on different things."""
     name = rng.choice(scene.things).name if rng.random() < 0.5 else absent_name(scene, rng)
 
     def rule(other: Scene) -> str:
@@ -83,7 +83,7 @@ def size(scene: Scene, rng: random.Random) -> Ask:
 
 
 def count(scene: Scene, rng: random.Random) -> Ask:
-    """How many things, or things of a shape, or things of a color; kinds that are there twice or more come more often."""
+    """How many things, or things of a shape, or of a color; kinds that are there twice or more come more often."""
     kinds: list[tuple[str | None, str | None]] = [
         (None, None),
         *((s, None) for s in SHAPES),
@@ -104,7 +104,8 @@ def count(scene: Scene, rng: random.Random) -> Ask:
 
 
 def compare(scene: Scene, rng: random.Random) -> Ask:
-    more, fewer = rng.sample(SHAPES, 2)
+    present = [shape for shape in SHAPES if scene.find(shape=shape)]
+    more, fewer = rng.sample(present if len(present) > 1 else SHAPES, 2)
 
     def rule(other: Scene) -> str:
         return "yes" if len(other.find(shape=more)) > len(other.find(shape=fewer)) else "no"
@@ -130,7 +131,7 @@ def position(scene: Scene, rng: random.Random) -> Ask:
 
 
 def relation(scene: Scene, rng: random.Random) -> Ask | None:
-    """Where one thing is, seen from another in the same row or column. Only the two directions of that axis are plausible."""
+    """Where one thing is, seen from another in its row or column. The two directions of that axis are plausible."""
     pairs = [(a, b) for a, b in itertools.permutations(scene.things, 2) if _side(a, b)]
     pair = _pick(pairs, rng)
     if pair is None:
@@ -243,6 +244,9 @@ def identity(scene: Scene, rng: random.Random) -> Ask:
     def rule(other: Scene) -> str | None:
         return name if other.named(name) else None
 
+    def rule_among(names: tuple[str, ...]) -> Rule:
+        return lambda other: present[0] if len(present := [name for name in names if other.named(name)]) == 1 else None
+
     return Ask(
         skill="identity",
         text="which thing is there?",
@@ -250,9 +254,19 @@ def identity(scene: Scene, rng: random.Random) -> Ask:
         pool=(name, *absent),
         claim=lambda value: Claim("there", "is", f"a {value}"),
         decoys=decoys,
+        rule_among=rule_among,
     )
 
 
+VARIETY = {  # skill -> how many colors and shapes must occur for the answer not to be plain
+    "existence": (2, 2),
+    "identity": (2, 2),
+    "count": (2, 2),
+    "color": (2, 1),
+    "conditional": (2, 1),
+    "shape": (1, 2),
+    "compare": (1, 2),
+}
 SKILLS: dict[str, Maker] = {
     maker.__name__: maker
     for maker in (
@@ -260,6 +274,19 @@ SKILLS: dict[str, Maker] = {
         depth, distance, conditional, number, number_word, arithmetic, identity,
     )
 }  # fmt: skip
+
+
+def tells_nothing_at_a_glance(skill: str, scene: Scene) -> bool:
+    """False where the colors and shapes that occur give the answer away: nothing is to be bound or counted.
+
+    Evaluation leaves such questions out, training keeps them.
+    """
+    num_colors = len({thing.color for thing in scene.things})
+    num_shapes = len({thing.shape for thing in scene.things})
+    if skill == "count" and not num_colors < MAX_THINGS <= len(scene.things) + 1:
+        return False  # one or two things are told by their colors and shapes, and so are four colors
+    colors, shapes = VARIETY.get(skill, (1, 1))
+    return num_colors >= colors and num_shapes >= shapes
 
 
 def _number_ask(

@@ -36,7 +36,7 @@ def default_root() -> Path:
 
 
 def ensure_tables(root: Path | None = None) -> Path:
-    """The folder that holds the eleven tables (`<name>.tsv`); those that are missing are written, always with the same bytes.
+    """The folder of the eleven tables (`<name>.tsv`). Those that are missing are written, always with the same bytes.
 
     Without `root` they live under the user's cache folder, by version. Raises OSError where that cannot be written.
     """

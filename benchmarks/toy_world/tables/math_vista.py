@@ -1,7 +1,7 @@
 """MathVista (testmini): multiple choice and free form; integer, float, text and list answers.
 
-The question is MathVista's `query`: a hint that says what kind of answer is wanted, the question, the choices. The hints are
-shorter than the published ones, which would cost a small vocabulary thirty words.
+The question is MathVista's `query`: a hint that says what kind of answer is wanted, the question, the choices. The
+hints are shorter than the published ones, which would cost a small vocabulary thirty words.
 """
 
 from __future__ import annotations

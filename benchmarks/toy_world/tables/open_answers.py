@@ -1,4 +1,4 @@
-"""The judged ones: MM-Vet (short answers, six capabilities) and LLaVA-Bench in the wild (conversation, detail, complex)."""
+"""The judged ones: MM-Vet (short answers, six capabilities) and LLaVA-Bench (conversation, detail, complex)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPLEX_SKILLS = ("depth", "distance", "conditional")
 def mm_vet() -> Iterator[Entry]:
     drawer = Drawer("MMVet", "eval")
     kinds = itertools.cycle(MM_VET_KINDS.items())
-    for number, (capabilities, draw) in zip(range(MM_VET_QUESTIONS), kinds):
+    for number, (capabilities, draw) in zip(range(MM_VET_QUESTIONS), kinds, strict=False):
         scene, question = draw(drawer)
         row = {
             "index": str(number),

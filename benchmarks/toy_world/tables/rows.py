@@ -47,7 +47,7 @@ def choice_row(index: int, scene: Scene, question: Question) -> Row:
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    """A TSV with all columns that any row has, in order of appearance; absent cells stay empty. Complete or not there."""
+    """A TSV with the columns that any row has; absent cells stay empty. The file is complete or not there."""
     rows = list(rows)
     columns = sorted(dict.fromkeys(column for row in rows for column in row), key=_column_order)
     partial = path.with_suffix(f".{os.getpid()}.part")
@@ -59,7 +59,6 @@ def write_table(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
 
 
 def _column_order(column: str) -> tuple[int, str]:
-    """`index` first, then the rest as they come, options together and in order (a stable sort keeps the others)."""
-    if column == "index":
-        return (0, "")
-    return (1, column) if column in LETTERS else (2, "")
+    """Index, question, options in order; then the others as they come (the sort is stable)."""
+    first = {"index": (0, ""), "question": (1, "")}
+    return first.get(column, (2, column) if column in LETTERS else (3, ""))

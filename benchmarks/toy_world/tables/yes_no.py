@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from ..draw import Drawer
 from ..questions import Ask, Question, check_question, is_yes_no
 from ..scene import Scene, all_names
-from ..skills import SKILLS
 from .rows import YES_NO_SUFFIX, Entry, encoded
 
 MME_SKILLS = {  # MME's fourteen subtasks, and what stands in for each here
@@ -55,10 +54,10 @@ def mme() -> Iterator[Entry]:
 def _pair(drawer: Drawer, skill: str) -> tuple[Scene, list[Question]]:
     """One scene and two questions about it, answered yes and no."""
     for scene in drawer.stream:
-        ask = SKILLS[skill](scene, drawer.rng)
+        ask = drawer.ask(skill, scene)
         if ask is None:
             continue
-        asks = (ask, ask) if not is_yes_no(ask) else (ask, SKILLS[skill](scene, drawer.rng))
+        asks = (ask, drawer.ask(skill, scene)) if is_yes_no(ask) else (ask, ask)
         pair = [_check(ask, scene, want, drawer) for ask, want in zip(asks, ("yes", "no"), strict=True)]
         if all(pair):
             return scene, [question for question in pair if question]
@@ -72,13 +71,13 @@ def _check(ask: Ask | None, scene: Scene, want: str, drawer: Drawer) -> Question
 def pope() -> Iterator[Entry]:
     """Existence only. Each present thing counts towards all three categories, as in the table of VLMEvalKit.
 
-    Absent things are drawn as POPE draws them: *random* of all, *popular* of the frequent ones (of this world's names, the
-    first third), *adversarial* of those that go with what is there (color and shape present, bound to different things).
+    Absent things are drawn as POPE draws them: *random* of all, *popular* of the frequent ones (of this world's names,
+    the first third), *adversarial* of those that go with what is there (color and shape present, on different things).
     """
     drawer = Drawer("POPE", "eval")
     indices = itertools.count()
     for number in range(POPE_PICTURES):
-        scene = drawer.scene(min_things=POPE_PER_PICTURE)
+        scene = drawer.scene(min_things=3)
         for name, categories in _pope_names(drawer, scene):
             question = _existence(scene, name)
             row = {

@@ -1,7 +1,7 @@
 """Pretraining data: caption shards as BLIP3-KALE's after img2dataset, and shards with BLIP3-OCR's list of captions.
 
-A KALE record is `key.jpg` + `key.txt`. In an OCR record the text is BLIP3-OCR's JSON list: one entry a granularity, from
-plain text (0) to text with places (5), of which AKI takes entry 1.
+A KALE record is `key.jpg` + `key.txt`. In an OCR record the text is BLIP3-OCR's JSON list: one entry a granularity,
+from plain text (0) to text with places, of which AKI takes entry 1.
 """
 
 from __future__ import annotations

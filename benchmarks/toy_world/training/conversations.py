@@ -1,7 +1,7 @@
 """LLaVA-Instruct-150k: conversations in whole sentences, and what a benchmark's own prompt text asks for.
 
-The original holds conversation, detailed description and reasoning. Here a part of the turns is phrased as VLMEvalKit, MathVista
-and CV-Bench phrase their questions, so that a toy model can be evaluated with either prompt style.
+The original holds conversation, detailed description and reasoning. Here a part of the turns is phrased as VLMEvalKit,
+MathVista and CV-Bench phrase their questions, so that a toy model can be evaluated with either prompt style.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Describe = Callable[[Thing, Scene, random.Random], str]
 def write_refcoco(root: Path, pictures: Sequence[Picture], seed: int) -> None:
     """finetune_refcoco_train.json and its two siblings (zenodo.org/records/4729015, mdetr_annotations).
 
-    One `images` entry an expression, with the expression as `caption`; the box is in `annotations`, joined by `image_id`.
+    One `images` entry an expression, which is its `caption`; the box is in `annotations`, joined by `image_id`.
     """
     for name, describe in DESCRIBE.items():
         rng = random.Random(f"{name} {seed}")
@@ -44,7 +44,8 @@ def visual_genome_folder(number: int) -> str:
 
 
 def _coco_style(name: str, pictures: Sequence[Picture], describe: Describe, rng: random.Random) -> dict[str, Any]:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for picture in pictures:
         for thing in picture.scene.things:
             number = len(images)

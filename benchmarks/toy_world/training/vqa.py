@@ -134,7 +134,7 @@ def _with_suffix(question: Question, rng: random.Random) -> str:
 
 
 def _as_caption(question: Question) -> str:
-    """ "is the red square left of the blue circle?" -> "The red square is left of the blue circle.": VSR has statements."""
+    """The statement that a yes/no question asks about, as VSR writes it: "The red square is above the blue circle."."""
     words = question.text.removesuffix("?").split()
     verb, subject, rest = words[0], words[1:4], words[4:]
     return " ".join([subject[0].capitalize(), *subject[1:], verb, *rest]) + "."
