@@ -10,26 +10,29 @@ from rich.console import Console
 
 from benchmarks.records import UserError
 
+from .audit import audit_table
 from .layouts import all_tables
-from .render import markdown, terminal
-from .run_folder import open_runs
+from .render import flat, latex, markdown, terminal
+from .run_folder import RunFolder, open_runs
 from .tables import Table
 
-FORMATS = ("term", "md")
+FORMATS = ("term", "md", "tex", "csv", "json")
 
 
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN_DIR...", help="Run folders, side by side.")] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
     out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
 ) -> None:
     """Every table of the paper, the runs' numbers beside the printed ones."""
     wanted = parse_formats(formats)
-    tables = all_tables(open_runs(runs or []))
-    if "term" in wanted:
-        print_tables(tables)
-    if "md" in wanted:
-        write(out, "tables.md", "\n".join(markdown.render(table) for table in tables))
+    opened = open_runs(runs or [])
+    tables = all_tables(opened) if opened or not audit else []
+    if audit:
+        tables.append(audit_table())
+    for name in wanted:
+        produce(name, tables, opened, out)
 
 
 def parse_formats(text: str) -> list[str]:
@@ -44,6 +47,22 @@ def parse_formats(text: str) -> list[str]:
         found = unknown[0] if unknown else text
         raise UserError(f"--format {found!r} is no format; choose from {', '.join(FORMATS)}")
     return names
+
+
+def produce(name: str, tables: list[Table], runs: list[RunFolder], out: Path | None) -> None:
+    """One format: the terminal is printed to, the others go to a file of `out` or are printed without it."""
+    if name == "term":
+        print_tables(tables)
+    elif name == "md":
+        write(out, "tables.md", "\n".join(markdown.render(table) for table in tables))
+    elif name == "tex":
+        write(out, "tables.tex", latex.document(tables))
+        for table in tables if out else []:
+            write(out, f"{table.key}.tex", latex.render(table))
+    elif name == "csv":
+        write(out, "tables.csv", flat.to_csv(tables))
+    elif name == "json":
+        write(out, "tables.json", flat.to_json(tables, runs))
 
 
 def print_tables(tables: list[Table]) -> None:

@@ -158,4 +158,4 @@ def split_rows(frame: Frame, series: Sequence[Series]) -> Table:
     frame = Frame(
         number=frame.number, entries=frame.entries, notices=frame.notices, remarks=(*frame.remarks, POPE_REMARK)
     )
-    return frame.table("Model", [Column(label="Split"), *(Column(label=label) for label in labels)], rows)
+    return frame.table("Model", [Column(label="Split", text=True), *(Column(label=label) for label in labels)], rows)

@@ -69,6 +69,8 @@ class Column:
     section: str = ""
     kind: RowKind = "paper"
     notes: tuple[str, ...] = ()
+    text: bool = False
+    """Words, not numbers: set flush left."""
 
 
 @dataclass(frozen=True, kw_only=True)

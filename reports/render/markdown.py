@@ -13,7 +13,8 @@ def render(table: Table) -> str:
     for notice in table.notices:
         lines += [f"> **{_text(notice)}**", ""]
     columns = [_label(column.label, column.kind) + _marks(table, column.notes) for column in table.columns]
-    lines += [_line([table.corner, *columns]), _line([":---", *("---:" for _ in columns)])]
+    places = [":---" if column.text else "---:" for column in table.columns]
+    lines += [_line([table.corner, *columns]), _line([":---", *places])]
     lines += _rows(table)
     footnotes = [f"<sup>{letter}</sup> {_text(note)}" for note, letter in table.footnotes.items()]
     for line in (*footnotes, *(_text(remark) for remark in table.remarks)):

@@ -32,7 +32,7 @@ def _grid(table: Table) -> RichTable:
     stacked = all(column.kind == "paper" for column in table.columns)
     for column in table.columns:
         heading = _marked(table, column.label, column.notes, STYLES[column.kind])
-        grid.add_column(heading, justify="right", style=STYLES[column.kind])
+        grid.add_column(heading, justify="left" if column.text else "right", style=STYLES[column.kind])
     previous: Row | None = None
     for row in table.rows:
         if row.section and (previous is None or previous.section != row.section):

@@ -1,0 +1,75 @@
+"""Recomputes the arithmetic behind the paper's printed numbers and lists what does not add up.
+
+Only the printed cells go in, with the public question counts of the benchmarks (`num_questions` in rows.csv). A cell of
+a percentage over n questions is *attainable* when some whole number of right answers prints as that cell.
+"""
+
+from __future__ import annotations
+
+from .. import paper
+from ..tables import Cell, Column, Row, Table
+from .arithmetic import Finding
+from .gains import average_gain, headline_and_appendix, improvements, peers_with_equal_cells, wins
+from .parts import (
+    attainable_cells,
+    cv_bench_means,
+    llava_weights,
+    mathvista_tasks,
+    mmbench_weights,
+    mme_sums,
+    seed_weights,
+)
+from .pope import pope_f1
+from .splits import mmmu_disciplines, mmmu_splits
+
+__all__ = ["Finding", "audit_table", "findings"]
+
+
+HEADINGS = ("Model", "Check", "Printed", "Recomputed", "Verdict")
+
+
+def findings() -> list[Finding]:
+    """Every check, agreeing or not, in the order of the tables."""
+    checks = (
+        headline_and_appendix,
+        improvements,
+        average_gain,
+        wins,
+        peers_with_equal_cells,
+        mme_sums,
+        mmbench_weights,
+        seed_weights,
+        llava_weights,
+        mmmu_splits,
+        mmmu_disciplines,
+        mathvista_tasks,
+        pope_f1,
+        cv_bench_means,
+        attainable_cells,
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def audit_table(everything: bool = False) -> Table:
+    """The findings as a table; without `everything` only those that do not agree."""
+    found = findings()
+    shown = [finding for finding in found if everything or finding.verdict != "agrees"]
+    agreeing = sum(finding.verdict == "agrees" for finding in found)
+    return Table(
+        key="audit",
+        title="Audit of the printed numbers",
+        corner="Where",
+        columns=tuple(Column(label=label, text=True) for label in HEADINGS),
+        rows=tuple(_row(finding) for finding in shown),
+        remarks=(f"{len(found)} checks, {agreeing} agree. Question counts are the public ones of each benchmark.",),
+    )
+
+
+def _row(finding: Finding) -> Row:
+    texts = (_label(finding.model), finding.check, finding.printed, finding.recomputed, finding.verdict)
+    return Row(label=f"Table {finding.table}", cells=tuple(Cell(text=text) for text in texts))
+
+
+def _label(model: str) -> str:
+    labels = {each.model: each.label for table in ("2", "1", "appendix") for each in paper.models(table)}
+    return labels[model]

@@ -1,0 +1,92 @@
+"""LaTeX, CSV and JSON made of the same tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from reports_helpers import write_run
+
+from benchmarks.records import UserError
+from reports.cli import report
+from reports.layouts import all_tables, main_table, subtask_table
+from reports.render import flat, latex
+from reports.run_folder import open_runs
+
+HOSTILE = r"100% \input{x} $a_b^c$ & #1 ~ <i> 模型 |x|"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / HOSTILE, judge={"name": "offline", "comparable": False})
+
+
+def test_latex_has_balanced_rules_and_cells(run: Path) -> None:
+    for table in all_tables(open_runs([run])):
+        text = latex.render(table)
+        assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+        assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+        plain = re.sub(r"\\&", "", text)
+        lines = [line for line in plain.splitlines() if line.endswith(r" \\") and r"\multicolumn" not in line]
+        assert {line.count("&") for line in lines} == {len(table.columns)}
+        assert len(lines) == len(table.rows) + 1
+
+
+def test_latex_escapes_what_it_must() -> None:
+    escaped = latex.escape(HOSTILE)
+    assert r"100\% \textbackslash{}input\{x\} \$a\_b\textasciicircum{}c\$ \& \#1" in escaped
+    assert r"\texttt{U+6A21}" in escaped
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(run: Path, tmp_path: Path) -> None:
+    report([run], formats="tex", out=tmp_path / "tex", audit=True)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path / "tex", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "tex" / "tables.pdf").stat().st_size > 10_000
+
+
+def test_csv_has_one_line_for_each_cell(run: Path) -> None:
+    tables = all_tables(open_runs([run]))
+    lines = list(csv.DictReader(io.StringIO(flat.to_csv(tables))))
+    assert len(lines) == sum(len(table.rows) * len(table.columns) for table in tables)
+    own = [line for line in lines if line["table"] == "table1" and line["row"] == HOSTILE and line["task"] == "pope"]
+    assert own[0]["value"] == "50.0"
+    assert (own[0]["ci95_low"], own[0]["ci95_high"]) == ("48.0", "52.0")
+    assert (own[0]["num_samples"], own[0]["kind"], own[0]["protocol"]) == ("100", "run", "kit")
+    assert "Judged by offline" in own[0]["notes"]
+
+
+def test_runs_in_columns_are_marked_as_runs(run: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(flat.to_csv([subtask_table("7", open_runs([run]))]))))
+    assert {line["kind"] for line in lines if line["column"] == HOSTILE} == {"run"}
+
+
+def test_json_holds_tables_and_every_metric(run: Path) -> None:
+    runs = open_runs([run])
+    content = json.loads(flat.to_json([main_table("1", runs)], runs))
+    assert content["format"] == 1
+    assert content["tables"][0]["rows"][-1]["label"] == HOSTILE
+    assert content["runs"][0]["tasks"]["cv_bench"]["protocols"]["official"]["ade20k"]["value"] == 50.0
+
+
+def test_files_are_the_same_every_time(run: Path, tmp_path: Path) -> None:
+    contents = []
+    for name in ("first", "second"):
+        report([run], formats="md,tex,csv,json", out=tmp_path / name)
+        contents.append({path.name: path.read_bytes() for path in sorted((tmp_path / name).iterdir())})
+    assert contents[0] == contents[1]
+    assert {"tables.md", "tables.tex", "table1.tex", "tables.csv", "tables.json"} <= set(contents[0])
+
+
+def test_unwritable_output_is_one_clear_line(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot write"):
+        report([run], formats="md", out=tmp_path / "file")
