@@ -1,8 +1,8 @@
 """The nouns of an evaluation: what is asked, what was answered, what it was worth.
 
 A *Task* is one of the ten entries behind the paper's twelve columns. It turns table rows into *Samples*, samples into
-*Prompts*, and predictions into *Scores*; aggregates over scores are *Metrics*. Every record is plain data, so that it can be
-written as one JSON line and read back by any tool.
+*Prompts*, and predictions into *Scores*; aggregates over scores are *Metrics*. Every record is plain data, so that it
+can be written as one JSON line and read back by any tool.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class ImageRef:
 class Sample:
     """One question.
 
-    `index` is unique within the task. `choices` maps letters to texts in the order shown and is empty for open questions.
-    `groups` names the sub-scores the sample counts towards, as `group/name` (`subtask/OCR`). Samples of one `cluster` are not
-    independent of each other (same picture, or rolls of one circular question): intervals respect that.
+    `index` is unique within the task. `choices` maps letters to texts in the order shown and is empty for open
+    questions. `groups` names the sub-scores the sample counts towards, as `group/name` (`subtask/OCR`). Samples of
+    one `cluster` are not independent of each other (same picture, or rolls of one circular question): intervals
+    respect that.
     """
 
     index: str
@@ -66,7 +67,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The user's turn as parts, text and pictures in the order in which they are sent. Roles and system text are the model's."""
+    """The user's turn as parts, text and pictures in the order in which they are sent.
+
+    Roles and system text are the model's.
+    """
 
     index: str
     parts: tuple[str | ImageRef, ...]
@@ -97,9 +101,9 @@ class Prediction:
 class JudgeRequest:
     """A question to the judge.
 
-    `kind` is the judge protocol (`mm_vet`, `llava_bench`, `extract`). `facts` holds what the prompt was made of (question,
-    reference, candidate, ...), for judges that do not read prose. `parse` reads the reply: the numbers in it, or None where the
-    reply cannot be read.
+    `kind` is the judge protocol (`mm_vet`, `llava_bench`, `extract`). `facts` holds what the prompt was made of
+    (question, reference, candidate, ...), for judges that do not read prose. `parse` reads the reply: the numbers in
+    it, or None where the reply cannot be read.
     """
 
     index: str
@@ -113,7 +117,7 @@ class JudgeRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The judge's reply to one request. `value` is what `parse` made of `raw`; None with an `error` when nothing could be read."""
+    """The judge's reply to one request. `value` is what `parse` made of `raw`; None with an `error` when unreadable."""
 
     index: str
     kind: str
@@ -143,8 +147,8 @@ class Judge(Protocol):
 class Score:
     """Worth of one prediction under one protocol: a number, or None with the `reason` why there is none.
 
-    `answer` is how the prediction was read, `target` what was right. `parts` holds further numbers that an aggregate needs
-    (LLaVA-Bench: the reference's score).
+    `answer` is how the prediction was read, `target` what was right. `parts` holds further numbers that an aggregate
+    needs (LLaVA-Bench: the reference's score).
     """
 
     index: str
@@ -187,8 +191,8 @@ class Table:
 class ProtocolRule:
     """How one protocol reads and adds up.
 
-    `score` gets the samples, the prediction of each (aligned) and a judge (None: nothing may be judged) and returns one score a
-    sample, in order. `estimate` gets all scores of the task and returns an estimate by metric name.
+    `score` gets the samples, the prediction of each (aligned) and a judge (None: nothing may be judged) and returns
+    one score a sample, in order. `estimate` gets all scores of the task and returns an estimate by metric name.
     """
 
     score: Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]

@@ -1,15 +1,17 @@
 """Estimates with error bars that respect clusters, and the paired tools that compare two runs.
 
-An *Estimate* is a number together with what each cluster (a picture, a circular group) contributes to it. Every metric of the
-ten tasks is a mean, a ratio of sums (F1, precision, LLaVA-Bench's relative score) or a weighted sum of such (macro means, MME's
-accuracy + accuracy-plus). Linearised (the delta method), each is a sum of independent cluster influences, so one formula gives
-the standard error of all of them, of their sums, and of paired differences between two runs on the same samples:
+An *Estimate* is a number together with what each cluster (a picture, a circular group) contributes to it. Every
+metric of the ten tasks is a mean, a ratio of sums (F1, precision, LLaVA-Bench's relative score) or a weighted sum of
+such (macro means, MME's accuracy + accuracy-plus). Linearised (the delta method), each is a sum of independent
+cluster influences, so one formula gives the standard error of all of them, of their sums, and of paired differences
+between two runs on the same samples:
 
-    SE^2 = G / (G - 1) * sum over clusters of influence^2        (G clusters; Miller 2024, arXiv 2411.00640, section 2.2)
+    SE^2 = G / (G - 1) * sum over clusters of influence^2        (G clusters; Miller 2024, arXiv 2411.00640, section
+    2.2)
 
-Intervals of bounded metrics are Wilson's at the effective sample size p (1 - p) / SE^2 with Student's quantile for G - 1 degrees
-of freedom, because Wald intervals are too short for a few hundred items and near 0 or 100 (Bowyer et al. 2025, arXiv
-2503.01747). `tests/bench/interval_coverage.py` measures how often they hold the truth.
+Intervals of bounded metrics are Wilson's at the effective sample size p (1 - p) / SE^2 with Student's quantile for G
+- 1 degrees of freedom, because Wald intervals are too short for a few hundred items and near 0 or 100 (Bowyer et al.
+2025, arXiv 2503.01747). `tests/bench/interval_coverage.py` measures how often they hold the truth.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ ALPHA = 0.05
 class Estimate:
     """A metric's value and what it rests on. Arrays are (G,), one entry a cluster of the task.
 
-    `contribution` sums to the value; `influence` sums to 0. `present` marks clusters with at least one scored sample. `scale` is
-    the largest possible value (100, MME's 2000); None: unbounded. `value` is None when nothing could be scored.
+    `contribution` sums to the value; `influence` sums to 0. `present` marks clusters with at least one scored sample.
+    `scale` is the largest possible value (100, MME's 2000); None: unbounded. `value` is None when nothing could be
+    scored.
     """
 
     value: float | None
@@ -113,6 +116,8 @@ class Columns:
             for group in score.groups:
                 members.setdefault(group, []).append(position)
         self.members = members
+        self.sizes: Floats = np.array([score.parts.get("num_samples", 1.0) for score in scores], dtype=np.float64)
+        """Samples behind each score: 1, but for scores merged from a group."""
 
     @property
     def everything(self) -> Bools:
@@ -143,7 +148,7 @@ class Columns:
         bounded: bool = True,
         empty: float | None = None,
     ) -> Estimate:
-        """`scale` times sum(top) / sum(bottom) over the samples `among` that are scored; `empty` where the bottom is 0."""
+        """`scale` times sum(top) / sum(bottom) over the scored samples `among`; `empty` where the bottom is 0."""
         scored = among & ~np.isnan(top) & ~np.isnan(bottom)
         numerator, denominator = self.per_cluster(top, scored), self.per_cluster(bottom, scored)
         total = denominator.sum()
@@ -157,8 +162,8 @@ class Columns:
             contribution=scale * numerator / divisor,
             influence=scale * (numerator - ratio * denominator) / divisor,
             present=self.per_cluster(np.ones(len(scored)), scored) > 0,
-            num_samples=int(among.sum()),
-            num_scored=int(scored.sum()),
+            num_samples=int(self.sizes[among].sum()),
+            num_scored=int(self.sizes[scored].sum()),
             scale=scale if bounded else None,
         )
 
@@ -187,11 +192,13 @@ def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0, *, same_samples
     )
 
 
-def mean_by_group(scores: Sequence[Score], overall: str | None = "overall") -> dict[str, Estimate]:
-    """The mean over all samples under the name `overall` (None: none), then the mean of each group under the group's name."""
+def mean_by_group(
+    scores: Sequence[Score], overall: str | None = "overall", scale: float = 100.0
+) -> dict[str, Estimate]:
+    """The mean over all samples under the name `overall` (None: none), and of each group under the group's name."""
     columns = Columns(scores)
-    estimates = {overall: columns.mean(columns.everything)} if overall else {}
-    return estimates | {group: columns.mean(columns.among(group)) for group in sorted(columns.members)}
+    estimates = {overall: columns.mean(columns.everything, scale=scale)} if overall else {}
+    return estimates | {group: columns.mean(columns.among(group), scale=scale) for group in sorted(columns.members)}
 
 
 Estimator = Callable[[Sequence[Score]], dict[str, Estimate]]
@@ -199,7 +206,7 @@ Estimator = Callable[[Sequence[Score]], dict[str, Estimate]]
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A metric of run B minus that of run A on the same samples. `p` is two-sided, from Student's t with G - 1 degrees."""
+    """A metric of run B minus that of run A on the same samples. `p`: two-sided, Student's t with G - 1 degrees."""
 
     value: float
     ci95: tuple[float, float] | None
@@ -247,9 +254,10 @@ def cluster_differences(a: Estimate, b: Estimate) -> Floats:
 
 
 def sign_flip_p(differences: Floats, *, num_draws: int = 9_999, seed: int = 2503) -> float:
-    """Two-sided p of the clustered permutation test: were A and B interchangeable, each cluster's difference could have either sign.
+    """Two-sided p of the clustered permutation test.
 
-    Exact (all sign patterns) up to 13 clusters that differ; beyond that `num_draws` random patterns with a fixed seed.
+    Were A and B interchangeable, each cluster's difference could have either sign. Exact (all sign patterns) up to 13
+    clusters that differ; beyond that `num_draws` random patterns with a fixed seed.
     """
     moving = differences[differences != 0]
     if not len(moving):
@@ -267,7 +275,7 @@ def sign_flip_p(differences: Floats, *, num_draws: int = 9_999, seed: int = 2503
 
 
 def mcnemar_p(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Exact McNemar test on right/wrong answers (N,) to the same questions. Only for questions that are independent of each other."""
+    """Exact McNemar test on right/wrong answers (N,) to the same questions, which must be independent of each other."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)

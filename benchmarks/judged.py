@@ -1,0 +1,100 @@
+"""Answers that a judge grades, or reads where exact matching fails.
+
+A reply that cannot be read, and a judge that does not answer, leave the sample unscored (`judge_error`). Never a
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .records import Judge, JudgeRequest, Prediction, Sample, Score, Verdict
+from .scoring import NO_JUDGE, scored, split_answered, unscored
+
+JUDGE_ERROR = "judge_error"
+
+Request = Callable[[Sample, str], JudgeRequest]
+
+
+def verdicts_by_index(judge: Judge, requests: Sequence[JudgeRequest]) -> dict[str, list[Verdict]]:
+    """All verdicts (one a repeat) on each request."""
+    found: dict[str, list[Verdict]] = {request.index: [] for request in requests}
+    for verdict in judge.grade(requests) if requests else ():
+        found[verdict.index].append(verdict)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """VLMEvalKit's two steps: match the answer exactly; where that fails, let a judge say what was answered.
+
+    Without a judge, or with one that is only a rubric (not `comparable`), an answer that does not match is wrong, as
+    under the kit's `exact_matching`: it is recorded as `unmatched`.
+    """
+
+    match: Callable[[Sample, str], Any]
+    request: Request
+    unmatched: Any
+    target: Callable[[Sample], str] = lambda sample: sample.target
+    is_right: Callable[[Sample, Any], bool] | None = None
+
+    def scorer(self, protocol: str) -> Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]:
+        def score(samples: Sequence[Sample], predictions: Sequence[Prediction], judge: Judge | None) -> list[Score]:
+            scores, answered = split_answered(samples, predictions, protocol)
+            found = {sample.index: self.match(sample, text) for sample, text in answered}
+            open_cases = [(sample, text) for sample, text in answered if not found[sample.index]]
+            failed = self._ask(judge, open_cases, found)
+            for sample, _ in answered:
+                if sample.index in failed:
+                    scores[sample.index] = unscored(sample, protocol, JUDGE_ERROR)
+                else:
+                    scores[sample.index] = self._score(sample, found[sample.index], protocol)
+            return [scores[sample.index] for sample in samples]
+
+        return score
+
+    def _ask(self, judge: Judge | None, cases: Sequence[tuple[Sample, str]], found: dict[str, Any]) -> set[str]:
+        """Fills in what the judge reads (the first repeat counts); returns the samples on which it failed."""
+        if judge is None or not judge.comparable:
+            found |= {sample.index: self.unmatched for sample, _ in cases}
+            return set()
+        verdicts = verdicts_by_index(judge, [self.request(sample, text) for sample, text in cases])
+        values = {index: answers[0].value if answers else None for index, answers in verdicts.items()}
+        found |= values
+        return {index for index, value in values.items() if value is None}
+
+    def _score(self, sample: Sample, found: Any, protocol: str) -> Score:
+        target = self.target(sample)
+        right = self.is_right(sample, found) if self.is_right else found == target
+        return scored(sample, protocol, float(right), answer=str(found), target=target)
+
+
+Grade = Callable[[Sequence[Any]], tuple[float, dict[str, float]]]
+
+
+def graded(
+    protocol: str, request: Request, grade: Grade
+) -> Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]:
+    """A scorer for answers that only a judge can grade: `grade` makes (value, parts) of what all repeats gave.
+
+    Without a judge: unscored, `no_judge`. One unreadable repeat leaves the sample unscored.
+    """
+
+    def score(samples: Sequence[Sample], predictions: Sequence[Prediction], judge: Judge | None) -> list[Score]:
+        scores, answered = split_answered(samples, predictions, protocol)
+        if judge is None:
+            scores |= {sample.index: unscored(sample, protocol, NO_JUDGE) for sample, _ in answered}
+            return [scores[sample.index] for sample in samples]
+        verdicts = verdicts_by_index(judge, [request(sample, text) for sample, text in answered])
+        for sample, _ in answered:
+            values = [verdict.value for verdict in verdicts[sample.index]]
+            if not values or any(value is None for value in values):
+                scores[sample.index] = unscored(sample, protocol, JUDGE_ERROR)
+                continue
+            value, parts = grade(values)
+            scores[sample.index] = scored(sample, protocol, value, parts=parts)
+        return [scores[sample.index] for sample in samples]
+
+    return score

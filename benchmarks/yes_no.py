@@ -1,0 +1,70 @@
+"""Yes/no questions: which of the two an answer says.
+
+VLMEvalKit's reading (`by_kit`): one of the words occurs and the other does not, so `There is no dog` says No and
+`**Yes**` says nothing; then a judge. Ours (`strict`): the answer begins with the word, consists of it, or ends on
+"answer: yes".
+"""
+
+from __future__ import annotations
+
+import re
+
+from . import kit
+from .judged import Extraction
+from .records import JudgeRequest, ProtocolRule, Sample, UserError
+from .scoring import each_by_itself
+from .statistics import Estimator
+
+UNKNOWN = "Unknown"
+MARKUP = re.compile(r"[*_`\"'“”‘’#]")
+LEADING = re.compile(r"(yes|no)\b\s*(?:[.,;:!\n]|$)")
+FIRST_WORD = re.compile(r"(yes|no)\b")
+STATED = re.compile(r"answer(?:\s+is)?\s*:?\s*(yes|no)\b[.!]?\s*$")
+
+
+def target_of(answer: str, index: str) -> str:
+    """`Yes` or `No`. Raises UserError for anything else: the kit would count the question as a No."""
+    if answer not in ("Yes", "No"):
+        raise UserError(f"row {index}: the answer is {answer!r}, expected Yes or No")
+    return answer
+
+
+def read_strictly(answer: str) -> str | None:
+    """`Yes`, `No`, or None when the answer does not plainly say one of them."""
+    text = MARKUP.sub("", answer).strip().lower()
+    found = LEADING.match(text) or STATED.search(text)
+    if not found and not {"yes", "no"} <= set(re.findall(r"[a-z]+", text)):
+        found = FIRST_WORD.match(text)
+    return found[1].capitalize() if found else None
+
+
+def _parse(reply: str) -> str | None:
+    """A judge's Yes or No as the kit reads it, and Unknown, the third answer that its prompt allows."""
+    return kit.read_yes_no(reply) or (UNKNOWN if "unknown" in re.findall(r"[a-z]+", reply.lower()) else None)
+
+
+def _request(sample: Sample, answer: str) -> JudgeRequest:
+    return JudgeRequest(
+        index=sample.index,
+        kind="extract_yes_no",
+        prompt=kit.yes_no_prompt(sample.question, answer),
+        parameters={"temperature": 0},
+        facts={"question": sample.question, "candidate": answer},
+        parse=_parse,
+    )
+
+
+def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
+    found = read_strictly(answer)
+    return float(found == sample.target), found
+
+
+extraction = Extraction(match=lambda _, answer: kit.read_yes_no(answer), request=_request, unmatched=UNKNOWN)
+
+
+def rules(by_kit: Estimator, strictly: Estimator) -> dict[str, ProtocolRule]:
+    """`kit` and `strict` with an aggregation each."""
+    return {
+        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit),
+        "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=strictly),
+    }
