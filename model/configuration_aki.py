@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
+from .published import PHI_3_5, SO400M
+
 Attention = Literal["mma", "causal", "cca"]
 ImageOrder = Literal["image_first", "text_first"]
 
@@ -95,36 +97,3 @@ def _check(config: AkiConfig) -> None:
             f"image_token_id={config.image_token_id} lies outside the vocabulary of {config.text_config.vocab_size}; "
             "enlarge text_config.vocab_size to cover the placeholder"
         )
-
-
-SO400M: dict[str, Any] = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 16,
-    "image_size": 384,
-    "patch_size": 14,
-    "hidden_act": "gelu_pytorch_tanh",
-    "layer_norm_eps": 1e-6,
-}
-"""google/siglip-so400m-patch14-384, vision part: 27 x 27 = 729 patches."""
-
-PHI_3_5: dict[str, Any] = {
-    "model_type": "phi3",
-    "vocab_size": 32014,
-    "hidden_size": 3072,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 131072,
-    "original_max_position_embeddings": 4096,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0,
-    "sliding_window": 262144,
-    "bos_token_id": 1,
-    "eos_token_id": 32000,
-    "pad_token_id": 32011,
-    "tie_word_embeddings": False,
-}
-"""microsoft/Phi-3.5-mini-instruct with `<pad>`, `<image>` and `<|endofchunk|>` as ids 32011 to 32013."""
