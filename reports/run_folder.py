@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.tasks import TASKS
-
 from benchmarks.records import Metric, Prediction, Score, UserError, Verdict
+from benchmarks.tasks import TASKS
 
 FORMAT = 1
 """The layout of a run folder that this code reads."""
@@ -74,12 +73,20 @@ class RunFolder:
     def verdicts(self, task: str) -> list[Verdict]:
         """What the judge said about a task, in the order in which it was asked; empty when nothing was judged."""
         path = self.path / task / "verdicts.jsonl"
-        return list(_records(Verdict, path)) if path.is_file() else []
+        return list(_records(Verdict, path, forgive_last=True)) if path.is_file() else []
 
     def predictions(self, task: str) -> dict[str, Prediction]:
-        """Predictions by sample, from all ranks. A last line cut short by a kill is not a prediction."""
-        paths = sorted((self.path / task).glob("predictions*.jsonl"))
-        return {each.index: each for path in paths for each in _records(Prediction, path, forgive_last=True)}
+        """Predictions by sample, from all ranks. An answer counts more than an error, later more than earlier.
+
+        A last line cut short by a kill is no prediction.
+        """
+        found: dict[str, Prediction] = {}
+        for path in sorted((self.path / task).glob("predictions*.jsonl")):
+            for each in _records(Prediction, path, forgive_last=True):
+                known = found.get(each.index)
+                if known is None or known.error is not None or each.error is None:
+                    found[each.index] = each
+        return found
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
@@ -153,11 +160,14 @@ def _metric(content: Mapping[str, Any]) -> Metric:
 FIELDS: Mapping[Any, frozenset[str]] = {
     record: frozenset(item.name for item in fields(record)) for record in (Prediction, Score, TaskResult, Verdict)
 }
+NAMES = {"prediction": "text"}
+"""Fields that a file calls otherwise than the record."""
 
 
 def _build(record: type[Record], content: Mapping[str, Any]) -> Record:
     """A record from its JSON object; fields of later versions are left aside."""
-    given = {name: value for name, value in content.items() if name in FIELDS[record]}
+    given = {NAMES.get(name, name): value for name, value in content.items()}
+    given = {name: value for name, value in given.items() if name in FIELDS[record]}
     if "groups" in given:
         given["groups"] = tuple(given["groups"])
     return record(**given)

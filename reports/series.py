@@ -152,7 +152,7 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
 def judge_caveat(result: TaskResult) -> str:
     name = str((result.judge or {}).get("name", "unknown"))
     if not result.comparable_judge:
-        return f"Judged by {name}: not comparable to GPT-4."
+        return f"Judged by {name}." if "not comparable" in name else f"Judged by {name}: not comparable to GPT-4."
     return f"Judged by {name}; the paper says {PAPER_JUDGE}."
 
 

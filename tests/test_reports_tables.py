@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 
 import pytest
-from benchmarks.tasks import COLUMNS
 from reports_helpers import all_metrics, edit_json, metric, write_json, write_run
 from rich.console import Console
 
 from benchmarks.records import UserError
+from benchmarks.tasks import COLUMNS
 from reports import paper
 from reports.cli import parse_formats, report
 from reports.layouts import all_tables, main_table, subtask_table
@@ -251,10 +251,13 @@ def test_damaged_score_line_is_named(tmp_path: Path) -> None:
 
 def test_prediction_cut_short_is_left_out(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine")
-    whole = '{"index": "1", "prompt": "p", "text": "yes"}\n'
+    whole = '{"index": "1", "prompt": "p", "prediction": "yes"}\n'
     (run / "mme" / "predictions.jsonl").write_text(whole + '{"ind', encoding="utf-8")
     (run / "mme" / "predictions.rank1.jsonl").write_text(whole.replace("1", "2"), encoding="utf-8")
-    assert sorted(open_run(run).predictions("mme")) == ["1", "2"]
+    error = '{"index": "1", "prompt": "p", "prediction": null, "error": "out of memory"}\n'
+    (run / "mme" / "predictions.rank2.jsonl").write_text(error, encoding="utf-8")
+    predictions = open_run(run).predictions("mme")
+    assert {index: each.text for index, each in predictions.items()} == {"1": "yes", "2": "yes"}
 
 
 def test_answered_but_unscored_task_is_named(tmp_path: Path) -> None:
