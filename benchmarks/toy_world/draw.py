@@ -31,7 +31,7 @@ class Drawer:
         self.split = split
         self.stream = scenes(f"drawer {seed}", split=split)
         self._wanted: dict[tuple[str, Form], Iterator[str]] = {}
-        self._positions: dict[str, Iterator[int]] = {}
+        self._positions: dict[tuple[str, int], Iterator[int]] = {}
 
     def scene(self, *, min_things: int = 1, with_digit: bool | None = None) -> Scene:
         """The next scene with enough things and (True, False, None: any) a digit."""
@@ -76,7 +76,7 @@ class Drawer:
             return None
         if form == "open":
             return open_question(ask, scene)
-        return choice_question(ask, scene, self.rng, num_choices, next(self._turns(ask.skill)))
+        return choice_question(ask, scene, self.rng, num_choices, next(self._turns(ask.skill, num_choices)))
 
     def _next_wanted(self, skill: str, form: Form, ask: Ask) -> str | None:
         """The answer whose turn it is; None for skills whose plausible answers depend on the scene."""
@@ -88,8 +88,9 @@ class Drawer:
             values = FIXED_POOLS.get(skill, ask.pool)
         return next(self._wanted.setdefault((skill, form), itertools.cycle(values)))
 
-    def _turns(self, skill: str) -> Iterator[int]:
-        return self._positions.setdefault(skill, itertools.cycle(range(12)))
+    def _turns(self, skill: str, num_choices: int) -> Iterator[int]:
+        """Positions of the right option; counted by number of options, lest the two cycles keep step."""
+        return self._positions.setdefault((skill, num_choices), itertools.cycle(range(60)))
 
 
 FIXED_POOLS = {"count": ("1", "2", "3", "2", "4", "3"), "relation": ("left", "above", "right", "below")}

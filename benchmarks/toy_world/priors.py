@@ -98,3 +98,12 @@ def _pool() -> dict[Glance, list[Scene]]:
 
 def _glance(scene: Scene) -> Glance:
     return frozenset(thing.color for thing in scene.things), frozenset(thing.shape for thing in scene.things)
+
+
+def priors_table() -> str:
+    """The priors as markdown, percent: what toy_world.md shows."""
+    lines = ["| questions | majority | glance | prior | number |", "|---|---|---|---|---|"]
+    for name, prior in priors().items():
+        values = " | ".join(f"{100 * value:.1f}" for value in (prior.majority, prior.glance, prior.value))
+        lines.append(f"| {name} | {values} | {prior.num_questions} |")
+    return "\n".join(lines) + "\n"

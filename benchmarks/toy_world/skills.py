@@ -263,7 +263,7 @@ VARIETY = {  # skill -> how many colors and shapes must occur for the answer not
     "identity": (2, 2),
     "count": (2, 2),
     "color": (2, 1),
-    "conditional": (2, 1),
+    "conditional": (3, 1),
     "shape": (1, 2),
     "compare": (1, 2),
 }

@@ -1,4 +1,4 @@
-"""The version of the world: a digest of its source, so that files written by other code are never taken for this one's."""
+"""The version of the world: a digest of its source, so that files written by other code are never taken for these."""
 
 from __future__ import annotations
 
