@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.records import Prompt, UserError
@@ -12,41 +12,53 @@ from .inputs import TaskInput
 from .predictors import Predictor
 
 
-def check_mask(predictor: Predictor) -> dict[str, Any] | None:
-    """The model's mask self-test.
+def refuse_failed_checks(run: Mapping[str, Any]) -> None:
+    """Raises UserError when what run.json records of the mask or of batching is a failure.
 
-    Raises UserError when it fails: a silently causal model gives plausible, wrong scores.
+    A silently causal model, or one that answers differently in batches, gives plausible and wrong scores.
     """
-    record = predictor.self_test()
-    if record is not None and not record.get("passed"):
-        raise UserError(f"the attention mask of {predictor.name} does not do what its configuration says: {record}")
-    return record
+    mask, batching = run["mask_self_test"], run["check_batching"]
+    name = run["model"]["name"]
+    if mask is not None and not mask["passed"]:
+        raise UserError(f"the attention mask of {name} does not do what its configuration says: {mask}")
+    if batching is not None and batching["differing"]:
+        first = batching["differing"][0]
+        count = f"{len(batching['differing'])} of {batching['num_samples']} samples"
+        raise UserError(
+            f"--check-batching: {count} are answered differently in batches of {batching['batch_size']}, first "
+            f"{first['task']} {first['index']}: alone {first['alone']!r}, in a batch {first['in_batch']!r}; "
+            "run with --batch-size 1 or --dtype float32"
+        )
 
 
 def check_batching(predictor: Predictor, inputs: Sequence[TaskInput], count: int, batch_size: int) -> dict[str, Any]:
-    """Answers `count` samples, dealt over the tasks, one by one and in batches.
-
-    Raises UserError naming the first that differs.
-    """
-    differing = []
+    """Answers about `count` samples, dealt over the tasks, alone and in batches; the record names all that differ."""
     chosen = _spread(inputs, count)
-    for given, prompts in chosen:
-        limit = given.task.max_new_tokens
-        alone = [predictor.predict([prompt], limit)[0].text for prompt in prompts]
-        together = [
-            generation.text
-            for start in range(0, len(prompts), batch_size)
-            for generation in predictor.predict(prompts[start : start + batch_size], limit)
-        ]
-        pairs = zip(prompts, alone, together, strict=True)
-        differing += [(given.task.name, prompt.index, one, many) for prompt, one, many in pairs if one != many]
-    if differing:
-        task, index, one, many = differing[0]
-        raise UserError(
-            f"--check-batching: {len(differing)} samples are answered differently in batches of {batch_size}, "
-            f"first {task} {index}: alone {one!r}, in a batch {many!r}; run with --batch-size 1 or --dtype float32"
-        )
-    return {"batch_size": batch_size, "num_samples": sum(len(prompts) for _, prompts in chosen), "num_different": 0}
+    differing = [
+        difference for given, prompts in chosen for difference in _compare(predictor, given, prompts, batch_size)
+    ]
+    return {
+        "batch_size": batch_size,
+        "num_samples": sum(len(prompts) for _, prompts in chosen),
+        "differing": differing,
+    }
+
+
+def _compare(
+    predictor: Predictor, given: TaskInput, prompts: Sequence[Prompt], batch_size: int
+) -> list[dict[str, Any]]:
+    limit = given.max_new_tokens
+    alone = [predictor.predict([prompt], limit)[0].text for prompt in prompts]
+    together = [
+        generation.text
+        for start in range(0, len(prompts), batch_size)
+        for generation in predictor.predict(prompts[start : start + batch_size], limit)
+    ]
+    return [
+        {"task": given.task.name, "index": prompt.index, "alone": one, "in_batch": many}
+        for prompt, one, many in zip(prompts, alone, together, strict=True)
+        if one != many
+    ]
 
 
 def _spread(inputs: Sequence[TaskInput], count: int) -> list[tuple[TaskInput, list[Prompt]]]:

@@ -79,7 +79,8 @@ def main() -> None:
         _complain(str(error))
         code = 2
     except USAGE_ERROR as error:
-        _complain(f"{error.format_message()} (aki-eval {wanted or ''} --help)".replace("  ", " "))
+        known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
+        _complain(f"{error.format_message()} (aki-eval {known}--help)")
         code = 2
     except typer.Abort:
         code = 130

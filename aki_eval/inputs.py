@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data import checksum, load_samples
-from benchmarks.tasks import TASKS
-
+from benchmarks.fetch import check_lock
 from benchmarks.records import Prompt, PromptStyle, Sample, Task, UserError
+from benchmarks.tasks import TASKS
 
 from .specification import prompts_hash
 from .subset import Subset, choose
@@ -32,6 +32,10 @@ class TaskInput:
     prompts: list[Prompt]
     specification: dict[str, Any]
     tables: dict[str, Any]
+
+    @property
+    def max_new_tokens(self) -> int:
+        return int(self.specification["max_new_tokens"])
 
 
 def find_tasks(names: str) -> list[Task]:
@@ -66,24 +70,33 @@ def data_root(source: str) -> Path:
     return root
 
 
-def load(tasks: Sequence[Task], source: str, style: PromptStyle, subset: Subset | None) -> list[TaskInput]:
-    """Reads the tables of all tasks and builds their prompts; pictures are not decoded yet."""
+def load(
+    tasks: Sequence[Task], source: str, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None = None
+) -> list[TaskInput]:
+    """Reads the tables of all tasks and builds their prompts; pictures are not decoded yet.
+
+    `max_new_tokens` None: each benchmark's own limit.
+    """
     root = data_root(source)
-    return [_load_task(task, root, style, subset) for task in tasks]
+    return [_load_task(task, root, style, subset, max_new_tokens) for task in tasks]
 
 
-def _load_task(task: Task, root: Path, style: PromptStyle, subset: Subset | None) -> TaskInput:
+def _load_task(
+    task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
+) -> TaskInput:
     samples = load_samples(task, root)
     prompts = [task.prompts[style](sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
+    tables = checksum(task, root)
+    check_lock(root, tables)
     return TaskInput(
         task=task,
         samples=[sample for sample in samples if sample.index in chosen],
         prompts=[prompt for prompt in prompts if prompt.index in chosen],
         specification={
             "prompts_sha256": prompts_hash(prompts),
-            "max_new_tokens": task.max_new_tokens,
+            "max_new_tokens": max_new_tokens or task.max_new_tokens,
             "num_samples": len(chosen),
         },
-        tables=checksum(task, root),
+        tables=tables,
     )

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.records import Prediction, Prompt
 
 from .batching import BatchSize
-from .predictors import Generation, OverlappingPredictor, Predictor, is_out_of_memory
+from .predictors import Generation, OverlappingPredictor, Predictor, Unusable, is_out_of_memory
 
 Save = Callable[[list[Prediction]], None]
 
@@ -92,6 +92,8 @@ class Loop:
         try:
             ready = prepared.result()
             return self._generate(batch, ready)
+        except Unusable:
+            raise
         except Exception as error:  # noqa: BLE001  whatever one sample does must not end the run
             if len(batch) > 1 and is_out_of_memory(error):
                 self.batch_size.out_of_memory(len(batch))
@@ -118,6 +120,8 @@ class Loop:
     def _ask_alone(self, prompt: Prompt) -> Generation:
         try:
             return self.predictor.predict([prompt], self.max_new_tokens)[0]
+        except Unusable:
+            raise
         except Exception as error:  # noqa: BLE001  the sample's state is "error", with this text
             return Generation(text=None, error=f"{type(error).__name__}: {error}")
 

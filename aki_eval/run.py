@@ -17,13 +17,14 @@ from typing import Any
 from benchmarks.records import Prediction, Prompt, PromptStyle, Task, UserError
 
 from .batching import BatchSize, ordered
+from .checks import check_batching, refuse_failed_checks
 from .distributed import World, find_world
 from .inputs import TaskInput, load
 from .loop import Failures, Loop
 from .predictors import Predictor
 from .progress import Progress
 from .score import JudgeOptions, TaskResult, score_inputs
-from .specification import FORMAT, check_same, extend, now, session
+from .specification import FORMAT, check_same, command, commit, extend, now, session, versions
 from .store import RunFolder
 from .subset import Subset
 
@@ -40,6 +41,7 @@ class RunOptions:
     batch_size: int | None = None
     device: str = "auto"
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    max_new_tokens: int | None = None
     max_failure_rate: float = 0.1
     check_batching: int = 0
     fresh: bool = False
@@ -71,13 +73,13 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
     folder = RunFolder(options.out)
     if not world.is_main:
         world.meet()  # 1: rank 0 has prepared tables and folder
-    inputs = load(options.tasks, options.data, options.prompts, options.subset)
+    inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
     with _interruptible():
         if world.is_main:
             folder.create()
         with folder.locked(world.rank):
             if world.is_main:
-                _open(folder, options, predictor, inputs, world)
+                _open(folder, options, predictor, inputs)
                 world.meet()
             todo = {given.task.name: _unanswered(folder, given) for given in inputs}
             world.meet()  # 2: everybody holds a lock and knows what is to be done
@@ -105,13 +107,15 @@ def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInpu
         },
         "tasks": {given.task.name: given.specification for given in inputs},
         "check_batching": None,
+        "device": options.device,
+        "versions": versions(),
+        "commit": commit(),
+        "command": command(),
         "sessions": [],
     }
 
 
-def _open(
-    folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput], world: World
-) -> None:
+def _open(folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> None:
     """Writes run.json, or checks that what is there is the same run, and merges what dead processes left."""
     if options.fresh:
         folder.clear()
@@ -124,11 +128,6 @@ def _open(
         raise UserError(
             f"{folder.root} holds predictions but no run.json; choose another --out, or --fresh to start over"
         )
-    batch_size = str(options.batch_size or "auto")
-    current = session(options.device, batch_size, world.size)
-    # For readers in a hurry: what the latest session ran with, at the top.
-    wanted |= {key: current[key] for key in ("versions", "commit", "device", "command")}
-    wanted["sessions"] = [*wanted["sessions"], current]
     folder.write_run(wanted)
     for given in inputs:
         folder.merge(given.task.name, (sample.index for sample in given.samples))
@@ -162,30 +161,33 @@ class _Work:
             self.progress.say(f"nothing to predict: {self.folder.root} has every answer already")
             return
         if self.world.is_main:
-            self._test(inputs, todo)
+            self._begin_session(inputs)
         failures = Failures(cap=self.options.max_failure_rate)
         batch_size = BatchSize(self.options.batch_size, start=self.predictor.batch_size)
         with self.progress.predicting({name: len(prompts) for name, prompts in mine.items() if prompts}):
             for given in inputs:
-                self._predict_task(given.task, mine[given.task.name], batch_size, failures)
+                self._predict_task(given, mine[given.task.name], batch_size, failures)
 
-    def _test(self, inputs: Sequence[TaskInput], todo: dict[str, list[Prompt]]) -> None:
-        """The mask self-test (and, when asked for, the batching check), recorded before the first answer."""
-        from .checks import check_batching, check_mask
-
-        run = self.folder.read_run()
-        assert run is not None
-        run["mask_self_test"] = check_mask(self.predictor)
+    def _begin_session(self, inputs: Sequence[TaskInput]) -> None:
+        """Session, mask self-test and (when asked for) batching check are recorded before the first answer."""
+        run = self._read_run()
+        size = self.options.batch_size
+        run["sessions"].append(session(self.options.device, str(size or "auto"), self.world.size))
+        run["mask_self_test"] = self.predictor.self_test()
         if self.options.check_batching:
             run["check_batching"] = check_batching(
-                self.predictor,
-                inputs,
-                self.options.check_batching,
-                self.options.batch_size or self.predictor.batch_size,
+                self.predictor, inputs, self.options.check_batching, size or self.predictor.batch_size
             )
         self.folder.write_run(run)
+        refuse_failed_checks(run)
 
-    def _predict_task(self, task: Task, prompts: list[Prompt], batch_size: BatchSize, failures: Failures) -> None:
+    def _read_run(self) -> dict[str, Any]:
+        run = self.folder.read_run()
+        assert run is not None, "rank 0 writes run.json before anybody works"
+        return run
+
+    def _predict_task(self, given: TaskInput, prompts: list[Prompt], batch_size: BatchSize, failures: Failures) -> None:
+        task = given.task
         if not prompts:
             return
 
@@ -194,7 +196,7 @@ class _Work:
             self.counts[task.name] = self.counts.get(task.name, 0) + len(predictions)
             self.progress.advance(task.name, predictions)
 
-        loop = Loop(self.predictor, task.max_new_tokens, batch_size, save, failures)
+        loop = Loop(self.predictor, given.max_new_tokens, batch_size, save, failures)
         start = time.perf_counter()
         try:
             loop.run(prompts)
@@ -210,7 +212,7 @@ class _Work:
                 self.folder.wait_for(rank)
             for given in inputs:
                 self.folder.merge(given.task.name, (sample.index for sample in given.samples))
-            run = self._close_session()
+            run = self._end_session()
             results = score_inputs(self.folder, run, inputs, self.options.judge)
         return RunResult(
             num_predicted=sum(self.counts.values()),
@@ -219,11 +221,11 @@ class _Work:
             results=results,
         )
 
-    def _close_session(self) -> dict[str, Any]:
-        run = self.folder.read_run()
-        assert run is not None
-        run["sessions"][-1] |= {"finished": now(), "num_predicted": self.counts}
-        self.folder.write_run(run)
+    def _end_session(self) -> dict[str, Any]:
+        run = self._read_run()
+        if self.counts:
+            run["sessions"][-1] |= {"finished": now(), "num_predicted": self.counts}
+            self.folder.write_run(run)
         return run
 
 

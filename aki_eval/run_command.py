@@ -45,6 +45,7 @@ def run(
     judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
     judge_repeats: Annotated[int, typer.Option(help="Verdicts a sample.", min=1)] = 1,
     judge_concurrency: Annotated[int, typer.Option(help="Judge requests at once.", min=1)] = 16,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
     check_batching: Annotated[int, typer.Option(help="Compare K samples alone and in batches first.", min=0)] = 0,
     max_failure_rate: Annotated[float, typer.Option(help="Stop when more than this share of samples fails.")] = 0.1,
     allow_partial: Annotated[
@@ -75,6 +76,7 @@ def run(
             repeats=judge_repeats,
             concurrency=judge_concurrency,
         ),
+        max_new_tokens=max_new_tokens,
         max_failure_rate=max_failure_rate,
         check_batching=check_batching,
         fresh=fresh,

@@ -60,8 +60,8 @@ def choose(task: str, samples: Sequence[Sample], subset: Subset) -> list[Sample]
         missing = wanted - {sample.index for sample in samples}
         if missing:
             raise UserError(
-                f"--subset {subset.name}: {len(missing)} of {len(wanted)} samples listed for {task} are not in its table "
-                f"(such as {min(missing)!r}); the list was made for the toy tables: --data toy"
+                f"--subset {subset.name}: {len(missing)} of {len(wanted)} samples listed for {task} are not in "
+                f"its table (such as {min(missing)!r}); the list was made for the toy tables: --data toy"
             )
         return [sample for sample in samples if sample.index in wanted]
     taken = _first_clusters(samples, subset.size, subset.seed)

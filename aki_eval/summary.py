@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks import COLUMNS
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.tasks import COLUMNS
 
 from .score import TaskResult
 
@@ -58,7 +59,7 @@ def _note(result: TaskResult) -> str:
     notes = []
     judge = result.metrics["judge"]
     if judge and not judge["comparable"]:
-        notes.append(f"judge {judge['name']}: not comparable to GPT-4")
+        notes.append(f"judge: {judge['name']}")
     if not result.complete:
         notes.append("incomplete")
     return ", ".join(notes)

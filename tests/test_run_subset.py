@@ -52,7 +52,7 @@ def test_each_subtask_keeps_its_share() -> None:
 def test_order_is_the_tables_and_the_same_for_everybody() -> None:
     indices = [int(index) for index in chosen(100)]
     assert indices == sorted(indices)
-    assert chosen(36) == [str(number) for picture in PICTURES for number in range(18 * picture, 18 * picture + 18)]
+    assert chosen(36) == [str(number) for picture in (1, 26) for number in range(18 * picture, 18 * picture + 18)]
 
 
 def test_the_seed_matters() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import ImageRef, Prompt, UserError
 
-from .base import Generation
+from .base import Generation, Unusable
 from .weights import read_config, settings_checksum, weights_checksum
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class AkiPredictor:
         }
 
     def self_test(self) -> dict[str, Any]:
-        from model.attention import self_test
+        from model.self_test import self_test
 
         record: dict[str, Any] = self_test(self.model, self.processor)
         return record
@@ -278,9 +278,9 @@ def _dtype(wanted: str, config: dict[str, Any], device: str) -> str:
 
 
 def _load(kind: Any, checkpoint: Path, **arguments: Any) -> Any:
-    """`from_pretrained`; what is wrong with the files is the user's to know. Raises UserError."""
+    """`from_pretrained`; what is wrong with the files is the user's to know. Raises Unusable."""
     try:
         return kind.from_pretrained(checkpoint, **arguments)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"--model: {checkpoint} cannot be loaded ({reason})") from error
+        raise Unusable(f"--model: {checkpoint} cannot be loaded ({reason})") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from benchmarks.records import Prompt
+from benchmarks.records import Prompt, UserError
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class Generation:
     num_tokens: int | None = None
     finish_reason: str | None = None
     error: str | None = None
+
+
+class Unusable(UserError):
+    """No prompt can be answered, now or later: weights that do not load, a key that is refused. Ends the run."""
 
 
 class Predictor(Protocol):
