@@ -1,0 +1,61 @@
+"""What a release must not lose: the gate's policy, from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import UserError
+from benchmarks.tasks import TASKS
+
+DEFAULT = Path(__file__).with_name("gate.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """`allowed_drop`: (task, metric) -> how far the value may fall, in its unit. `confidence` is one-sided."""
+
+    confidence: float
+    allowed_drop: dict[tuple[str, str], float]
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.confidence < 1:
+            raise UserError(f"the gate's confidence is {self.confidence}, expected a number between 0.5 and 1")
+        if not self.allowed_drop:
+            raise UserError("the gate's policy names no metric; expected [allowed_drop.TASK] with METRIC = NUMBER")
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(task for task, _ in self.allowed_drop))
+
+
+def read_policy(path: Path) -> Policy:
+    """Raises:
+    UserError: the file is missing, not TOML, or names tasks or values that make no sense.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the gate's policy {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    unknown = sorted(content.keys() - {"confidence", "allowed_drop"})
+    if unknown:
+        raise UserError(
+            f"{path}: {unknown[0]!r} is no setting of a policy; expected confidence and [allowed_drop.TASK]"
+        )
+    allowed = dict(_allowed(path, content.get("allowed_drop", {})))
+    return Policy(confidence=content.get("confidence", 0.95), allowed_drop=allowed)
+
+
+def _allowed(path: Path, content: dict[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
+    for task, metrics in content.items():
+        if task not in TASKS:
+            raise UserError(f"{path}: there is no task {task!r}; expected one of {', '.join(TASKS)}")
+        for metric, drop in metrics.items():
+            if isinstance(drop, bool) or not isinstance(drop, int | float) or not drop >= 0:
+                raise UserError(f"{path}: {task}.{metric} = {drop!r}; an allowed drop is a number of at least 0")
+            yield (task, metric), float(drop)

@@ -1,0 +1,131 @@
+"""Two runs side by side: were they asked the same questions, and which of them did both answer?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from benchmarks.records import Score, UserError
+from reports.run_folder import RunFolder, TaskResult
+
+UNPAIRED = "unscored_in_the_other_run"
+WARNING = (
+    "These runs were not asked the same questions in the same way: the differences below are not the model's alone."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """The scores of one task and protocol on the samples that both runs hold, aligned.
+
+    A sample that one run could not score counts in neither: both have it as unscored. `num_left_out` counts those
+    and the samples that only one run holds.
+    """
+
+    task: str
+    protocol: str
+    a: list[Score]
+    b: list[Score]
+    num_left_out: int
+    num_lost: int
+    """Samples that run A scored and run B did not."""
+
+    @property
+    def num_pairs(self) -> int:
+        return sum(score.value is not None for score in self.a)
+
+
+def common_tasks(a: RunFolder, b: RunFolder) -> list[str]:
+    """Tasks that both runs have scored, in the paper's order.
+
+    Raises:
+        UserError: there are none.
+    """
+    tasks = [task for task in a.results if task in b.results]
+    if not tasks:
+        raise UserError(
+            f"{a.label} and {b.label} have no task in common: {', '.join(a.results)} there, {', '.join(b.results)} here"
+        )
+    return tasks
+
+
+def differences(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
+    """What was not the same for both runs: data, prompts, judge. Each a sentence that names the first value found."""
+    return [sentence for task in tasks for sentence in _differences(task, a, b)]
+
+
+def refuse(warnings: Sequence[str]) -> None:
+    """Raises UserError: the first difference, and how many more there are."""
+    more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+    raise UserError(
+        f"the runs differ in what was asked: {warnings[0]}{more}; --allow-different compares them on what both hold"
+    )
+
+
+def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
+    first, second = a.results[task], b.results[task]
+    tables_a, tables_b = _checksums(first), _checksums(second)
+    for name in sorted(tables_a.keys() | tables_b.keys()):
+        if tables_a.get(name) != tables_b.get(name):
+            yield f"{task}: table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
+    for what, one, other in (
+        ("prompts", first.prompts, second.prompts),
+        ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
+        ("judge", _judge(first), _judge(second)),
+        ("subset", first.subset, second.subset),
+    ):
+        if one != other:
+            yield f"{task}: {what} {_short(one)} and {_short(other)}"
+
+
+def pair(task: str, protocol: str, a: RunFolder, b: RunFolder) -> Pairs:
+    """Align the scores of both runs.
+
+    Raises:
+        UserError: a run holds two scores for one sample, or the same index stands for different questions.
+    """
+    first, second = _by_index(a, task, protocol), _by_index(b, task, protocol)
+    common = [index for index in first if index in second]
+    for index in common:
+        if first[index].cluster != second[index].cluster or first[index].groups != second[index].groups:
+            raise UserError(f"{task}: sample {index} is another question in {a.label} than in {b.label}")
+    scored = {index for index in common if first[index].value is not None and second[index].value is not None}
+    left_out = len(first.keys() | second.keys()) - len(scored)
+    lost = sum(score.value is not None and index not in scored for index, score in first.items())
+    return Pairs(
+        task=task,
+        protocol=protocol,
+        a=[_only_if(index in scored, first[index]) for index in common],
+        b=[_only_if(index in scored, second[index]) for index in common],
+        num_left_out=left_out,
+        num_lost=lost,
+    )
+
+
+def _only_if(paired: bool, score: Score) -> Score:
+    return score if paired or score.value is None else replace(score, value=None, reason=UNPAIRED, parts={})
+
+
+def _by_index(run: RunFolder, task: str, protocol: str) -> dict[str, Score]:
+    scores = run.scores(task, protocol)
+    found = {score.index: score for score in scores}
+    if len(found) < len(scores):
+        raise UserError(f"{run.path / task}/scores.jsonl holds a sample twice under {protocol}; score the run again")
+    return found
+
+
+def _checksums(result: TaskResult) -> dict[str, object]:
+    return {name: table.get("sha256") for name, table in result.data.get("tables", {}).items()}
+
+
+def _prompts_hash(run: RunFolder, task: str) -> object:
+    return run.record.get("tasks", {}).get(task, {}).get("prompts_sha256")
+
+
+def _judge(result: TaskResult) -> object:
+    return result.judge.get("name") if result.judge else None
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text

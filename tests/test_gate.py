@@ -1,0 +1,198 @@
+"""The gate: three outcomes, each for the right reason, and the files CI reads."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from scored_run_helpers import score, scores, write_scored_run
+
+from aki_eval.baseline import open_baseline, write_baseline
+from aki_eval.gate import command, junit_xml
+from aki_eval.gate_policy import DEFAULT, Policy, read_policy
+from aki_eval.gating import Decision, decide
+from benchmarks.records import UserError
+from benchmarks.tasks import COLUMNS
+from reports.run_folder import open_run
+
+TASK = "real_world_qa"
+
+
+def policy(drop: float = 2.0, **more: float) -> Policy:
+    tasks = {(TASK, "overall"): drop} | {(task, "overall"): value for task, value in more.items()}
+    return Policy(confidence=0.95, allowed_drop=tasks)
+
+
+def answers(num: int, right: int, seed: int = 0) -> list[Any]:
+    values = [1.0] * right + [0.0] * (num - right)
+    random.Random(seed).shuffle(values)
+    return values
+
+
+def write_pair(root: Path, before: list[Any], after: list[Any]) -> tuple[Path, Path]:
+    """(run, baseline)"""
+    baseline = write_scored_run(root / "baseline", {TASK: scores(before)})
+    return write_scored_run(root / "candidate", {TASK: scores(after)}), baseline
+
+
+def decide_values(root: Path, before: list[Any], after: list[Any], drop: float = 2.0) -> Decision:
+    run, baseline = write_pair(root, before, after)
+    return decide(open_run(run), open_run(baseline), policy(drop))
+
+
+def test_unchanged_run_goes(tmp_path: Path) -> None:
+    decision = decide_values(tmp_path, answers(50, 30), answers(50, 30), drop=0.0)
+    assert (decision.verdict, decision.checks[0].reason) == ("GO", "no cluster of questions changed its worth")
+
+
+def test_large_drop_is_stopped(tmp_path: Path) -> None:
+    before = [1.0] * 800 + [0.0] * 200
+    decision = decide_values(tmp_path, before, [0.0] * 80 + before[80:])
+    assert decision.verdict == "NO-GO"
+    assert decision.checks[0].difference == pytest.approx(-8.0)
+
+
+def test_few_questions_cannot_tell(tmp_path: Path) -> None:
+    decision = decide_values(tmp_path, answers(40, 20, seed=1), answers(40, 20, seed=2))
+    assert decision.verdict == "INCONCLUSIVE"
+
+
+def test_improvement_goes(tmp_path: Path) -> None:
+    before = [1.0] * 500 + [0.0] * 500
+    assert decide_values(tmp_path, before, [1.0] * 600 + [0.0] * 400, drop=0.0).verdict == "GO"
+
+
+def test_allowance_decides(tmp_path: Path) -> None:
+    """10 of 1,000 lost, none won: 1 point down, at most 1.52 with 95 % confidence."""
+    before, after = [1.0] * 1000, [0.0] * 10 + [1.0] * 990
+    run, baseline = (open_run(path) for path in write_pair(tmp_path, before, after))
+    verdicts = {drop: decide(run, baseline, policy(drop)).verdict for drop in (0.3, 1.0, 1.5, 1.6)}
+    assert verdicts == {0.3: "NO-GO", 1.0: "INCONCLUSIVE", 1.5: "INCONCLUSIVE", 1.6: "GO"}
+
+
+def test_lost_samples_never_go(tmp_path: Path) -> None:
+    before: list[Any] = [1.0] * 300
+    decision = decide_values(tmp_path, before, [*before[:-1], None])
+    assert decision.verdict == "INCONCLUSIVE"
+    assert "1 samples that the baseline scored are unscored" in decision.checks[0].reason
+
+
+def test_missing_task_never_goes(tmp_path: Path) -> None:
+    run, baseline = write_pair(tmp_path, answers(50, 30), answers(50, 30))
+    decision = decide(open_run(run), open_run(baseline), policy(mm_vet=3.0))
+    assert [(check.task, check.verdict) for check in decision.checks] == [(TASK, "GO"), ("mm_vet", "INCONCLUSIVE")]
+    assert decision.verdict == "INCONCLUSIVE"
+
+
+def test_single_cluster_never_goes(tmp_path: Path) -> None:
+    """Ten questions about one picture are one observation."""
+    paths = [
+        write_scored_run(tmp_path / name, {TASK: [score(i, 1.0, cluster="picture") for i in range(10)]})
+        for name in ("run", "baseline")
+    ]
+    decision = decide(*(open_run(path) for path in paths), policy())
+    assert (decision.verdict, decision.checks[0].reason) == ("INCONCLUSIVE", "fewer than two independent clusters")
+
+
+def test_error_rates_at_the_limit(tmp_path: Path) -> None:
+    """A model that truly lost exactly what is allowed gets through, and is stopped, in about 5 % of cases each."""
+    from aki_eval.gating import _check
+    from aki_eval.pairing import Pairs
+    from benchmarks.scoring import estimates_of
+    from benchmarks.tasks import TASKS
+
+    draw = random.Random(3)
+    verdicts = []
+    for _ in range(600):
+        before = [float(draw.random() < 0.7) for _ in range(400)]
+        after = [(value if draw.random() > 0.1 else float(draw.random() < 0.5)) for value in before]  # -2 points
+        pairs = Pairs(task=TASK, protocol="kit", a=scores(before), b=scores(after), num_left_out=0, num_lost=0)
+        a, b = (estimates_of(TASKS[TASK], "kit", own)["overall"] for own in (pairs.a, pairs.b))
+        verdicts.append(_check(pairs, "overall", 2.0, a, b, (0.95, 0.95)).verdict)
+    assert 0.025 < verdicts.count("GO") / 600 < 0.08
+    assert 0.025 < verdicts.count("NO-GO") / 600 < 0.08
+
+
+def test_different_data_is_refused(tmp_path: Path) -> None:
+    baseline = write_scored_run(tmp_path / "baseline", {TASK: scores([1.0, 0.0])}, prompts="vlmevalkit")
+    run = write_scored_run(tmp_path / "run", {TASK: scores([1.0, 0.0])})
+    with pytest.raises(UserError, match="prompts vlmevalkit and aki"):
+        decide(open_run(run), open_run(baseline), policy())
+    assert decide(open_run(run), open_run(baseline), policy(), allowed=True).warnings
+
+
+# The command, its files and its exit codes.
+
+
+@pytest.mark.parametrize(("lost", "code"), [(0, 0), (90, 1), (6, 3)])
+def test_command(tmp_path: Path, lost: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    run, baseline = write_pair(tmp_path, [1.0] * 300, [0.0] * lost + [1.0] * (300 - lost))
+    file = tmp_path / "policy.toml"
+    file.write_text("[allowed_drop.real_world_qa]\noverall = 2.0\n")
+    options = {"policy": file, "markdown_file": tmp_path / "new" / "gate.md", "junit": tmp_path / "gate.xml"}
+    assert command(run, baseline=baseline, **options) == code
+    verdict = {0: "GO", 1: "NO-GO", 3: "INCONCLUSIVE"}[code]
+    assert f"{verdict}: candidate against baseline" in capsys.readouterr().out
+    assert f"{verdict}: candidate against baseline" in (tmp_path / "new" / "gate.md").read_text()
+    suite = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert (suite.get("failures"), suite.get("errors")) == (str(int(code == 1)), str(int(code == 3)))
+
+
+def test_baseline_file_decides_like_the_folder(tmp_path: Path) -> None:
+    run, baseline = write_pair(tmp_path, answers(300, 200), answers(300, 190, seed=0))
+    file = tmp_path / "stored" / "baseline.json"
+    assert command(baseline, write_to=file) == 0
+    by_file = decide(open_run(run), open_baseline(file), policy())
+    by_folder = decide(open_run(run), open_baseline(baseline), policy())
+    assert by_file == by_folder
+    write_baseline(open_run(baseline), tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
+
+
+def test_bad_baselines(tmp_path: Path) -> None:
+    for name, content in {"list": "[]", "broken": "{", "other": '{"format": 1}', "old": '{"format": 0}'}.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=name):
+            open_baseline(tmp_path / name)
+    with pytest.raises(UserError, match="no baseline at"):
+        open_baseline(tmp_path / "missing")
+    run, _ = write_pair(tmp_path, [1.0, 0.0], [1.0, 0.0])
+    with pytest.raises(UserError, match="--baseline is missing"):
+        command(run)
+
+
+def test_default_policy_names_the_twelve_columns() -> None:
+    assert set(read_policy(DEFAULT).allowed_drop) == {(column.task, column.metric) for column in COLUMNS}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("confidence = 0.95", "names no metric"),
+        ("confidence = 95\n[allowed_drop.mme]\nperception = 1", "confidence is 95"),
+        ("[allowed_drop.mmee]\nperception = 1", "no task 'mmee'"),
+        ("[allowed_drop.mme]\nperception = -1", "a number of at least 0"),
+        ("[allowed_drop.mme]\nperception = true", "a number of at least 0"),
+        ("[allowed_drops.mme]\nperception = 1", "'allowed_drops' is no setting"),
+        ("[allowed_drop", "is not TOML"),
+    ],
+)
+def test_bad_policies(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "policy.toml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_policy(tmp_path / "policy.toml")
+
+
+def test_policy_with_a_metric_that_does_not_exist(tmp_path: Path) -> None:
+    run, baseline = write_pair(tmp_path, [1.0, 0.0], [1.0, 0.0])
+    wrong = Policy(confidence=0.95, allowed_drop={(TASK, "f1"): 1.0})
+    with pytest.raises(UserError, match=r"names real_world_qa\.f1, which .* it has overall"):
+        decide(open_run(run), open_run(baseline), wrong)
+
+
+def test_junit_escapes_what_it_is_told(tmp_path: Path) -> None:
+    decision = decide_values(tmp_path, answers(40, 20, seed=1), answers(40, 20, seed=2))
+    assert ElementTree.fromstring(junit_xml(decision).split("?>", 1)[1]).find("testcase/error") is not None
