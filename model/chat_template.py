@@ -60,9 +60,12 @@ def format_of(tokenizer: Any) -> ChatFormat:
     )
 
 
-def chat_template(form: ChatFormat) -> str:
-    """The Jinja template. Variables: messages, add_generation_prompt, bos_token, eos_token, image_order."""
-    marks = {"SYSTEM": SYSTEM_MESSAGE, "START": form.start, "STOP": form.stop, "END": form.end}
+def chat_template(form: ChatFormat, after_start: str = "") -> str:
+    """The Jinja template. Variables: messages, add_generation_prompt, bos_token, eos_token, image_order.
+
+    after_start: what comes between the start token and the first turn.
+    """
+    marks = {"GAP": after_start, "SYSTEM": SYSTEM_MESSAGE, "START": form.start, "STOP": form.stop, "END": form.end}
     text = _TEMPLATE
     for name, value in marks.items():
         text = text.replace(f"@{name}@", value.replace("'", "\\'").replace("\n", "\\n"))
@@ -91,7 +94,7 @@ _TEMPLATE = """\
     {%- endfor -%}
   {%- endif -%}
 {%- endmacro -%}
-{%- if bos_token is defined and bos_token -%}{{ bos_token }}{%- endif -%}
+{%- if bos_token is defined and bos_token -%}{{ bos_token ~ '@GAP@' }}{%- endif -%}
 {%- if messages[0]['role'] != 'system' -%}{{ '@START@system@STOP@@SYSTEM@@END@' }}{%- endif -%}
 {%- for message in messages -%}
   {{- '@START@' ~ message['role'] ~ '@STOP@' -}}

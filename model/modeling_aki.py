@@ -20,6 +20,7 @@ from . import attention
 from .backends import SUPPORTED, create_masks, refuse_backend
 from .configuration_aki import AkiConfig
 from .generation import AkiGeneration
+from .loading import AkiLoading
 from .resampler import Resampler, near_identity
 
 
@@ -231,7 +232,7 @@ def insert_images(inputs_embeds: Tensor, is_image: Tensor, vectors: Tensor | Non
     return inputs_embeds.masked_scatter(is_image[..., None], vectors.to(inputs_embeds))
 
 
-class AkiForConditionalGeneration(AkiGeneration, AkiPreTrainedModel, GenerationMixin):
+class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel, GenerationMixin):
     """AKI with its language-model head."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
 
-from transformers import BatchFeature, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .chat_template import chat_template as template_for
 from .chat_template import format_of, question_end_token_id
 from .configuration_aki import IMAGE_TOKEN, ImageOrder
-from .image_processing_aki import flatten
+from .hub import read_json, released_folder
+from .image_processing_aki import AkiImageProcessor, flatten
+from .published import ADDED_TOKENS
 
 
 class AkiProcessor(ProcessorMixin):
@@ -40,6 +44,33 @@ class AkiProcessor(ProcessorMixin):
         if self.image_token_id is None:
             raise ValueError("the tokenizer has no token '<image>'; add it with tokenizer.add_special_tokens")
         super().__init__(image_processor, tokenizer, chat_template=chat_template or template_for(format_of(tokenizer)))
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
+        """A folder or Hub id of ours, or one as AKI's authors publish it (which has a tokenizer, and no processor)."""
+        folder = released_folder(pretrained_model_name_or_path, **kwargs)
+        if folder is not None:
+            return cls.from_released(folder, read_json(folder / "config.json"))
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def from_released(cls, folder: Path, raw: Mapping[str, Any]) -> Self:
+        """From a published folder's tokenizer and its config.json.
+
+        Prompts begin with `<s>`, a blank and `<|system|>`: the tokenizer of its training put a lone word mark there.
+        Raises ValueError when `<image>` does not get the id that the configuration says.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False)
+        known = tokenizer.get_vocab()
+        tokenizer.add_special_tokens({"additional_special_tokens": [t for t in ADDED_TOKENS if t not in known]})
+        tokenizer.pad_token = ADDED_TOKENS[0]
+        expected = raw.get("image_token_id", raw["initial_tokenizer_len"])
+        found = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        if found != expected:
+            raise ValueError(f"{folder}: the tokenizer gives <image> the id {found}, config.json says {expected}")
+        pictures = AkiImageProcessor(raw.get("n_px", 384), raw.get("norm_mean", 0.5), raw.get("norm_std", 0.5))
+        template = template_for(format_of(tokenizer), after_start=" ")
+        return cls(pictures, tokenizer, chat_template=template, num_latents=raw["num_vision_tokens"])
 
     @property
     def question_end_token_id(self) -> int:

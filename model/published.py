@@ -1,4 +1,4 @@
-"""Sizes of the two published networks that AKI-4B is built on, as their own configurations give them."""
+"""Facts of the published AKI-4B and of the two networks it is built on, as their own configurations give them."""
 
 from __future__ import annotations
 
@@ -142,3 +142,19 @@ PHI_3_5: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 """microsoft/Phi-3.5-mini-instruct with AKI's `<pad>`, `<image>` and `<|endofchunk|>` as ids 32011 to 32013."""
+
+AKI_4B: dict[str, Any] = {
+    "initial_tokenizer_len": 32012,
+    "lang_model_path": "microsoft/Phi-3.5-mini-instruct",
+    "n_px": 384,
+    "num_vision_tokens": 144,
+    "pad_token_id": 32011,
+    "vision_encoder_path": "google/siglip-so400m-patch14-384",
+}
+"""What matters of the config.json of Sony/AKI-4B-phi-3.5-mini."""
+
+PHI_ASSISTANT, PHI_END_OF_TURN = 32001, 32007
+"""Ids of `<|assistant|>` and `<|end|>` in Phi's tokenizer, which every published checkpoint has."""
+
+ADDED_TOKENS = ("<pad>", "<image>", "<|endofchunk|>")
+"""What AKI adds to Phi's tokenizer, in the order of their ids."""

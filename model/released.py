@@ -17,7 +17,7 @@ from transformers import AutoConfig
 
 from .configuration_aki import AkiConfig
 from .conversion import EMBEDDING, POOLING_HEAD, Layout, check_shapes, layout, to_ours
-from .published import PHI_3_5, SO400M
+from .published import PHI_3_5, PHI_ASSISTANT, PHI_END_OF_TURN, SO400M
 
 _NETWORKS: dict[str, dict[str, Any]] = {
     "microsoft/Phi-3.5-mini-instruct": PHI_3_5,
@@ -122,9 +122,43 @@ def config_from_reference(raw: Mapping[str, Any], folder: Path | None = None) ->
         resampler_dim_head=resampler.get("dim_head", 64),
         resampler_ff_mult=resampler.get("ff_mult", 4),
         image_token_id=raw.get("image_token_id", base),
-        question_end_token_id=raw.get("assistant_token_id", 32001),
+        question_end_token_id=raw.get("assistant_token_id", PHI_ASSISTANT),
         lm_head_bias=True,
     )
+
+
+def reference_config(config: AkiConfig) -> dict[str, Any]:
+    """Our configuration -> a published one with everything written out, for models that were never published."""
+    drop = ("vision_use_head", "vocab_size", "transformers_version", "architectures")
+    text, vision = (part.to_dict() for part in (config.text_config, config.vision_config))
+    return {
+        "initial_tokenizer_len": config.text_config.vocab_size - 2,
+        "num_vision_tokens": config.num_latents,
+        "pad_token_id": config.text_config.pad_token_id,
+        "image_token_id": config.image_token_id,
+        "assistant_token_id": config.question_end_token_id,
+        "n_px": config.vision_config.image_size,
+        "lang": {name: value for name, value in text.items() if name not in drop},
+        "vision": {name: value for name, value in vision.items() if name not in drop},
+        "resampler": {
+            "depth": config.resampler_depth,
+            "heads": config.resampler_heads,
+            "dim_head": config.resampler_dim_head,
+            "ff_mult": config.resampler_ff_mult,
+        },
+    }
+
+
+def generation_settings(config: AkiConfig) -> dict[str, Any]:
+    """Both stop tokens of a published checkpoint (end of text, as trained, and Phi's end of turn), greedy decoding."""
+    text = config.text_config
+    return {
+        "bos_token_id": text.bos_token_id,
+        "eos_token_id": [text.eos_token_id, PHI_END_OF_TURN],
+        "pad_token_id": text.pad_token_id,
+        "suppress_tokens": [config.image_token_id],
+        "do_sample": False,
+    }
 
 
 def _network(name: str, folder: Path | None) -> dict[str, Any]:
@@ -161,7 +195,7 @@ def with_vision_tower(tensors: dict[str, Tensor], tower: Path | None, what: str)
         return tensors
     if tower is None:
         raise ValueError(
-            f"{what} has no vision tower (training checkpoints leave it out); name SigLIP's folder as vision tower"
+            f"{what} has no vision tower (training checkpoints leave it out); name SigLIP's folder as its vision tower"
         )
     siglip = Weights(weight_files(tower))
     names = [name for name in siglip if not name.startswith(("text_model.", "logit_"))]

@@ -1,0 +1,147 @@
+"""Checkpoints from one side to the other: published folder or training checkpoint to ours, and ours back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import save_torch_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import GenerationConfig
+
+from . import released
+from .card import model_card
+from .configuration_aki import AkiConfig
+from .conversion import EMBEDDING, layout, rest_of, to_ours, to_reference
+from .hub import read_json, released_folder
+from .processing_aki import AkiProcessor
+from .published import AKI_4B
+
+REFERENCE = "reference"
+"""Sub-folder of a converted checkpoint for what only the published side needs: its config.json, its tokenizer's files,
+and `rest.safetensors`."""
+
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+)
+
+
+def convert(
+    source: str | Path,
+    target: Path,
+    *,
+    to: Literal["ours", "reference"] = "ours",
+    config: Path | None = None,
+    vision_tower: Path | None = None,
+) -> dict[str, Any]:
+    """Writes `target`, a new folder. Tensors keep their type; there and back again is exact to the bit.
+
+    source: a folder or Hub id as AKI's authors publish it, a `.pt` training checkpoint, or (to="reference") a folder of
+    ours. config: for `.pt` files, the published config.json they belong to (default: AKI-4B's). vision_tower: for `.pt`
+    files, which leave the frozen tower out, SigLIP's folder.
+
+    Returns what was written. Raises ValueError for anything missing, unexpected, misshapen, damaged or in the way.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise ValueError(f"{target} is not empty; name a new folder")
+    if to == "reference":
+        return _to_reference(Path(source), target)
+    if Path(source).suffix == ".pt":
+        return _from_training(Path(source), target, config, vision_tower)
+    folder = released_folder(source)
+    if folder is None:
+        raise ValueError(f"{source} is no published AKI checkpoint: its config.json lacks num_vision_tokens")
+    raw = read_json(folder / "config.json")
+    weights = released.Weights(released.weight_files(folder))
+    return _to_ours(weights, raw, folder, target)
+
+
+def _from_training(file: Path, target: Path, config: Path | None, tower: Path | None) -> dict[str, Any]:
+    raw = AKI_4B if config is None else read_json(config)
+    tensors = released.with_vision_tower(released.read_pt(file), tower, str(file))
+    return _to_ours(tensors, raw, file.parent if config is None else config.parent, target)
+
+
+def _to_ours(weights: Any, raw: dict[str, Any], folder: Path, target: Path) -> dict[str, Any]:
+    config = released.config_from_reference(raw, folder)
+    plan, shapes = released.read_state(weights, config, str(folder))
+    state = {name: tensor.contiguous() for name, tensor in to_ours(plan, weights.__getitem__)}
+    target.mkdir(parents=True, exist_ok=True)
+    save_torch_state_dict(state, target, metadata={"format": "pt"})
+    config.dtype = next(iter(state.values())).dtype
+    config.architectures = ["AkiForConditionalGeneration"]
+    config.save_pretrained(target)
+    GenerationConfig(**released.generation_settings(config)).save_pretrained(target)
+    model_card(config).save(target / "README.md")
+    _keep_reference(weights, plan, shapes, raw, folder, target / REFERENCE)
+    if has_tokenizer := any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
+        AkiProcessor.from_released(folder, raw).save_pretrained(target)
+    return _summary(state, target) | {"processor": has_tokenizer}
+
+
+def _keep_reference(
+    weights: Any, plan: Any, shapes: dict[str, Any], raw: dict[str, Any], folder: Path, place: Path
+) -> None:
+    place.mkdir()
+    save_file(rest_of(plan, weights.__getitem__, set(shapes)), place / "rest.safetensors")
+    if (folder / "config.json").exists():
+        shutil.copy2(folder / "config.json", place / "config.json")
+    else:
+        (place / "config.json").write_text(json.dumps(raw, indent=2))
+    for name in _TOKENIZER_FILES:
+        if (folder / name).exists():
+            shutil.copy2(folder / name, place / name)
+
+
+def _to_reference(source: Path, target: Path) -> dict[str, Any]:
+    config = AkiConfig.from_pretrained(source)
+    if config.image_token_id != config.text_config.vocab_size - 2:
+        raise ValueError(
+            f"{source} has <image> as id {config.image_token_id} of {config.text_config.vocab_size}; the published form"
+            " needs <image> and <|endofchunk|> as the last two"
+        )
+    weights = released.Weights(released.weight_files(source))
+    kept = source / REFERENCE
+    rest = released.Weights([kept / "rest.safetensors"]) if (kept / "rest.safetensors").exists() else {}
+    plan = layout(config, _num_rows(config, rest))
+    state = {name: tensor.contiguous() for name, tensor in to_reference(plan, weights.__getitem__, rest)}
+    state |= _no_bias(plan, state)
+    target.mkdir(parents=True, exist_ok=True)
+    save_file(state, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "config.json").write_text(json.dumps(released.reference_config(config), indent=2))
+    if kept.is_dir():
+        for file in kept.glob("*.*"):
+            if file.name != "rest.safetensors":
+                shutil.copy2(file, target / file.name)
+    return _summary(state, target) | {"pooling_head": any(name.startswith("vision_encoder.head.") for name in state)}
+
+
+def _num_rows(config: AkiConfig, rest: Any) -> int:
+    """Rows of the published embedding: as they were, or the vocabulary rounded up to 64, as Phi's is."""
+    base = config.text_config.vocab_size - 2
+    if isinstance(rest, released.Weights):
+        return base + rest.shapes[EMBEDDING][0]
+    return -(-base // 64) * 64
+
+
+def _no_bias(plan: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The published head always has a bias: zeros where ours has none."""
+    if "lang_model.lm_head.bias" in state:
+        return {}
+    weight = state["lang_model.lm_head.weight"]
+    return {
+        "lang_model.lm_head.bias": weight.new_zeros(plan.rows),
+        "lang_model.lm_head.additional_fc.bias": weight.new_zeros(2),
+    }
+
+
+def _summary(state: dict[str, Tensor], target: Path) -> dict[str, Any]:
+    num_parameters = sum(tensor.numel() for tensor in state.values())
+    return {"target": str(target), "num_tensors": len(state), "num_parameters": num_parameters}

@@ -1,0 +1,70 @@
+"""Loading and saving: strict about every tensor, at home with the published checkpoint, never without a model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from .card import model_card
+from .configuration_aki import AkiConfig
+from .hub import released_folder
+from .released import Weights, generation_settings, load_released, weight_files
+
+
+class AkiLoading:
+    """Mix-in for the model class, placed before the library's `PreTrainedModel`."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *args: Any,
+        config: AkiConfig | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """A folder or Hub id of ours, or one as AKI's authors publish it. Fields of `AkiConfig` may be overridden by
+        keyword.
+
+        Raises ValueError when a weight file is damaged, or naming the tensors that are missing, unexpected or misshapen
+        (the library itself would fill missing ones with random numbers and warn).
+        """
+        name = pretrained_model_name_or_path
+        released = released_folder(name, **kwargs)
+        if released is not None:
+            own, kwargs["state_dict"] = load_released(released)
+            config = config or own
+            overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in AkiConfig.__annotations__}
+            config = AkiConfig.from_dict(config.to_dict() | overrides)
+            pretrained_model_name_or_path = None
+        elif name is not None and Path(name).is_dir() and "state_dict" not in kwargs:
+            Weights(weight_files(Path(name)))  # damaged files are an error with their name
+        model, report = super().from_pretrained(
+            pretrained_model_name_or_path,
+            *args,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, with the other two kinds
+            **kwargs,
+        )
+        _check(report, name)
+        if released is not None:
+            model.generation_config.update(**generation_settings(model.config))
+        return (model, report) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: str | Path, is_main_process: bool = True, **kwargs: Any) -> None:
+        """As the library's, with a model card where the folder has none."""
+        card = Path(save_directory) / "README.md"
+        if is_main_process and not card.exists():
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            model_card(self.config).save(card)
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+
+def _check(report: dict[str, Any], name: Any) -> None:
+    faults = {
+        kind: sorted(map(str, report.get(f"{kind}_keys") or ())) for kind in ("missing", "unexpected", "mismatched")
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{len(keys)} {kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
+        raise ValueError(f"the weights of {name} do not fit the model its config.json describes: {listed}")
