@@ -55,7 +55,7 @@ def equal_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
 
 
 def normalised_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
-    """As Cambrian's scripts read: lower case, what follows "answer is"/"answer:", no brackets, no last dot; 1st character.
+    """As Cambrian's scripts read: what follows "answer is"/"answer:" without brackets and last dot; its first letter.
 
     For Omni3D a last ":" or "," goes too, and the option's text is accepted.
     """

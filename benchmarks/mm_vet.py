@@ -4,9 +4,12 @@ Paper: Yu et al. 2023, arXiv 2308.02490.
 Data set: VLMEvalKit's MMVet.tsv, 218 questions; `category` lists the capabilities (rec, ocr, know, gen, spat, math).
 Metric: mean grade in percent, over all questions and for each capability.
 Cluster: the question.
-Judge protocols: `kit`, VLMEvalKit's prompt; `official`, the same few-shot table as the benchmark's evaluator sends it
-(each row on one line, which the kit breaks across lines). Both ask for three tokens at temperature 0. The paper's
-judge, GPT-4-0613, was shut down in October 2026: every number is one of the judge that it names.
+Known defect of the kit: a question with a single capability counts twice in that capability's mean (it adds up
+capabilities and their combinations in one table, and a lone `rec` is both). The overall mean is not touched. Protocol
+`strict` counts every question once, from the same verdicts.
+Judge protocols: `kit` and `strict`, VLMEvalKit's prompt; `official`, the same few-shot table as the benchmark's
+evaluator sends it (each row on one line, which the kit breaks across lines). Both ask for three tokens at temperature
+0. The paper's judge, GPT-4-0613, was shut down in October 2026: every number is one of the judge that it names.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import re
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+import numpy as np
+
 from . import kit
 from .judged import graded
 from .prompts import from_template
-from .records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Table, Task
-from .statistics import mean_by_group
+from .records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task
+from .statistics import Columns, Estimate, mean_by_group
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -96,6 +101,16 @@ def mean_grade(values: Sequence[float]) -> tuple[float, dict[str, float]]:
     return fmean(values), {f"repeat_{k}": value for k, value in enumerate(values)} if len(values) > 1 else {}
 
 
+def by_kit(scores: Sequence[Score]) -> dict[str, Estimate]:
+    """The kit's means: in a capability's mean, questions that need nothing else count twice."""
+    columns = Columns(scores)
+    times = np.array([2.0 if len(score.groups) == 1 else 1.0 for score in scores])
+    capabilities = {
+        name: columns.ratio(times * columns.values, times, columns.among(name)) for name in sorted(columns.members)
+    }
+    return {"overall": columns.mean(columns.everything)} | capabilities
+
+
 TASK = Task(
     name="mm_vet",
     title="MM-Vet",
@@ -105,7 +120,10 @@ TASK = Task(
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},
     protocols={
-        "kit": ProtocolRule(score=graded("kit", requester("mm_vet", kit_prompt), mean_grade), estimate=mean_by_group),
+        "kit": ProtocolRule(score=graded("kit", requester("mm_vet", kit_prompt), mean_grade), estimate=by_kit),
+        "strict": ProtocolRule(
+            score=graded("strict", requester("mm_vet", kit_prompt), mean_grade), estimate=mean_by_group
+        ),
         "official": ProtocolRule(
             score=graded("official", requester("mm_vet_official", official_prompt), mean_grade),
             estimate=mean_by_group,
