@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,9 @@ from rich.console import Console
 from benchmarks.records import UserError
 
 from .audit import audit_table
-from .layouts import all_tables
+from .layouts import Plan, all_tables, reference_row
 from .render import flat, latex, markdown, terminal
-from .run_folder import RunFolder, open_runs
+from .run_folder import open_runs
 from .tables import Table
 
 FORMATS = ("term", "md", "tex", "csv", "json")
@@ -23,16 +24,32 @@ def report(
     runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN_DIR...", help="Run folders, side by side.")] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
     out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
+    reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
 ) -> None:
     """Every table of the paper, the runs' numbers beside the printed ones."""
     wanted = parse_formats(formats)
-    opened = open_runs(runs or [])
-    tables = all_tables(opened) if opened or not audit else []
+    plan = make_plan(runs or [], baseline, reference)
+    tables = all_tables(plan) if plan.runs or not audit else []
     if audit:
         tables.append(audit_table())
     for name in wanted:
-        produce(name, tables, opened, out)
+        produce(name, tables, plan, out)
+
+
+def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> Plan:
+    """Opens the runs; a baseline that is not among them comes first.
+
+    Raises:
+        UserError: a folder that is no run, or a reference that is no row of the paper.
+    """
+    reference_row(reference)
+    known = {path.resolve(): place for place, path in enumerate(paths)}
+    if baseline is not None and baseline.resolve() not in known:
+        paths, known = [baseline, *paths], {baseline.resolve(): 0}
+    runs = tuple(open_runs(paths))
+    return Plan(runs, runs[known[baseline.resolve()]] if baseline else None, reference)
 
 
 def parse_formats(text: str) -> list[str]:
@@ -49,7 +66,7 @@ def parse_formats(text: str) -> list[str]:
     return names
 
 
-def produce(name: str, tables: list[Table], runs: list[RunFolder], out: Path | None) -> None:
+def produce(name: str, tables: list[Table], plan: Plan, out: Path | None) -> None:
     """One format: the terminal is printed to, the others go to a file of `out` or are printed without it."""
     if name == "term":
         print_tables(tables)
@@ -62,7 +79,7 @@ def produce(name: str, tables: list[Table], runs: list[RunFolder], out: Path | N
     elif name == "csv":
         write(out, "tables.csv", flat.to_csv(tables))
     elif name == "json":
-        write(out, "tables.json", flat.to_json(tables, runs))
+        write(out, "tables.json", flat.to_json(tables, plan.runs))
 
 
 def print_tables(tables: list[Table]) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from benchmarks.records import UserError
 
 from . import paper
-from .paper import Entry
+from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
+from .paper import Entry, PaperModel
 from .run_folder import RunFolder
 from .series import Series, paper_series, run_series
 from .tables import Cell, Column, Row, Table
@@ -36,6 +40,10 @@ MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "
     "model's own paper, * measured by the authors."
 )
+PAPERS_MEAN = (
+    "The paper's own +7.2% is the mean of the 11 printed gains, without RealWorldQA and with MMMU's two splits mixed; "
+    "`aki-eval report --audit` recomputes it."
+)
 POPE_REMARK = (
     "Overall is the F1 of yes. Pooled over the three splits (the last row of each model) it is the POPE column of "
     "Tables 1 and 2."
@@ -63,36 +71,78 @@ class Frame:
         )
 
 
-def all_tables(runs: Sequence[RunFolder]) -> list[Table]:
+@dataclass(frozen=True)
+class Plan:
+    """What is set side by side: runs, the run they are compared with (the first, if not said), and the paper's row."""
+
+    runs: tuple[RunFolder, ...]
+    baseline: RunFolder | None = None
+    reference: str = "aki_4b"
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every other run with the baseline."""
+        baseline = self.baseline or (self.runs[0] if self.runs else None)
+        return tuple(Pair(run, baseline) for run in self.runs if baseline is not None and run is not baseline)
+
+    def pair(self, run: RunFolder) -> Pair | None:
+        return next((pair for pair in self.pairs if pair.run is run), None)
+
+
+def all_tables(plan: Plan) -> list[Table]:
     """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows.
 
     Of the per-subtask tables, those that some run has numbers for; without runs, all of them.
     """
-    tables = [main_table(number, runs) for number in ("1", "2")]
+    tables = [main_table(number, plan) for number in ("1", "2")]
     for number in paper.NUMBERS[2:]:
         task = paper.entries(number)[0].task
-        if not runs or any(task in run.results for run in runs):
-            tables.append(subtask_table(number, runs))
+        if not plan.runs or any(task in run.results for run in plan.runs):
+            tables.append(subtask_table(number, plan))
     return tables
 
 
-def main_table(number: str, runs: Sequence[RunFolder]) -> Table:
-    """Table 1 or 2: the twelve columns, the paper's rows, AKI-4B, then the runs."""
+def main_table(number: str, plan: Plan) -> Table:
+    """Table 1 or 2: the twelve columns, the paper's rows, AKI-4B, then the runs, each with its differences."""
+    entries = paper.entries("main")
     series = [paper_series(number, model) for model in paper.models(number)]
+    closing: tuple[str, ...] = (MARKS,)
     if number == "1":
-        series.append(paper_series("2", paper.model("2", "aki_4b"), section="Longer training (from Table 2)"))
-    series += [run_series(run) for run in runs]
-    remarks = (INTERVALS, MARKS) if number == "2" else (INTERVALS,)
-    return down(Frame(number=number, entries=paper.entries("main"), notices=notices(runs), remarks=remarks), series)
+        gain = gain_in_paper(paper.model("1", "mma"), paper.model("1", "cca"))
+        longer = paper_series("2", paper.model("2", "aki_4b"), section="Longer training (from Table 2)")
+        series += [gain, longer]
+        closing = (mean_gain(gain, entries), PAPERS_MEAN)
+    for run in plan.runs:
+        series.append(run_series(run))
+        if not run.toy:
+            series.append(to_paper(run, *reference_row(plan.reference)))
+        series += [pair.series(entries) for pair in plan.pairs if pair.run is run]
+    remarks = (*_remarks(series), *closing)
+    return down(Frame(number=number, entries=entries, notices=notices(plan.runs), remarks=remarks), series)
 
 
-def subtask_table(number: str, runs: Sequence[RunFolder]) -> Table:
-    """One of Tables 7 to 15, with a series for each protocol of a run whose numbers differ from its headline's."""
+def reference_row(key: str) -> tuple[str, PaperModel]:
+    """(table, row) of the paper's model with which runs are compared.
+
+    Raises:
+        UserError: no such row.
+    """
+    rows = {each.model: (table, each) for table in ("1", "2") for each in paper.models(table)}
+    if key not in rows:
+        raise UserError(f"--reference {key!r} is no row of Tables 1 and 2; choose from {', '.join(rows)}")
+    return rows[key]
+
+
+def subtask_table(number: str, plan: Plan) -> Table:
+    """One of Tables 7 to 15: the paper's rows, then the runs under every protocol that says something else.
+
+    Differences are to the baseline, and to the paper where it prints the same breakdown for the reference row.
+    """
     entries = paper.entries(number)
     series = [paper_series(number, model) for model in paper.models("appendix")]
-    for run in runs:
-        series += _run_series(entries, run)
-    frame = Frame(number=number, entries=entries, notices=notices(runs))
+    for run in plan.runs:
+        series += _run_series(entries, run) + _differences(number, entries, run, plan)
+    frame = Frame(number=number, entries=entries, notices=notices(plan.runs), remarks=_remarks(series))
     if number == "13":
         return split_rows(frame, series)
     return across(frame, series) if number in ACROSS else down(frame, series)
@@ -111,6 +161,31 @@ def _run_series(entries: Sequence[Entry], run: RunFolder) -> list[Series]:
         if any(other.cell(entry).value != headline.cell(entry).value for entry in entries):
             series.append(other)
     return series
+
+
+def _differences(number: str, entries: Sequence[Entry], run: RunFolder, plan: Plan) -> list[Series]:
+    if entries[0].task not in run.results:
+        return []
+    rows = {model.model: model for model in paper.models("appendix")}
+    pair = plan.pair(run)
+    series = []
+    if not run.toy and plan.reference in rows:
+        series.append(to_paper(run, number, rows[plan.reference]))
+    if pair and entries[0].task in pair.baseline.results:
+        splits = ("val", "dev") if entries[0].task == "mmmu" else ("val",)
+        series += [pair.series(entries, split) for split in splits]
+    return series
+
+
+def _remarks(series: Sequence[Series]) -> tuple[str, ...]:
+    """How to read what is in the table, and only that."""
+    differences = [each for each in series if each.kind == "difference"]
+    lines = [INTERVALS]
+    if any(each.comparator == "paper" for each in differences):
+        lines.append(TO_PAPER)
+    if any(each.comparator == "run" for each in differences):
+        lines.append(TO_BASELINE)
+    return tuple(lines)
 
 
 def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
@@ -155,7 +230,5 @@ def split_rows(frame: Frame, series: Sequence[Series]) -> Table:
             numbers = _row(each, [entry for entry in frame.entries if entry.section == split])
             cells = (Cell(text=split), *numbers.cells)
             rows.append(Row(label=each.label, cells=cells, kind=each.kind, notes=each.notes))
-    frame = Frame(
-        number=frame.number, entries=frame.entries, notices=frame.notices, remarks=(*frame.remarks, POPE_REMARK)
-    )
+    frame = replace(frame, remarks=(*frame.remarks, POPE_REMARK))
     return frame.table("Model", [Column(label="Split", text=True), *(Column(label=label) for label in labels)], rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchmarks.records import Metric
 
@@ -21,6 +22,8 @@ PROTOCOLS = {
     "clean": "the kit's reading with its known defect mended",
 }
 
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
@@ -32,6 +35,8 @@ class Series:
     cell: Callable[[Entry], Cell]
     section: str = ""
     notes: tuple[str, ...] = ()
+    comparator: str = ""
+    """Of a difference: what is taken off, `paper` or `run`."""
 
 
 def same_metric(first: str, second: str) -> bool:
@@ -126,7 +131,7 @@ def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell
     )
 
 
-def find_metric(metrics: Mapping[str, Metric], name: str) -> Metric | None:
+def find_metric(metrics: Mapping[str, Found], name: str) -> Found | None:
     """A metric by name, forgiving the spellings that tables and papers differ in."""
     if name in metrics:
         return metrics[name]

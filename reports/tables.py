@@ -53,7 +53,7 @@ class Cell:
         if self.value is None:
             return DASH
         digits = self.printed or f"{self.value:{'+' if self.signed else ''}.1f}"
-        return digits + self.suffix + ("*" if self.significant else "")
+        return digits + self.suffix + ("" if not self.significant else "▲" if self.value > 0 else "▼")
 
     @property
     def interval(self) -> str:

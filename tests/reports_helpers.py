@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reports import paper
+from reports.layouts import Plan
+from reports.run_folder import RunFolder
 
 MAIN = {(entry.task, entry.metric) for entry in paper.entries("main")}
 POINTS = {"mme"}
@@ -76,3 +78,8 @@ def write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
 def edit_json(path: Path, **changes: Any) -> None:
     """Overwrites fields of a JSON file."""
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
+
+
+def plan(runs: Sequence[RunFolder]) -> Plan:
+    """The runs beside the paper, the first one as baseline."""
+    return Plan(tuple(runs))

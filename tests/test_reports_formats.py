@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from reports_helpers import write_run
+from reports_helpers import plan, write_run
 
 from benchmarks.records import UserError
 from reports.cli import report
@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_latex_has_balanced_rules_and_cells(run: Path) -> None:
-    for table in all_tables(open_runs([run])):
+    for table in all_tables(plan(open_runs([run]))):
         text = latex.render(table)
         assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
         assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
@@ -54,7 +54,7 @@ def test_latex_compiles(run: Path, tmp_path: Path) -> None:
 
 
 def test_csv_has_one_line_for_each_cell(run: Path) -> None:
-    tables = all_tables(open_runs([run]))
+    tables = all_tables(plan(open_runs([run])))
     lines = list(csv.DictReader(io.StringIO(flat.to_csv(tables))))
     assert len(lines) == sum(len(table.rows) * len(table.columns) for table in tables)
     own = [line for line in lines if line["table"] == "table1" and line["row"] == HOSTILE and line["task"] == "pope"]
@@ -65,15 +65,15 @@ def test_csv_has_one_line_for_each_cell(run: Path) -> None:
 
 
 def test_runs_in_columns_are_marked_as_runs(run: Path) -> None:
-    lines = list(csv.DictReader(io.StringIO(flat.to_csv([subtask_table("7", open_runs([run]))]))))
+    lines = list(csv.DictReader(io.StringIO(flat.to_csv([subtask_table("7", plan(open_runs([run])))]))))
     assert {line["kind"] for line in lines if line["column"] == HOSTILE} == {"run"}
 
 
 def test_json_holds_tables_and_every_metric(run: Path) -> None:
     runs = open_runs([run])
-    content = json.loads(flat.to_json([main_table("1", runs)], runs))
+    content = json.loads(flat.to_json([main_table("1", plan(runs))], runs))
     assert content["format"] == 1
-    assert content["tables"][0]["rows"][-1]["label"] == HOSTILE
+    assert content["tables"][0]["rows"][-2]["label"] == HOSTILE
     assert content["runs"][0]["tasks"]["cv_bench"]["protocols"]["official"]["ade20k"]["value"] == 50.0
 
 

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from reports_helpers import all_metrics, edit_json, metric, write_json, write_run
+from reports_helpers import all_metrics, edit_json, metric, plan, write_json, write_run
 from rich.console import Console
 
 from benchmarks.records import UserError
@@ -77,10 +77,11 @@ def test_second_version_is_kept_apart() -> None:
 
 
 def test_main_table_sets_runs_beside_the_paper(tmp_path: Path) -> None:
-    table = main_table("1", open_runs([write_run(tmp_path / "mine")]))
+    table = main_table("1", plan(open_runs([write_run(tmp_path / "mine")])))
     labels = [each.label for each in table.rows]
     assert labels[0] == "(I&T)PT + (I&T)SFT"
-    assert labels[7:] == ["MMA (Ours)", "AKI-4B (Ours)", "mine"]
+    gain = "MMA (Ours) over CCA [44], relative"
+    assert labels[7:] == ["MMA (Ours)", gain, "AKI-4B (Ours)", "mine", "mine − AKI-4B (Ours)"]
     assert row(table, "AKI-4B (Ours)")[0].value == 1491.9
     mine = row(table, "mine")
     assert [cell.value for cell in mine] == [50.0] * 12
@@ -89,7 +90,7 @@ def test_main_table_sets_runs_beside_the_paper(tmp_path: Path) -> None:
 
 
 def test_peers_stand_in_the_papers_groups() -> None:
-    table = main_table("2", [])
+    table = main_table("2", plan([]))
     sections = list(dict.fromkeys(each.section for each in table.rows))
     assert sections == [
         "3B model comparisons / Proprietary",
@@ -102,7 +103,7 @@ def test_peers_stand_in_the_papers_groups() -> None:
 
 @pytest.mark.parametrize("number", ["7", "9", "11", "12"])
 def test_tables_across_keep_the_papers_rows(number: str, tmp_path: Path) -> None:
-    table = subtask_table(number, open_runs([write_run(tmp_path / "mine")]))
+    table = subtask_table(number, plan(open_runs([write_run(tmp_path / "mine")])))
     assert [each.label for each in table.rows] == [entry.label for entry in paper.entries(number)]
     assert [each.label for each in table.columns][:5] == [each.label for each in paper.models("appendix")]
 
@@ -110,18 +111,18 @@ def test_tables_across_keep_the_papers_rows(number: str, tmp_path: Path) -> None
 def test_mmmu_splits_stay_apart(tmp_path: Path) -> None:
     metrics = all_metrics()
     metrics["mmmu"] = {"val": metric(30.0), "dev": metric(40.0), "val/Art & Design": metric(31.0)}
-    table = subtask_table("11", open_runs([write_run(tmp_path / "mine", metrics)]))
+    table = subtask_table("11", plan(open_runs([write_run(tmp_path / "mine", metrics)])))
     assert column(table, "mine (val)")["Overall"].value == 30.0
     assert column(table, "mine (dev)")["Overall"].value == 40.0
     assert column(table, "mine (val)")["Art & Design"].value == 31.0
     assert column(table, "mine (dev)")["Art & Design"].value is None
-    assert row(main_table("1", open_runs([tmp_path / "mine"])), "mine")[5].value == 30.0
+    assert row(main_table("1", plan(open_runs([tmp_path / "mine"]))), "mine")[5].value == 30.0
 
 
 def test_pope_has_a_row_for_each_model_and_split(tmp_path: Path) -> None:
-    table = subtask_table("13", open_runs([write_run(tmp_path / "mine")]))
+    table = subtask_table("13", plan(open_runs([write_run(tmp_path / "mine")])))
     assert [each.label for each in table.columns] == ["Split", "Accuracy", "Precision", "Recall", "Overall"]
-    assert len(table.rows) == 4 * 6
+    assert len(table.rows) == 4 * 7
     assert [cell.text for cell in [each.cells[0] for each in table.rows[:4]]] == [
         "Popular",
         "Adversarial",
@@ -135,13 +136,13 @@ def test_other_protocols_stand_beside_the_headline(tmp_path: Path) -> None:
     same, other = {"2d": metric(50.0)}, {"2d": metric(61.0), "3d": metric(62.0)}
     protocols = {"official": all_metrics()["cv_bench"], "cambrian": other, "kit": {**all_metrics()["cv_bench"], **same}}
     edit_json(run / "cv_bench" / "metrics.json", protocols=protocols)
-    labels = [each.label for each in subtask_table("15", open_runs([run])).rows]
-    assert labels[-2:] == ["mine", "mine · cambrian"]
+    labels = [each.label for each in subtask_table("15", plan(open_runs([run]))).rows]
+    assert labels[-3:] == ["mine", "mine · cambrian", "mine − AKI-4B"]
 
 
 def test_notes_become_letters_in_reading_order(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine", judge={"name": "offline", "comparable": False}, subset={"num_samples": 8})
-    table = main_table("2", open_runs([run]))
+    table = main_table("2", plan(open_runs([run])))
     assert list(table.footnotes.values())[:3] == ["a", "b", "c"]
     assert "Judged by offline: not comparable to GPT-4." in table.footnotes
     assert "Subset: num samples 8." in table.footnotes
@@ -151,7 +152,7 @@ def test_notes_become_letters_in_reading_order(tmp_path: Path) -> None:
 
 def test_unscored_samples_are_said(tmp_path: Path) -> None:
     metrics = {"mm_vet": {"overall": metric(None, num=218, unscored=218)}, "pope": {"f1": metric(80.0, unscored=3)}}
-    table = main_table("1", open_runs([write_run(tmp_path / "mine", metrics)]))
+    table = main_table("1", plan(open_runs([write_run(tmp_path / "mine", metrics)])))
     mine = row(table, "mine")
     assert mine[8].number == "–"
     assert mine[8].notes == ("218 of 218 samples are unscored: left out, not counted as wrong.",)
@@ -161,7 +162,7 @@ def test_unscored_samples_are_said(tmp_path: Path) -> None:
 
 
 def test_toy_numbers_carry_a_warning(tmp_path: Path) -> None:
-    tables = all_tables(open_runs([write_run(tmp_path / "demo", source="toy")]))
+    tables = all_tables(plan(open_runs([write_run(tmp_path / "demo", source="toy")])))
     assert len(tables) == 11
     assert all("not comparable with the paper" in table.notices[0] for table in tables)
 
@@ -171,7 +172,7 @@ def test_toy_numbers_carry_a_warning(tmp_path: Path) -> None:
 
 def test_markdown_shows_value_interval_count_and_marks(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a_b|c", judge={"name": "offline", "comparable": False})
-    text = markdown.render(main_table("1", open_runs([run])))
+    text = markdown.render(main_table("1", plan(open_runs([run]))))
     line = next(line for line in text.splitlines() if "a\\_b" in line)
     assert line.startswith("| **a\\_b\\|c** | 50.0 ±2.0 (n 100)<sup>")
     assert "MME<sub>P</sub>" in text
@@ -182,7 +183,7 @@ def test_markdown_shows_value_interval_count_and_marks(tmp_path: Path) -> None:
 def test_terminal_shows_every_table(tmp_path: Path) -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=180)
-    for table in all_tables(open_runs([write_run(tmp_path / "mine")])):
+    for table in all_tables(plan(open_runs([write_run(tmp_path / "mine")]))):
         terminal.show(table, console)
     text = stream.getvalue()
     assert "Table 15." in text
@@ -265,4 +266,4 @@ def test_answered_but_unscored_task_is_named(tmp_path: Path) -> None:
     (run / "mme" / "metrics.json").unlink()
     opened = open_run(run)
     assert opened.unscored == ("mme",)
-    assert "mme answered but not scored" in main_table("1", [opened]).notices[0]
+    assert "mme answered but not scored" in main_table("1", plan([opened])).notices[0]
