@@ -7,11 +7,11 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.records import Prompt, UserError
 
@@ -94,15 +94,6 @@ def command() -> list[str]:
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as (dotted name, leaf)."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
-
-
 def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> dict[str, Any]:
     """The fields that decide the answers, cut down to the given tasks and tables; where the folder lies does not
     matter.
@@ -111,7 +102,26 @@ def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> di
     identity["model"] = {key: value for key, value in run["model"].items() if key not in ("name", "path")}
     identity["tasks"] = {name: run["tasks"][name] for name in sorted(tasks)}
     identity["data"] = {"tables": {name: run["data"]["tables"][name] for name in sorted(tables)}}
-    return dict(_flat(identity))
+    return identity
+
+
+class Difference(NamedTuple):
+    """A field (dotted name) and its two values."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def _first_difference(before: Any, after: Any, field: str = "") -> Difference | None:
+    """In the order of the fields; None when there is none."""
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return None if before == after else Difference(field, before, after)
+    for key in dict.fromkeys([*before, *after]):
+        found = _first_difference(before.get(key), after.get(key), f"{field}.{key}" if field else str(key))
+        if found:
+            return found
+    return None
 
 
 def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -123,13 +133,12 @@ def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
         raise UserError(f"{root}/run.json has format {stored.get('format')!r}, expected {FORMAT}; choose another --out")
     tasks = set(stored["tasks"]) & set(wanted["tasks"])
     tables = set(stored["data"]["tables"]) & set(wanted["data"]["tables"])
-    before, after = (_comparable(run, tasks, tables) for run in (stored, wanted))
-    for field in [*before, *(name for name in after if name not in before)]:
-        if before.get(field) != after.get(field):
-            raise UserError(
-                f"{root} holds another run: {field} was {before.get(field)!r} and would now be {after.get(field)!r}; "
-                "choose another --out, or --fresh to start over"
-            )
+    difference = _first_difference(*(_comparable(run, tasks, tables) for run in (stored, wanted)))
+    if difference:
+        raise UserError(
+            f"{root} holds another run: {difference.field} was {difference.before!r} and would now be "
+            f"{difference.after!r}; choose another --out, or --fresh to start over"
+        )
 
 
 def extend(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .score import TaskResult
 
 def show_results(console: Console, root: Path, results: Sequence[TaskResult]) -> None:
     """A row for each of the paper's columns that was measured."""
-    table = Table(title=_title(root, results))
+    table = Table()
     for heading, side in (
         ("benchmark", "left"),
         ("value", "right"),
@@ -33,15 +33,19 @@ def show_results(console: Console, root: Path, results: Sequence[TaskResult]) ->
             metric = result.metrics["protocols"][result.metrics["headline"]].get(column.metric)
             table.add_row(column.label, *_cells(metric), _note(result))
     console.print(table)
+    for line in _remarks(root, results):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
-def _title(root: Path, results: Sequence[TaskResult]) -> str:
-    notes = [str(root)]
+def _remarks(root: Path, results: Sequence[TaskResult]) -> list[str]:
+    """Where it all is, and whatever makes the numbers less than a measurement of the paper's columns."""
+    remarks = [f"run folder {root}; aki-eval report {root} sets it beside the paper"]
     if any(result.metrics["data"]["source"] == "toy" for result in results):
-        notes.append("toy world, not comparable to the paper")
+        remarks.append("toy world: not comparable to the paper")
     if any(result.metrics["subset"] for result in results):
-        notes.append("subset")
-    return ", ".join(notes)
+        remarks.append("subset: only part of each table was asked")
+    judges = {result.metrics["judge"]["name"] for result in results if result.metrics["judge"]}
+    return remarks + [f"judge: {name}" for name in sorted(judges)]
 
 
 def _cells(metric: dict[str, Any] | None) -> tuple[str, str, str]:
@@ -56,13 +60,8 @@ def _cells(metric: dict[str, Any] | None) -> tuple[str, str, str]:
 
 
 def _note(result: TaskResult) -> str:
-    notes = []
-    judge = result.metrics["judge"]
-    if judge and not judge["comparable"]:
-        notes.append(f"judge: {judge['name']}")
-    if not result.complete:
-        notes.append("incomplete")
-    return ", ".join(notes)
+    judged = "judged" if result.metrics["judge"] else ""
+    return ", ".join(note for note in (judged, "" if result.complete else "incomplete") if note)
 
 
 def explain_incomplete(root: Path, results: Sequence[TaskResult], allow_partial: bool) -> int:

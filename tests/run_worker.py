@@ -1,0 +1,58 @@
+"""A process that runs the small benchmark with a slow scripted predictor: to be killed, and to be started by torchrun.
+
+    python run_worker.py TABLES RUN_DIR LOG [SECONDS_A_BATCH]
+
+Every question asked is a line in LOG, on the disk before it is answered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from run_helpers import TASK, ScriptedPredictor
+
+from aki_eval.predictors import Generation
+from aki_eval.progress import Progress
+from aki_eval.run import RunOptions, run
+from benchmarks.records import Prompt, UserError
+
+
+class SlowPredictor(ScriptedPredictor):
+    """Writes down what it is asked, then takes its time."""
+
+    def __init__(self, log: Path, seconds: float) -> None:
+        super().__init__()
+        self.log = log
+        self.seconds = seconds
+
+    def predict(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:
+        with self.log.open("a") as file:
+            file.write("".join(f"{prompt.index}\n" for prompt in prompts))
+            file.flush()
+            os.fsync(file.fileno())
+        time.sleep(self.seconds)
+        if os.environ.get("DYING_RANK") == os.environ.get("RANK", "0") and len(self.batches) == 3:
+            os._exit(9)
+        return super().predict(prompts, max_new_tokens)
+
+
+def main() -> int:
+    tables, out, log = (Path(argument) for argument in sys.argv[1:4])
+    predictor = SlowPredictor(log, float(sys.argv[4]) if len(sys.argv) > 4 else 0.0)
+    options = RunOptions(tasks=[TASK], data=str(tables), out=out, batch_size=4)
+    try:
+        result = run(options, predictor, Progress(quiet=True))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0 if all(one.complete for one in result.results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

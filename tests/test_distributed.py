@@ -1,0 +1,90 @@
+"""Several processes at one run, started by torchrun: sharing, deaths, resuming with another number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from run_helpers import prompt, write_table
+
+from aki_eval.distributed import World, find_world
+from aki_eval.store import RunFolder
+
+WORKER = Path(__file__).with_name("run_worker.py")
+
+
+def torchrun(tables: Path, processes: int, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    arguments = [str(WORKER), str(tables), str(tables.parent / "run"), str(tables.parent / "log"), "0.02"]
+    return subprocess.run(
+        command + arguments, capture_output=True, text=True, env=os.environ | environment, timeout=120
+    )
+
+
+def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_path: Path) -> None:
+    tables = write_table(tmp_path / "tables", rows=90)
+    folder = RunFolder(tmp_path / "run")
+
+    died = torchrun(tables, 3, DYING_RANK="1")  # after two batches
+    assert died.returncode != 0
+    left = {path.name for path in (folder.root / "small").glob("predictions*")}
+    assert {"predictions.rank1.jsonl", "predictions.rank2.jsonl"} <= left
+    first = set(folder.predictions("small"))
+    assert 0 < len(first) < 90
+
+    died = torchrun(tables, 2, DYING_RANK="0")
+    assert died.returncode != 0
+    second = set(folder.predictions("small"))
+    assert first < second
+
+    done = torchrun(tables, 2)
+    assert done.returncode == 0, done.stderr
+    asked = Counter((tmp_path / "log").read_text().split())
+    assert set(asked) == {str(index) for index in range(90)}
+    assert asked.total() <= 90 + 4 * 5  # at most the batch in flight of each of the five processes that ended early
+    assert [path.name for path in (folder.root / "small").glob("predictions*")] == ["predictions.jsonl"]
+    metrics = json.loads((folder.root / "small/metrics.json").read_text())
+    assert metrics["protocols"]["kit"]["overall"]["value"] == 100.0
+    assert [session["world_size"] for session in json.loads((folder.root / "run.json").read_text())["sessions"]] == [
+        3,
+        2,
+        2,
+    ]
+
+
+def test_when_rank_0_is_refused_the_others_do_not_wait(tmp_path: Path) -> None:
+    tables = write_table(tmp_path / "tables")
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    with folder.locked():
+        refused = torchrun(tables, 2)
+    assert refused.returncode != 0
+    assert "another process is working" in refused.stderr
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_each_prompt_has_one_owner_and_a_picture_is_not_shared(size: int) -> None:
+    prompts = [prompt(str(number), image=f"picture {number // 5}") for number in range(200)]
+    shares = [World(rank=rank, size=size).share(prompts) for rank in range(size)]
+    assert sorted(int(one.index) for share in shares for one in share) == list(range(200))
+    pictures = [{one.images[0].key for one in share} for share in shares]
+    assert sum(len(own) for own in pictures) == len(set().union(*pictures))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 5
+
+
+def test_the_world_comes_from_torchrun_or_from_a_slurm_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    assert find_world() == World()
+    monkeypatch.setenv("SLURM_PROCID", "5")
+    monkeypatch.setenv("SLURM_NTASKS", "8")  # set inside sbatch too, where only one process runs
+    assert find_world() == World()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    monkeypatch.setenv("SLURM_LOCALID", "1")
+    assert find_world() == World(rank=5, size=8, local_rank=1)

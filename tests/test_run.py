@@ -1,0 +1,228 @@
+"""A run: what it writes, resumes, refuses, and survives."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_helpers import TASK, ScriptedPredictor, write_table
+
+from aki_eval.progress import Progress
+from aki_eval.run import RunOptions, RunResult, run
+from aki_eval.store import RunFolder
+from aki_eval.subset import Subset
+from benchmarks.records import Prompt, UserError
+
+WORKER = Path(__file__).with_name("run_worker.py")
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    return write_table(tmp_path / "tables")
+
+
+def go(tables: Path, predictor: ScriptedPredictor | None = None, **options: Any) -> RunResult:
+    given: dict[str, Any] = {
+        "tasks": [TASK],
+        "data": str(tables),
+        "out": tables.parent / "run",
+        "batch_size": 4,
+    } | options
+    return run(RunOptions(**given), predictor or ScriptedPredictor(), Progress(quiet=True))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_a_run_leaves_predictions_scores_metrics_and_what_made_them(tables: Path) -> None:
+    go(tables)
+    out = tables.parent / "run"
+    scores = [json.loads(line) for line in (out / "small/scores.jsonl").read_text().splitlines()]
+    metrics, made_by = read(out / "small/metrics.json"), read(out / "run.json")
+    assert [score["value"] for score in scores] == [1.0] * 12
+    assert metrics["protocols"]["kit"]["overall"]["value"] == 100.0
+    assert metrics["complete"] is True
+    assert metrics["data"]["tables"] == made_by["data"]["tables"]
+    assert made_by["data"]["tables"]["SMALL"]["num_rows"] == 12
+    assert made_by["mask_self_test"] == {"passed": True}
+    assert made_by["tasks"]["small"]["max_new_tokens"] == 8
+    assert made_by["sessions"][0]["num_predicted"] == {"small": 12}
+    assert made_by["sessions"][0]["finished"] is not None
+    assert "python" in made_by["versions"]
+
+
+def test_a_second_run_asks_nothing_and_says_so(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    go(tables)
+    before = (tables.parent / "run/run.json").read_text()
+    predictor = ScriptedPredictor()
+    options = RunOptions(tasks=[TASK], data=str(tables), out=tables.parent / "run")
+    result = run(options, predictor, Progress())
+    assert predictor.asked == []
+    assert result.num_predicted == 0
+    assert "nothing to predict" in capsys.readouterr().err
+    assert read(tables.parent / "run/run.json")["sessions"] == json.loads(before)["sessions"]
+
+
+def test_only_what_failed_or_is_missing_is_asked_again(tables: Path) -> None:
+    def answer(prompt: Prompt) -> str:
+        if prompt.index == "3":
+            raise RuntimeError("broken")
+        return f"answer to {prompt.index}"
+
+    result = go(tables, ScriptedPredictor(answer), max_failure_rate=0.5).results[0]
+    assert (result.complete, result.num_errors, result.num_missing) == (False, 1, 0)
+    assert result.metrics["protocols"]["kit"]["overall"]["num_unscored"] == 1
+    again = ScriptedPredictor()
+    assert go(tables, again).results[0].complete
+    assert again.asked == ["3"]
+
+
+def test_no_failure_text_is_ever_scored(tables: Path) -> None:
+    def answer(prompt: Prompt) -> str:
+        raise RuntimeError(f"answer to {prompt.index}")  # the right answer, said by an error
+
+    metric = go(tables, ScriptedPredictor(answer)).results[0].metrics["protocols"]["kit"]["overall"]
+    assert (metric["value"], metric["num_scored"]) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"prompts": "vlmevalkit"}, "prompts was 'aki' and would now be 'vlmevalkit'"),
+        ({"subset": Subset(size=6)}, "subset was None and would now be"),
+        ({"max_new_tokens": 9}, r"tasks.small.max_new_tokens was 8 and would now be 9"),
+    ],
+)
+def test_another_specification_is_refused_by_its_first_difference(
+    tables: Path, change: dict[str, Any], field: str
+) -> None:
+    go(tables)
+    predictor = ScriptedPredictor()
+    with pytest.raises(UserError, match=field):
+        go(tables, predictor, **change)
+    assert predictor.asked == []
+    go(tables, predictor, fresh=True, **change)
+    assert predictor.asked
+
+
+def test_another_model_and_other_tables_are_refused(tables: Path) -> None:
+    go(tables)
+    other = ScriptedPredictor()
+    other.version = "2"
+    with pytest.raises(UserError, match=r"model\.version was '1' and would now be '2'"):
+        go(tables, other)
+    write_table(tables, rows=13)
+    with pytest.raises(UserError, match=r"data\.tables\.SMALL\.sha256"):
+        go(tables)
+
+
+def test_a_renamed_folder_is_the_same_model(tables: Path) -> None:
+    go(tables)
+    renamed = ScriptedPredictor()
+    renamed.name = "another name"
+    assert go(tables, renamed).num_predicted == 0
+
+
+def test_a_subset_is_asked_and_named(tables: Path) -> None:
+    predictor = ScriptedPredictor()
+    metrics = go(tables, predictor, subset=Subset(size=4)).results[0].metrics
+    assert len(predictor.asked) == 4  # one picture in three: four questions
+    assert metrics["subset"]["size"] == 4
+    assert metrics["complete"] is True
+
+
+def test_answers_that_differ_in_batches_are_a_failure_on_record(tables: Path) -> None:
+    predictor = ScriptedPredictor(lambda prompt: f"one of {len(predictor.batches[-1])}")
+    with pytest.raises(UserError, match=r"--check-batching: 6 of 6 .* first small"):
+        go(tables, predictor, check_batching=6)
+    record = read(tables.parent / "run/run.json")["check_batching"]
+    assert record["batch_size"] == 4
+    assert record["differing"][0]["alone"] == "one of 1"
+
+
+def test_answers_that_agree_are_on_record_too(tables: Path) -> None:
+    go(tables, check_batching=6)
+    assert read(tables.parent / "run/run.json")["check_batching"] == {
+        "batch_size": 4,
+        "num_samples": 6,
+        "differing": [],
+    }
+
+
+def test_a_failed_mask_self_test_ends_the_run_before_the_first_answer(tables: Path) -> None:
+    class Causal(ScriptedPredictor):
+        def self_test(self) -> dict[str, Any]:
+            return {"passed": False, "rows_unlike_causal": None}
+
+    predictor = Causal()
+    with pytest.raises(UserError, match="attention mask of scripted"):
+        go(tables, predictor)
+    assert predictor.asked == []
+    assert read(tables.parent / "run/run.json")["mask_self_test"]["passed"] is False
+
+
+def start(tables: Path, *extra: str) -> subprocess.Popen[str]:
+    arguments = [
+        sys.executable,
+        str(WORKER),
+        str(tables),
+        str(tables.parent / "run"),
+        str(tables.parent / "log"),
+        *extra,
+    ]
+    return subprocess.Popen(arguments, text=True, stderr=subprocess.PIPE)
+
+
+def test_killed_at_random_moments_nothing_answered_is_lost_or_asked_again(tables: Path) -> None:
+    write_table(tables, rows=120)
+    folder = RunFolder(tables.parent / "run")
+    random.seed(2503)
+    kills = 0
+    while True:
+        answered = set(folder.predictions("small"))
+        asked_before = len(asked(tables))
+        with start(tables, "0.02") as worker:
+            deadline = time.monotonic() + 30
+            while len(asked(tables)) == asked_before and worker.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(random.uniform(0, 0.15))
+            worker.send_signal(signal.SIGKILL)
+            code = worker.wait()
+        now = set(folder.predictions("small"))
+        assert answered <= now
+        assert not answered & set(asked(tables)[asked_before:])
+        if code == 0:
+            break
+        kills += 1
+    assert kills >= 4
+    counts = Counter(asked(tables))
+    assert set(counts) == {str(index) for index in range(120)}
+    assert counts.total() <= 120 + 4 * kills  # the batch in flight, nothing else
+    assert len((folder.root / "small/predictions.jsonl").read_text().splitlines()) == 120
+
+
+def asked(tables: Path) -> list[str]:
+    log = tables.parent / "log"
+    return log.read_text().split("\n")[:-1] if log.exists() else []
+
+
+def test_a_request_to_end_stops_cleanly(tables: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with start(tables, "60") as worker:
+            while not asked(tables):
+                time.sleep(0.01)
+            with pytest.raises(UserError, match="another process is working"):
+                go(tables)
+            worker.send_signal(number)
+            assert worker.wait(20) == 130
+        (tables.parent / "log").unlink()
+    assert go(tables).num_predicted == 12
