@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedConfig
 from transformers.cache_utils import Cache
 
@@ -45,6 +46,40 @@ class AkiGeneration:
             model_kwargs["mm_encoder_outputs"] = {"image": image}
         return inputs, name, model_kwargs
 
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        next_sequence_length: int | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As the library's; where long rope changes its frequencies the cache is worthless and all is computed anew."""
+        if not is_first_iteration and self._rope_changes(past_key_values, input_ids, kwargs.get("position_ids")):
+            past_key_values, next_sequence_length, is_first_iteration = None, None, True
+        if (types := kwargs.get("mm_token_type_ids")) is not None:  # assisted decoding does not extend them
+            kwargs["mm_token_type_ids"] = functional.pad(types, (0, max(0, input_ids.shape[1] - types.shape[1])))
+        return super().prepare_inputs_for_generation(
+            input_ids,
+            next_sequence_length=next_sequence_length,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
+        )
+
+    def _rope_changes(self, past_key_values: Cache | None, input_ids: Tensor, position_ids: Tensor | None) -> bool:
+        """Whether this step is the first beyond the length at which long rope changes its factors (Phi-3.5: 4096)."""
+        rope = getattr(self.config.text_config, "rope_parameters", None) or {}
+        if past_key_values is None or rope.get("rope_type") != "longrope" or position_ids is None:
+            return False
+        limit = rope["original_max_position_embeddings"]
+        if input_ids.shape[1] <= limit:
+            return False
+        past = int(past_key_values.get_seq_length())
+        return int(position_ids.max()) >= limit > int(position_ids[:, :past].max())
+
     def _check_prompt(self, input_ids: Tensor) -> None:
         limit = getattr(self.config.text_config, "max_position_embeddings", None)
         if input_ids.shape[1] == 0:
@@ -69,6 +104,16 @@ class AkiGeneration:
                 "prefill_chunk_size parts a picture from the question behind it and changes the answer; leave it unset"
             )
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
+
+    def _get_candidate_generator(self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any) -> Any:
+        """An assistant is a plain text model: it sees placeholders for pictures, and none of what is AKI's alone."""
+        assistant = kwargs.get("assistant_model")
+        if isinstance(assistant, AkiGeneration):
+            raise ValueError("an AKI model cannot assist: the pictures are not passed on to it; use a text model")
+        if assistant is not None:
+            ours = ("mm_token_type_ids", "mm_encoder_outputs", "position_ids")
+            model_kwargs = {name: value for name, value in model_kwargs.items() if name not in ours}
+        return super()._get_candidate_generator(*args, model_kwargs=model_kwargs, **kwargs)
 
     def generate_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: paged attention builds its own, causal masks."""
