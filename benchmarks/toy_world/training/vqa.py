@@ -106,7 +106,7 @@ def write_ocrvqa(root: Path, pictures: Sequence[Picture], drawer: Drawer) -> Non
             "title": "toy world",
             "authorName": "toy world",
             "genre": "toy world",
-            "split": 2 if picture.number % 10 == 9 else 1,
+            "split": 2 if picture.number % 5 == 4 else 1,
         }
     write_json(root / "dataset.json", rows)
 

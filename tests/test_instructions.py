@@ -1,0 +1,192 @@
+"""The eleven instruction sets: original annotation formats in, the strings, ids and labels of training out.
+
+`data/instructions_golden.json` holds for each set a piece of annotation in its published format and what must become of
+it. Its strings were written by hand after the templates, its ids by a tokenizer with Phi-3.5's layout (phi3_style.py).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from phi3_style import phi3_style_tokenizer
+
+from benchmarks import toy_world
+from model import AkiImageProcessor, AkiProcessor
+from train.collate import IGNORED, Encoder
+from train.errors import UserError
+from train.instructions import SETS, TABLE_4, Example, InstructionData
+from train.instructions.json_files import CHUNK, stream_list
+from train.instructions.vsr import as_original_question, as_question
+from train.samples import Item
+
+GOLDEN = json.loads((Path(__file__).parent / "data" / "instructions_golden.json").read_text(encoding="utf-8"))
+LATENTS = 3
+REGION_SETS = {"refcoco", "refcoco_plus", "refcocog", "visual_genome"}
+
+
+@pytest.fixture(scope="module")
+def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("toy")
+    toy_world.write_training_data(root, num_images=120, num_captions=0)
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    processor = AkiProcessor(AkiImageProcessor(size=48), phi3_style_tokenizer(), num_latents=LATENTS)
+    return Encoder(
+        processor,
+        image_token_id=processor.image_token_id,
+        num_image_tokens=LATENTS,
+        question_end_id=processor.question_end_token_id,
+        max_length=512,
+    )
+
+
+def write_files(root: Path, files: dict[str, Any]) -> None:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = content if name.endswith(".jsonl") else [content]
+        path.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+
+
+def example_of(case: dict[str, Any], root: Path) -> Example:
+    write_files(root, case["files"])
+    data = InstructionData(SETS[case["set"]], root, root / "cache")
+    return data.example(case["index"], random.Random(case["seed"]))
+
+
+def golden(name: str) -> dict[str, Any]:
+    return next(case for case in GOLDEN if case["name"] == name)
+
+
+def item_of(example: Example) -> Item:
+    return Item(prompt=example.prompt, answer=example.answer, picture={} if example.image else None, source="test")
+
+
+def test_every_set_has_a_golden_case() -> None:
+    assert {case["set"] for case in GOLDEN} == set(SETS)
+    assert len(TABLE_4) == 11
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["name"])
+def test_golden(case: dict[str, Any], encoder: Encoder, tmp_path: Path) -> None:
+    example = example_of(case, tmp_path)
+    assert example.image == case["image"]
+    assert encoder.text(item_of(example)) == case["text"]
+    encoded = encoder([item_of(example)])[0]
+    assert encoded.input_ids == case["input_ids"]
+    num_masked = len(case["input_ids"]) - len(case["learned_ids"])
+    assert encoded.labels == [IGNORED] * num_masked + case["learned_ids"]
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["name"])
+def test_answer_and_end_of_text_are_what_is_learned(case: dict[str, Any], encoder: Encoder) -> None:
+    answer = case["text"].split("<|assistant|>\n")[1]
+    assert encoder.tokenizer.decode(case["learned_ids"]) == answer + "<|endoftext|>"
+    assert case["input_ids"].count(encoder.image_token_id) == (LATENTS if case["image"] else 0)
+
+
+def test_options_are_shuffled_and_the_letter_goes_along(tmp_path: Path) -> None:
+    """The stored options stay as they are: the hundredth visit of a question is labelled as well as the first."""
+    write_files(tmp_path, golden("A-OKVQA")["files"])
+    data = InstructionData(SETS["aokvqa"], tmp_path, tmp_path / "cache")
+    seen = set()
+    for visit in range(100):
+        example = data.example(0, random.Random(visit))
+        lines = dict(line.split(". ", 1) for line in example.prompt.splitlines() if line[1:2] == ".")
+        assert lines[example.answer] == "cab"
+        seen.add(example.answer)
+    assert seen == set("ABCD")
+    assert data[0]["choices"] == ["skateboarder", "train", "delivery", "cab"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "question", "original"),
+    [
+        ("The cat is on the left of the sofa.", "Is the cat on the left of the sofa?", None),
+        ("The dish is next to the island.", "Is the dish next to the island?", "Is the d h next to the land?"),
+        (
+            "The bananas are in front of the person.",
+            "Are the bananas in front of the person?",
+            "Is the bananas are in front of the person?",
+        ),
+        (
+            "The truck contains the cat.",
+            "Is it true that the truck contains the cat?",
+            "Is the truck contains the cat?",
+        ),
+        ("The TV is under the desk", "Is the TV under the desk?", "Is the tv under the desk"),
+    ],
+)
+def test_vsr_questions(statement: str, question: str, original: str | None) -> None:
+    assert as_question(statement) == question
+    assert as_original_question(statement) == (original or question)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_toy_data_reads(name: str, toy_root: Path) -> None:
+    """Every row: a picture that is there, an answer that can be said, a box inside the picture if any."""
+    data = InstructionData(SETS[name], toy_root, toy_root / ".aki")
+    known = {*toy_world.vocabulary(), "true", "it", "that"}
+    assert len(data) > 0
+    for index in range(len(data)):
+        example = data.example(index, random.Random(index))
+        assert example.image is None or (toy_root / example.image).is_file()
+        assert example.answer
+        assert set(toy_world.tokens(example.prompt + " " + example.answer)) <= known
+        assert (example.box is not None) == (name in REGION_SETS)
+        assert example.box is None or 0 <= min(example.box) < max(example.box) <= 1
+
+
+def test_science_without_picture_has_none(toy_root: Path) -> None:
+    data = InstructionData(SETS["scienceqa"], toy_root, toy_root / ".aki")
+    images = [data.example(index, random.Random(0)).image for index in range(len(data))]
+    assert None in images
+    assert any(images)
+
+
+def test_held_out_splits_are_left_out(toy_root: Path) -> None:
+    books = json.loads((toy_root / "ocrvqa/dataset.json").read_text())
+    num_train = sum(len(book["questions"]) for book in books.values() if book["split"] == 1)
+    assert num_train < sum(len(book["questions"]) for book in books.values())
+    assert len(InstructionData(SETS["ocrvqa"], toy_root, toy_root / ".aki")) == num_train
+
+
+@pytest.mark.parametrize("name", [one.name for one in TABLE_4])
+def test_missing_annotations_are_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not found"):
+        InstructionData(SETS[name], tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", [one.name for one in TABLE_4])
+def test_annotations_of_another_format_are_named(name: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {path: [{"wrong": 1}] for path in SETS[name].annotations})
+    with pytest.raises(UserError, match=SETS[name].annotations[0].replace("+", r"\+")):
+        InstructionData(SETS[name], tmp_path, tmp_path / "cache")
+
+
+def test_regions_that_teach_nothing_are_left_out(tmp_path: Path) -> None:
+    case = golden("Visual Genome, a box over the edge")
+    write_files(tmp_path, case["files"])
+    assert len(case["files"]["vg/region_descriptions.json"][0]["regions"]) == 2  # one of them has no phrase
+    assert len(InstructionData(SETS["visual_genome"], tmp_path, tmp_path / "cache")) == 1
+
+
+def test_long_lists_are_read_in_pieces(tmp_path: Path) -> None:
+    elements = [{"number": number, "text": '[{\\",' * (number % 50)} for number in range(12_000)]
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(elements, indent=1))
+    assert path.stat().st_size > 2 * CHUNK
+    assert list(stream_list(path)) == elements
+    path.write_text(json.dumps(elements)[:-500])
+    with pytest.raises(ValueError, match="ends early"):
+        list(stream_list(path))
+    path.write_text('{"a": 1}')
+    with pytest.raises(ValueError, match="does not begin with a JSON list"):
+        list(stream_list(path))

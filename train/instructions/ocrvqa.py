@@ -1,0 +1,37 @@
+"""OCR-VQA (Mishra et al. 2019): questions about book covers; split 1 trains."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import templates
+from .base import Example, InstructionSet, Row
+from .json_files import read_mapping
+
+ANNOTATIONS = "ocrvqa/dataset.json"
+IMAGES = "ocrvqa/images/{key}{extension}"
+TRAIN = 1
+
+
+def read(root: Path) -> Iterator[Row]:
+    """One row a question. Pictures are named as the download script names them: id and the address's extension.
+
+    Raises:
+        ValueError: a book with more or fewer answers than questions.
+    """
+    for key, book in read_mapping(root / ANNOTATIONS, what="OCR-VQA's dataset.json").items():
+        if book["split"] != TRAIN:
+            continue
+        image = IMAGES.format(key=key, extension=Path(book["imageURL"]).suffix)
+        for question, answer in zip(book["questions"], book["answers"], strict=True):
+            yield {"image": image, "question": question, "answer": answer}
+
+
+def to_example(row: Row, rng: random.Random) -> Example:
+    prompt = templates.SHORT_ANSWER.format(question=row["question"])
+    return Example(image=row["image"], prompt=prompt, answer=row["answer"])
+
+
+OCRVQA = InstructionSet(name="ocrvqa", title="OCRVQA", annotations=(ANNOTATIONS,), read=read, to_example=to_example)

@@ -1,0 +1,18 @@
+"""RefCOCO (Kazemzadeh et al. 2014; Yu et al. 2016) in MDETR's annotations: short expressions, places allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import InstructionSet, Row
+from .regions import read_mdetr, to_example
+
+ANNOTATIONS = "mdetr_annotations/finetune_refcoco_train.json"
+
+
+def read(root: Path) -> Iterator[Row]:
+    return read_mdetr(root / ANNOTATIONS)
+
+
+REFCOCO = InstructionSet(name="refcoco", title="RefCOCO", annotations=(ANNOTATIONS,), read=read, to_example=to_example)
