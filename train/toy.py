@@ -134,7 +134,7 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         processor,
         data_root=data_root,
         out=record,
-        machine=Machine(micro_batch=64, cpu=True),
+        machine=Machine(micro_batch=16, cpu=True),
         pictures=pictures,
     )
     clock("instructions")

@@ -1,7 +1,7 @@
 """The toy's stand-in for SigLIP's pretraining: a small tower that learns what stands in each cell of a scene.
 
-AKI freezes its vision tower, so a toy AKI needs one that already sees. All labels are read off the mean of the patches: that
-forces every patch to say where it is, and gives features that a resampler can pool.
+AKI freezes its vision tower, so a toy AKI needs one that already sees. A cell's labels are read off the mean of its patches,
+by one head for all cells: that gives features that a resampler can pool.
 """
 
 from __future__ import annotations
@@ -27,20 +27,27 @@ CLASSES = {"shape": 1 + len(SHAPES), "color": 1 + len(COLORS), "size": 1 + len(S
 
 
 class ToyVisionModel(nn.Module):
-    """A SigLIP tower with a linear head on the mean of its patches."""
+    """A SigLIP tower with a linear head on the mean of each cell's patches."""
 
     def __init__(self, config: SiglipVisionConfig) -> None:
         super().__init__()
         self.tower = SiglipVisionModel(config)
-        self.head = nn.Linear(config.hidden_size, NUM_CELLS * sum(CLASSES.values()))
+        self.head = nn.Linear(config.hidden_size, sum(CLASSES.values()))
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) and (B, cells, 4 labels) -> mean cross-entropy over cells and labels, and `correct` (4 labels)."""
-        pooled = self.tower(pixel_values=pixel_values).last_hidden_state.mean(dim=1)
-        by_label = self.head(pooled).unflatten(-1, (NUM_CELLS, -1)).split(list(CLASSES.values()), dim=-1)
+        patches = self.tower(pixel_values=pixel_values).last_hidden_state
+        by_label = self.head(mean_of_cells(patches)).split(list(CLASSES.values()), dim=-1)
         losses = [functional.cross_entropy(part.flatten(0, 1), labels[..., i].flatten()) for i, part in enumerate(by_label)]
         correct = [(part.argmax(-1) == labels[..., i]).float().mean() for i, part in enumerate(by_label)]
         return {"loss": torch.stack(losses).sum(), "correct": torch.stack(correct)}
+
+
+def mean_of_cells(patches: Tensor) -> Tensor:
+    """(B, side x side patches, D) -> (B, 4, D), the picture's quarters in reading order."""
+    side = round(patches.shape[1] ** 0.5)
+    cells = patches.unflatten(1, (2, side // 2, 2, side // 2)).mean(dim=(2, 4))
+    return cells.flatten(1, 2)
 
 
 class SceneImages(torch.utils.data.Dataset):  # type: ignore[misc]
