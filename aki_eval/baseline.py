@@ -12,7 +12,7 @@ from benchmarks.records import Score, UserError
 from reports.run_folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1
-FIELDS = ("index", "value", "reason", "groups", "cluster", "parts")
+FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")
 
 
 @dataclass(frozen=True)

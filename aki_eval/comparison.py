@@ -19,6 +19,7 @@ from benchmarks.scoring import estimates_of
 from benchmarks.statistics import (
     ALPHA,
     Estimate,
+    Floats,
     cluster_differences,
     holm,
     mcnemar_p,
@@ -150,13 +151,33 @@ def _metric(pairs: Pairs, name: str, label: str, a: Estimate, b: Estimate) -> Me
 
 def test_difference(a: Estimate, b: Estimate) -> tuple[float, str]:
     """(p, name of the test) for the hypothesis that both runs are equally good."""
-    moved = cluster_differences(a, b)
+    moved = exchangeable(a, b)
     steps = np.abs(moved[np.abs(moved) > 1e-9 * (a.scale or 1.0)])
     if len(steps) and not np.allclose(steps, steps[0]):
         return sign_flip_p(moved), PERMUTATION
     # Every cluster moved by the same step or not at all: the sign test on clusters, which McNemar's is.
     name = MCNEMAR if a.num_clusters == a.num_scored else MCNEMAR_CLUSTERED
     return mcnemar_p(moved < 0, moved > 0), name
+
+
+def exchangeable(a: Estimate, b: Estimate) -> Floats:
+    """What each cluster adds to B minus A, (G,), were the two runs to swap their answers in it.
+
+    Exact where both divide by the same numbers (means). Where what they divide by depends on the answers (F1,
+    precision, LLaVA-Bench's relative score), it is linearised: plain contributions would differ in every cluster,
+    and the test would find next to nothing.
+    """
+    share_a, share_b = (_share_of_divisor(estimate) for estimate in (a, b))
+    if share_a is None or share_b is None or np.allclose(share_a, share_b, atol=1e-12):
+        return cluster_differences(a, b)
+    assert a.value is not None
+    assert b.value is not None
+    return np.where(a.present, b.influence - a.influence + (b.value - a.value) / a.num_clusters, 0.0)
+
+
+def _share_of_divisor(estimate: Estimate) -> Floats | None:
+    """Each cluster's share of what the metric divides by; None where the value is 0 and says nothing about it."""
+    return (estimate.contribution - estimate.influence) / estimate.value if estimate.value else None
 
 
 def _corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:

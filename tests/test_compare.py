@@ -14,8 +14,9 @@ from scipy.stats import binomtest
 from scored_run_helpers import score, scores, write_scored_run
 
 from aki_eval.compare import command, comparison_tables
-from aki_eval.comparison import Comparison, compare
+from aki_eval.comparison import Comparison, compare, exchangeable
 from benchmarks.records import Score, UserError
+from benchmarks.statistics import Columns, Estimate, sign_flip_p
 from reports.render import markdown
 from reports.run_folder import open_runs
 
@@ -61,6 +62,27 @@ def test_graded_answers_are_permuted(tmp_path: Path) -> None:
     signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
     moved = np.array([0.1, 0.2, 0.3, -0.1])
     assert metric.p == pytest.approx(np.mean(np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9))
+
+
+def test_p_values_of_ratios_are_calibrated() -> None:
+    """F1 on 60 pictures of 18 questions, two runs of the same quality: 5 % of the p-values lie below 0.05."""
+    random = np.random.default_rng(0)
+    yes = np.tile(np.repeat([1.0, 0.0], 9), 60)
+    pictures = np.repeat(np.arange(60), 18)
+    columns = Columns([score(number, 1.0, cluster=str(picture)) for number, picture in enumerate(pictures)])
+
+    def f1(difficulty: np.ndarray) -> Estimate:
+        wrong = random.random(len(yes)) < np.where(yes == 1, 0.2, 0.1) * difficulty
+        said = np.where(wrong, 1 - yes, yes)
+        return columns.ratio(2 * yes * said, yes + said, columns.everything)
+
+    p_values = []
+    for _ in range(300):
+        difficulty = np.exp(random.normal(0, 0.5, 60))[pictures]
+        moved = exchangeable(f1(difficulty), f1(difficulty))
+        p_values.append(sign_flip_p(moved, num_draws=499))
+    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.09
+    assert 0.4 < np.mean(p_values) < 0.6
 
 
 def test_same_run_differs_in_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Predictions made elsewhere: reading their files, and finding out which question each of them answers."""
