@@ -100,7 +100,7 @@ def wilson(share: float, size: float, quantile: float) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(share * size, size, alpha=2 * ndtr(-quantile), method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
+    return max(0.0, min(float(low), share)), min(1.0, max(float(high), share))
 
 
 class Columns:

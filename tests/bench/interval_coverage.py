@@ -1,0 +1,311 @@
+"""How often do the 95 % intervals hold the truth? `python tests/bench/interval_coverage.py [--worlds N]`
+
+For each shape of benchmark many data sets are drawn from a population whose metric is known, with clusters of the
+real sizes and a known correlation inside them, and the share of intervals that hold the population's value is
+counted. Two shares are given: ours, and the one of the naive interval that takes every question for independent. The
+target is 93 to 97 %.
+
+The populations: a cluster has its own chance of being answered right, Beta-distributed around the mean so that two
+answers in a cluster correlate by ICC (0: independent), or its own difficulty on the logit scale. The truth is exact, by
+formula or by integration over the clusters.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.records import Score
+from benchmarks.statistics import Columns, Estimate, paired_difference
+from benchmarks.tasks import TASKS
+
+Random = np.random.Generator
+Make = Callable[[Random, int], list[Score]]
+Truth = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`make(random, num_clusters)` draws a data set of the task; `truth` has the metrics of its population."""
+
+    title: str
+    task: str
+    num_clusters: int
+    make: Make
+    truth: Truth
+    protocol: str = "kit"
+
+
+def expected(chance: Callable[[NDArray[np.float64]], NDArray[np.float64]], spread: float) -> float:
+    """The mean of `chance(difficulty)` over normally distributed difficulties (Gauss-Hermite quadrature)."""
+    points, weights = np.polynomial.hermite_e.hermegauss(80)
+    return float(np.sum(weights * chance(spread * points)) / np.sum(weights))
+
+
+def logistic(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def chances(random: Random, mean: float, icc: float, size: int) -> NDArray[np.float64]:
+    """The clusters' own chances (size,): mean `mean`, correlation `icc` between two answers of a cluster."""
+    if icc == 0:
+        return np.full(size, mean)
+    strength = (1 - icc) / icc
+    return random.beta(mean * strength, (1 - mean) * strength, size)
+
+
+def score(cluster: int, value: float, *groups: str, **more: Any) -> Score:
+    return Score(index="", protocol="", value=value, cluster=f"{cluster:06}", groups=groups, **more)
+
+
+def plain(mean: float, icc: float, members: int) -> Make:
+    """Right/wrong answers, `members` to a picture (SEED-Bench, RealWorldQA, MMMU)."""
+
+    def make(random: Random, num_clusters: int) -> list[Score]:
+        chance = chances(random, mean, icc, num_clusters)
+        sizes = random.integers(1, 2 * members, num_clusters) if members > 1 else np.ones(num_clusters, dtype=int)
+        return [score(c, float(random.random() < chance[c])) for c in range(num_clusters) for _ in range(sizes[c])]
+
+    return make
+
+
+def grades(mean: float) -> Make:
+    """MM-Vet: grades from 0 to 1 in tenths, many of them 0 or 1."""
+
+    def make(random: Random, num_clusters: int) -> list[Score]:
+        drawn = np.round(random.beta(mean * 0.6, (1 - mean) * 0.6, num_clusters), 1)
+        return [score(c, float(value)) for c, value in enumerate(drawn)]
+
+    return make
+
+
+def circular(random: Random, num_clusters: int) -> list[Score]:
+    """MMBench: four rolls of a question, which share its difficulty; indices as in the table."""
+    chance = chances(random, 0.8, 0.5, num_clusters)
+    rolls = random.random((num_clusters, 4)) < chance[:, None]
+    return [
+        Score(index=str(c + 1_000_000 * k), protocol="", value=float(rolls[c, k]), cluster=f"{c:06}")
+        for c in range(num_clusters)
+        for k in range(4)
+    ]
+
+
+MME_PICTURES = {
+    "OCR": 20,
+    "artwork": 200,
+    "celebrity": 170,
+    "color": 30,
+    "count": 30,
+    "existence": 30,
+    "landmark": 200,
+    "position": 30,
+    "posters": 147,
+    "scene": 200,
+}
+
+
+def pairs(random: Random, num_clusters: int) -> list[Score]:
+    """MME's perception: a yes and a no question on each picture, and a model that says yes too often on some."""
+    names = np.repeat(list(MME_PICTURES), list(MME_PICTURES.values()))
+    bias = random.normal(0, 0.8, len(names))
+    right = np.stack([logistic(1.2 + bias), logistic(0.8 - bias)], axis=1) > random.random((len(names), 2))
+    return [score(c, float(right[c, k]), f"perception/{names[c]}") for c in range(len(names)) for k in range(2)]
+
+
+def pairs_truth() -> Truth:
+    yes = expected(lambda bias: logistic(1.2 + bias), 0.8)
+    no = expected(lambda bias: logistic(0.8 - bias), 0.8)
+    both = expected(lambda bias: logistic(1.2 + bias) * logistic(0.8 - bias), 0.8)
+    subtask = 50 * (yes + no) + 100 * both
+    return {"perception": 10 * subtask, "perception/OCR": subtask, "perception/artwork": subtask}
+
+
+POPE_NO = {"popular": 2.2, "adversarial": 1.6, "random": 3.0}
+POPE_YES = 1.5
+POPE_SPREAD = 0.7
+
+
+def pope(random: Random, num_clusters: int) -> list[Score]:
+    """POPE: 3 present objects a picture, asked in every split, and 3 absent ones a split; some pictures are hard."""
+    hard = random.normal(0, POPE_SPREAD, num_clusters)
+    draws = random.random((num_clusters, 12))
+    scores = []
+    for c in range(num_clusters):
+        for k in range(3):
+            scores.append(_pope(c, "Yes", draws[c, k] < logistic(POPE_YES - hard[c]), tuple(POPE_NO)))
+        for number, (split, base) in enumerate(POPE_NO.items(), start=1):
+            for k in range(3):
+                scores.append(_pope(c, "No", draws[c, 3 * number + k] > logistic(base - hard[c]), (split,)))
+    return scores
+
+
+def _pope(cluster: int, target: str, said_yes: bool, groups: tuple[str, ...]) -> Score:
+    answer = "Yes" if said_yes else "No"
+    return score(cluster, float(answer == target), *groups, answer=answer, target=target)
+
+
+def pope_truth() -> Truth:
+    hit = expected(lambda hard: logistic(POPE_YES - hard), POPE_SPREAD)
+    false = {
+        split: expected(lambda hard, base=base: logistic(hard - base), POPE_SPREAD) for split, base in POPE_NO.items()
+    }
+    pooled = sum(false.values()) / 3
+    return {
+        "f1": 200 * hit / (1 + hit + pooled),
+        "accuracy": 50 * (hit + 1 - pooled),
+        "precision": 100 * hit / (hit + pooled),
+        "recall": 100 * hit,
+        "adversarial/f1": 200 * hit / (1 + hit + false["adversarial"]),
+    }
+
+
+def llava_grades(random: Random, level: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Grades of answers and of references (N,) for questions on pictures that lie `level` above the mean."""
+    value = np.clip(np.round(6.3 + level + random.normal(0, 1.8, len(level))), 1, 10)
+    return value, np.clip(np.round(8.6 + 0.3 * level + random.normal(0, 0.7, len(level))), 1, 10)
+
+
+def llava(random: Random, num_clusters: int) -> list[Score]:
+    """LLaVA-Bench: two or three questions a picture, a grade for the answer and one for the reference."""
+    cluster = np.repeat(np.arange(num_clusters), random.integers(2, 4, num_clusters))
+    values, references = llava_grades(random, random.normal(0, 0.8, num_clusters)[cluster])
+    return [
+        score(int(c), float(value), parts={"reference": float(reference)})
+        for c, value, reference in zip(cluster, values, references, strict=True)
+    ]
+
+
+def llava_truth() -> Truth:
+    """By four million draws: the grades are rounded and clipped."""
+    random = np.random.default_rng(0)
+    values, references = llava_grades(random, random.normal(0, 0.8, 4_000_000))
+    return {"overall": float(100 * values.mean() / references.mean())}
+
+
+CV_MEANS = {"ade20k": 0.6, "coco": 0.66, "omni3d": 0.72}
+
+
+def cv_bench(random: Random, num_clusters: int) -> list[Score]:
+    """CV-Bench: three sources, pictures with one to three questions."""
+    scores = []
+    for c in range(num_clusters):
+        name = list(CV_MEANS)[min(c % 4, 2)]
+        chance = chances(random, CV_MEANS[name], 0.15, 1)[0]
+        scores += [score(c, float(draw < chance), name) for draw in random.random(random.integers(1, 4))]
+    return scores
+
+
+CV_TRUTH = {"2d": 63.0, "3d": 72.0, "combined": 67.5}
+
+
+def grades_truth(mean: float) -> Truth:
+    """By four million draws: the grades are rounded to tenths."""
+    drawn = np.round(np.random.default_rng(0).beta(mean * 0.6, (1 - mean) * 0.6, 4_000_000), 1)
+    return {"overall": float(100 * drawn.mean())}
+
+
+def circular_truth() -> Truth:
+    """The fourth moment of the Beta distribution of `circular`."""
+    a, b = 0.8, 0.2
+    return {"overall": 100 * float(np.prod([(a + k) / (a + b + k) for k in range(4)]))}
+
+
+SHAPES = (
+    Shape("1,500 pictures of 3, ICC .1", "seed_image", 1500, plain(0.69, 0.1, 3), {"overall": 69.0}),
+    Shape("700 questions", "real_world_qa", 700, plain(0.59, 0, 1), {"overall": 59.0}),
+    Shape("30 questions (an MMMU subject)", "real_world_qa", 30, plain(0.4, 0, 1), {"overall": 40.0}),
+    Shape("60 questions, 90 %", "real_world_qa", 60, plain(0.9, 0, 1), {"overall": 90.0}),
+    Shape("25 pictures of 4, ICC .3", "seed_image", 25, plain(0.6, 0.3, 4), {"overall": 60.0}),
+    Shape("60 pictures of 9, ICC .2", "seed_image", 60, plain(0.95, 0.2, 9), {"overall": 95.0}),
+    Shape("MMBench: 400 groups", "mmbench", 400, circular, circular_truth()),
+    Shape("an MMBench ability: 40 groups", "mmbench", 40, circular, circular_truth()),
+    Shape("MME perception: 1,057 pairs", "mme", 1057, pairs, pairs_truth()),
+    Shape("POPE: 200 pictures", "pope", 200, pope, pope_truth()),
+    Shape("POPE: 50 pictures", "pope", 50, pope, pope_truth()),
+    Shape("MM-Vet: 218 grades", "mm_vet", 218, grades(0.41), grades_truth(0.41)),
+    Shape("LLaVA-Bench: 24 pictures", "llava_bench", 24, llava, llava_truth()),
+    Shape("CV-Bench: 800 pictures", "cv_bench", 800, cv_bench, CV_TRUTH, "official"),
+    Shape("CV-Bench: 120 pictures", "cv_bench", 120, cv_bench, CV_TRUTH, "official"),
+)
+
+
+def estimates(shape: Shape, scores: list[Score]) -> dict[str, Estimate]:
+    return TASKS[shape.task].protocols[shape.protocol].estimate(scores)
+
+
+def naive(scores: list[Score]) -> list[Score]:
+    """The same scores as if no two had a cluster in common."""
+    return [Score(**{**vars(each), "cluster": f"{number:06}"}) for number, each in enumerate(scores)]
+
+
+def holds(estimate: Estimate, truth: float) -> bool:
+    low, high = estimate.interval() or (0.0, 0.0)
+    return low <= truth <= high
+
+
+def coverage(shape: Shape, num_worlds: int, seed: int) -> dict[str, tuple[float, float]]:
+    """(our share, the naive share) by metric."""
+    random = np.random.default_rng(seed)
+    ours, theirs = dict.fromkeys(shape.truth, 0), dict.fromkeys(shape.truth, 0)
+    grouped = shape.task in ("mme", "mmbench")
+    for _ in range(num_worlds):
+        scores = shape.make(random, shape.num_clusters)
+        found = estimates(shape, scores)
+        single = found if grouped else estimates(shape, naive(scores))
+        for name, truth in shape.truth.items():
+            ours[name] += holds(found[name], truth)
+            theirs[name] += holds(single[name], truth)
+    return {name: (ours[name] / num_worlds, theirs[name] / num_worlds) for name in shape.truth}
+
+
+def difference_coverage(num_worlds: int, seed: int) -> tuple[float, float]:
+    """Two models on 300 pictures of 3 questions, errors in common: (share held, alarms at p < .05 when equal)."""
+    random = np.random.default_rng(seed)
+    held = alarms = 0
+    for _ in range(num_worlds):
+        chance = chances(random, 0.65, 0.2, 300)
+        sizes = random.integers(1, 6, 300)
+        cluster = np.repeat(np.arange(300), sizes)
+        draws = random.random((3, len(cluster)))
+        common = np.where(random.random(len(cluster)) < 0.7, draws[0], draws[1])
+        worse, better = draws[0] < chance[cluster], common < chance[cluster] + 0.05 * (1 - chance[cluster])
+        equal = common < chance[cluster]
+        first, second, third = (_mean(cluster, values) for values in (worse, better, equal))
+        gap = paired_difference(first, second)
+        null = paired_difference(first, third)
+        assert gap is not None
+        assert gap.ci95 is not None
+        assert null is not None
+        assert null.p is not None
+        held += gap.ci95[0] <= 100 * 0.05 * 0.35 <= gap.ci95[1]
+        alarms += null.p < 0.05
+    return held / num_worlds, alarms / num_worlds
+
+
+def _mean(cluster: NDArray[np.int64], values: NDArray[np.bool_]) -> Estimate:
+    columns = Columns([score(int(c), float(v)) for c, v in zip(cluster, values, strict=True)])
+    return columns.mean(columns.everything)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=1000, help="data sets drawn for each shape")
+    parser.add_argument("--seed", type=int, default=2503)
+    given = parser.parse_args()
+    print(f"{'shape':34}{'metric':22}{'truth':>9}{'held':>8}{'naive':>8}")
+    for shape in SHAPES:
+        for name, (ours, theirs) in coverage(shape, given.worlds, given.seed).items():
+            mark = "" if 0.93 <= ours <= 0.97 else "  outside 93-97"
+            print(f"{shape.title:34}{name:22}{shape.truth[name]:9.2f}{ours:8.1%}{theirs:8.1%}{mark}", flush=True)
+    held, alarms = difference_coverage(given.worlds, given.seed)
+    print(f"{'paired difference, 300 pictures':34}{'true gap held':22}{'':9}{held:8.1%}")
+    print(f"{'paired difference, equal models':34}{'p < .05':22}{'':9}{alarms:8.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Estimates, intervals and paired tools against formulas and libraries that do the same another way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.proportion import proportion_confint
+
+from benchmarks.records import Score
+from benchmarks.statistics import (
+    Columns,
+    cluster_differences,
+    holm,
+    mcnemar_p,
+    mean_by_group,
+    paired_difference,
+    sign_flip_p,
+    smallest_detectable_difference,
+    weighted_sum,
+)
+from benchmarks.tasks import TASKS
+
+
+def make(values: list[float | None], clusters: list[str] | None = None, *groups: str) -> list[Score]:
+    names = clusters or [str(position) for position in range(len(values))]
+    return [
+        Score(
+            index=str(position),
+            protocol="kit",
+            value=value,
+            reason=None if value is not None else "missing",
+            cluster=name,
+            groups=groups,
+        )
+        for position, (value, name) in enumerate(zip(values, names, strict=True))
+    ]
+
+
+def clustered(seed: int = 0, num_clusters: int = 40) -> tuple[list[float | None], list[str]]:
+    random = np.random.default_rng(seed)
+    chance = random.beta(3, 2, num_clusters)
+    names = [str(c) for c in range(num_clusters) for _ in range(1 + c % 5)]
+    return [float(random.random() < chance[int(name)]) for name in names], names
+
+
+def test_without_clusters_it_is_the_wilson_interval() -> None:
+    values = [1.0] * 730 + [0.0] * 270
+    metric = mean_by_group(make(values))["overall"].metric()
+    low, high = proportion_confint(730, 1000, method="wilson")
+    assert metric.value == pytest.approx(73.0)
+    assert metric.ci95 == pytest.approx((100 * low, 100 * high), abs=0.02)  # Student's 1.962 for the normal 1.960
+
+
+def test_clustered_standard_error_is_the_sandwich_of_a_regression() -> None:
+    values, names = clustered()
+    estimate = mean_by_group(make(values, names))["overall"]
+    fit = OLS(values, np.ones(len(values))).fit(
+        cov_type="cluster",
+        cov_kwds={"groups": np.array(names, dtype=int), "df_correction": False, "use_correction": False},
+    )
+    groups = len(set(names))
+    assert estimate.std_error == pytest.approx(100 * fit.bse[0] * np.sqrt(groups / (groups - 1)))
+
+
+def test_questions_of_one_picture_widen_the_interval() -> None:
+    """Every question asked four times says no more than asking it once."""
+    values, _ = clustered()
+    single = mean_by_group(make(values))["overall"]
+    copies = mean_by_group(make(values * 4, [str(i) for i in range(len(values))] * 4))["overall"]
+    assert copies.interval() == pytest.approx(single.interval())
+    assert copies.num_samples == 4 * single.num_samples
+
+
+def test_delta_method_agrees_with_the_cluster_bootstrap() -> None:
+    """F1 of 200 pictures: the linearised standard error against 2,000 resamplings of pictures."""
+    random = np.random.default_rng(1)
+    scores = []
+    for picture in range(200):
+        hard = random.normal(0, 0.7)
+        for target in ("Yes", "No") * 4:
+            right = random.random() < 1 / (1 + np.exp(hard - 1.5))
+            answer = target if right else {"Yes": "No", "No": "Yes"}[target]
+            scores.append(
+                Score(
+                    index="",
+                    protocol="kit",
+                    value=float(right),
+                    answer=answer,
+                    target=target,
+                    groups=("random",),
+                    cluster=f"{picture:03}",
+                )
+            )
+    estimate = TASKS["pope"].protocols["kit"].estimate(scores)["f1"]
+    table = np.array([[score.target == "Yes", score.answer == "Yes"] for score in scores]).reshape(200, 8, 2)
+    draws = random.integers(0, 200, (2000, 200))
+    hits = (table[..., 0] & table[..., 1]).sum(axis=1)[draws].sum(axis=1)
+    either = table.sum(axis=(1, 2))[draws].sum(axis=1)
+    assert estimate.std_error == pytest.approx(np.std(200 * hits / either), rel=0.06)
+
+
+def test_all_right_still_has_an_interval_and_one_cluster_has_none() -> None:
+    low, high = mean_by_group(make([1.0] * 20))["overall"].interval() or (None, None)
+    assert high == 100
+    assert low is not None
+    assert 75 < low < 90
+    assert mean_by_group(make([1.0, 0.0], ["a", "a"]))["overall"].interval() is None
+
+
+def test_unscored_samples_are_counted_and_leave_the_mean_alone() -> None:
+    metric = mean_by_group(make([1.0, None, 0.0, None, 1.0, 1.0]))["overall"].metric()
+    assert (metric.value, metric.num_samples, metric.num_scored, metric.num_unscored) == (75.0, 6, 4, 2)
+    nothing = mean_by_group(make([None, None]))["overall"].metric()
+    assert (nothing.value, nothing.ci95, nothing.num_unscored) == (None, None, 2)
+
+
+def test_the_mean_of_two_sources_has_the_error_of_independent_halves() -> None:
+    columns = Columns(
+        make([1.0, 0.0, 1.0, 1.0] * 10, None, "ade20k") + make([0.0, 1.0, 0.0, 0.0, 1.0] * 9, None, "coco")
+    )
+    for position, score in enumerate(columns.scores):
+        object.__setattr__(score, "cluster", f"{position:03}")
+    columns = Columns(columns.scores)
+    halves = [columns.mean(columns.among(name)) for name in ("ade20k", "coco")]
+    both = weighted_sum(halves, 1 / 2)
+    assert both.value == pytest.approx((75 + 40) / 2)
+    assert both.std_error == pytest.approx(np.sqrt(halves[0].std_error ** 2 + halves[1].std_error ** 2) / 2, rel=0.02)
+    assert weighted_sum([halves[0], replace(halves[1], value=None)]).value is None
+
+
+def test_paired_difference_is_the_paired_t_test() -> None:
+    from scipy.stats import ttest_rel
+
+    random = np.random.default_rng(2)
+    a = (random.random(300) < 0.6).astype(float)
+    b = np.where(random.random(300) < 0.8, a, random.random(300) < 0.7).astype(float)
+    first, second = (mean_by_group(make(list(x)))["overall"] for x in (a, b))
+    gap = paired_difference(first, second)
+    assert gap is not None
+    expected = ttest_rel(100 * b, 100 * a)
+    interval = expected.confidence_interval()
+    assert gap.p == pytest.approx(expected.pvalue)
+    assert gap.ci95 == pytest.approx((interval.low, interval.high))
+    assert gap.value == pytest.approx(100 * (b.mean() - a.mean()))
+
+
+def test_paired_difference_refuses_other_samples() -> None:
+    first, second = mean_by_group(make([1.0, 0.0]))["overall"], mean_by_group(make([1.0, 0.0, 1.0]))["overall"]
+    with pytest.raises(ValueError, match="same samples"):
+        paired_difference(first, second)
+    missing = mean_by_group(make([1.0, None]))["overall"]
+    with pytest.raises(ValueError, match="same samples"):
+        paired_difference(first, missing)
+
+
+def test_sign_flips_are_exact_for_few_clusters() -> None:
+    assert sign_flip_p(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])) == pytest.approx(2 / 2**5)
+    assert sign_flip_p(np.array([1.0, -1.0])) == 1
+    assert sign_flip_p(np.zeros(5)) == 1
+
+
+def test_sign_flips_without_clusters_are_mcnemars_test() -> None:
+    random = np.random.default_rng(3)
+    a, b = random.random(400) < 0.6, random.random(400) < 0.67
+    first, second = (mean_by_group(make([float(v) for v in x]))["overall"] for x in (a, b))
+    exact = mcnemar_p(a, b)
+    assert sign_flip_p(cluster_differences(first, second), num_draws=20_000) == pytest.approx(exact, rel=0.2)
+
+
+def test_sign_flips_respect_clusters() -> None:
+    """The same flips in ten big clusters are weaker evidence than in a hundred questions."""
+    a, b = [0.0] * 100, [float(position % 10 < 7) for position in range(100)]
+    apart = [mean_by_group(make(list(x)))["overall"] for x in (a, b)]
+    together = [mean_by_group(make(list(x), [str(p % 10) for p in range(100)]))["overall"] for x in (a, b)]
+    assert sign_flip_p(cluster_differences(*apart)) < 0.001 < sign_flip_p(cluster_differences(*together))
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_is_the_binomial_test(lost: int, won: int) -> None:
+    from scipy.stats import binomtest
+
+    a = np.array([1] * lost + [0] * won + [1] * 5, dtype=bool)
+    b = np.array([0] * lost + [1] * won + [1] * 5, dtype=bool)
+    expected = binomtest(lost, lost + won).pvalue if lost + won else 1.0
+    assert mcnemar_p(a, b) == pytest.approx(expected)
+
+
+def test_holm_keeps_the_order_and_never_lowers() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([]) == []
+
+
+def test_smallest_detectable_difference() -> None:
+    assert smallest_detectable_difference(1.0, power=0.8) == pytest.approx(1.96 + 0.8416, abs=1e-3)
+
+
+def test_thirty_thousand_samples_take_less_than_a_second() -> None:
+    random = np.random.default_rng(4)
+    scores = [
+        Score(
+            index=str(i),
+            protocol="kit",
+            value=float(random.random() < 0.7),
+            cluster=str(i // 3),
+            groups=(f"dimension/{i % 9}",),
+        )
+        for i in range(30_000)
+    ]
+    started = time.process_time()
+    metrics = TASKS["seed_image"].protocols["kit"].aggregate(scores)
+    assert time.process_time() - started < 1
+    assert len(metrics) == 10
