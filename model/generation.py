@@ -28,6 +28,8 @@ class AkiGeneration:
         **kwargs: Any,
     ) -> Any:
         """The library calls this for static caches, so that compiled steps get finished masks."""
+        if config.get_text_config()._attn_implementation == "flex_attention":
+            raise ValueError("static caches need dense masks, flex_attention takes none; use sdpa with a static cache")
         if mm_token_type_ids is None:
             mm_token_type_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         return create_masks(config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids=mm_token_type_ids)
