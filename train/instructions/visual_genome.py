@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .base import InstructionSet, Row, read_json
 from .json_files import stream_list
@@ -28,12 +28,19 @@ def read(root: Path) -> Iterator[Row]:
     """Regions without a phrase or without extent teach nothing and are left out; `data check` counts them."""
     pictures = read_pictures(root)
     for record in stream_list(root / REGIONS):
-        for region in record["regions"]:
-            phrase = region["phrase"].strip()
-            if phrase and region["width"] > 0 and region["height"] > 0:
-                picture = pictures[region.get("image_id", record["id"])]
-                box = (region["x"], region["y"], region["width"], region["height"])
-                yield region_row(picture.path, box, picture.size, phrase)
+        for region in filter(teaches_something, record["regions"]):
+            picture = pictures[region.get("image_id", record["id"])]
+            box = (region["x"], region["y"], region["width"], region["height"])
+            yield region_row(picture.path, box, picture.size, region["phrase"].strip())
+
+
+def teaches_something(region: dict[str, Any]) -> bool:
+    return bool(region["phrase"].strip()) and region["width"] > 0 and region["height"] > 0
+
+
+def count_left_out(root: Path) -> int:
+    """Regions that `read` leaves out."""
+    return sum(not teaches_something(region) for record in stream_list(root / REGIONS) for region in record["regions"])
 
 
 def read_pictures(root: Path) -> dict[int, Picture]:
