@@ -17,7 +17,7 @@ from .render import flat, latex, markdown, terminal
 from .run_folder import open_runs
 from .tables import Table
 
-FORMATS = ("term", "md", "tex", "csv", "json")
+FORMATS = ("term", "md", "tex", "csv", "json", "html")
 
 
 def report(
@@ -80,6 +80,12 @@ def produce(name: str, tables: list[Table], plan: Plan, out: Path | None) -> Non
         write(out, "tables.csv", flat.to_csv(tables))
     elif name == "json":
         write(out, "tables.json", flat.to_json(tables, plan.runs))
+    elif name == "html":
+        from .html import write_site
+
+        if out is None:
+            raise UserError("--format html writes a folder of pages: say where with --out")
+        typer.echo(write_site(plan, out / "html"))
 
 
 def print_tables(tables: list[Table]) -> None:
