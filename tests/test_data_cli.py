@@ -97,7 +97,7 @@ def test_regions_left_out_are_counted(root: Path) -> None:
 
 def test_a_shard_that_ends_early(root: Path) -> None:
     shard = root / "captions/00001.tar"
-    shard.write_bytes(shard.read_bytes()[:-12_000]  # more than tar's padding)
+    shard.write_bytes(shard.read_bytes()[:-12_000])  # more than the padding of a tar file
     code, output, _ = check(root, "--sets", "vsr")
     assert code == 1
     assert "00001.tar: the shard ends early" in output
