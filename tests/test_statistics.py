@@ -58,14 +58,23 @@ def test_without_clusters_it_is_the_wilson_interval() -> None:
 
 
 def test_clustered_standard_error_is_the_sandwich_of_a_regression() -> None:
-    values, names = clustered()
+    """With clusters of one size; with unequal ones each residual sum is corrected for its cluster's leverage."""
+    values = [value for value, name in zip(*clustered(num_clusters=200), strict=True) if int(name) % 5 == 4]
+    names = [str(position // 5) for position in range(len(values))]
     estimate = mean_by_group(make(values, names))["overall"]
     fit = OLS(values, np.ones(len(values))).fit(
-        cov_type="cluster",
-        cov_kwds={"groups": np.array(names, dtype=int), "df_correction": False, "use_correction": False},
+        cov_type="cluster", cov_kwds={"groups": np.array(names, dtype=int), "use_correction": False}
     )
-    groups = len(set(names))
-    assert estimate.std_error == pytest.approx(100 * fit.bse[0] * np.sqrt(groups / (groups - 1)))
+    assert estimate.std_error == pytest.approx(100 * fit.bse[0] * np.sqrt(40 / 39))
+    assert estimate.degrees == pytest.approx(39)
+
+    values, names = clustered()
+    estimate = mean_by_group(make(values, names))["overall"]
+    residuals = np.bincount(np.array(names, dtype=int), weights=np.array(values) - np.mean(values))
+    sizes = np.bincount(np.array(names, dtype=int))
+    expected = np.sqrt(np.sum(residuals**2 / (1 - sizes / sizes.sum()))) / sizes.sum()
+    assert estimate.std_error == pytest.approx(100 * expected)
+    assert estimate.degrees < 39
 
 
 def test_questions_of_one_picture_widen_the_interval() -> None:
