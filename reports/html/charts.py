@@ -84,10 +84,10 @@ def _row(entry: Entry, plan: Plan, reference: Series | None, others: Sequence[Se
     dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
     printed = _dot(reference.label, reference.cell(entry), largest, highlight=True) if reference else None
     ticks = [_dot(series.label, series.cell(entry), largest) for series in others]
-    name = f"{entry.section}: {entry.label}" if entry.table == "13" else entry.label
+    name = f"{entry.section}: {entry.label}" if entry.table == "13" or entry.label == "Sum" else entry.label
     return ChartRow(
         label=name,
-        scale=f"of {largest:g}" if largest != 100 else "",
+        scale=f"of {largest:g}" if largest > 200 else "",
         link=link,
         dots=tuple(dot for dot in dots if dot),
         reference=printed,

@@ -102,10 +102,14 @@ AKI.detail = (() => {
       const flip = verdictOfPair(sides[0].worth, sides[1].worth);
       if (flip) target.append(flip);
     }
-    if (sample.pictures.length) target.append(pictures(id, sample));
-    if (sample.question !== null) target.append(block("Question", sample.question, "question"));
-    if (sample.choices.length) target.append(choices(sample));
-    if (sample.target !== null && !sample.choices.some(([letter]) => letter === sample.target)) target.append(block("Target", sample.target, "target"));
+    const asked = make("div", "asked");
+    const words = make("div");
+    if (sample.question !== null) words.append(block("Question", sample.question, "question"));
+    if (sample.choices.length) words.append(choices(sample));
+    if (sample.target !== null && !sample.choices.some(([letter]) => letter === sample.target)) words.append(block("Target", sample.target, "target"));
+    if (sample.pictures.length) asked.append(pictures(id, sample));
+    asked.append(words);
+    target.append(asked);
     const answers = make("div", `answers count-${sides.length}`);
     for (const side of sides) answers.append(answer(side.label, side.place, sample.runs[side.place], side.worth, sample));
     target.append(answers);

@@ -1,0 +1,257 @@
+"""The HTML report in a real browser, opened from disk: charts, themes, phone width, sample browser, hostile answers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from html_helpers import HOSTILE, write_answered_run
+
+from reports.html import write_site
+from reports.layouts import Plan
+from reports.run_folder import open_runs
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="needs Chromium and chromedriver (Debian: apt-get install chromium chromium-driver)",
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("site")
+    runs = [write_answered_run(root / "runs" / name, seed) for seed, name in enumerate(("first", "second"))]
+    page = write_site(Plan(tuple(open_runs(runs))), root / "html")
+    return page.parent.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def set_view(browser: Any, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+
+
+def wait(browser: Any, script: str) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(f"return {script}"))
+
+
+def open_samples(browser: Any, site: str, state: str = "") -> None:
+    browser.get("about:blank")
+    browser.get(f"{site}/samples.html#{state}")
+    wait(browser, "document.querySelectorAll('.detail h2, .detail .empty').length > 0")
+
+
+def complaints(browser: Any) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def pages(site: str) -> list[str]:
+    folder = Path(site.removeprefix("file://"))
+    return sorted(path.name for path in folder.glob("*.html"))
+
+
+def test_every_page_opens_without_complaint_and_without_network(site: str, browser: Any) -> None:
+    complaints(browser)
+    for page in pages(site):
+        browser.get(f"{site}/{page}")
+        addresses = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert all(address.startswith(("file://", "data:")) for address in addresses)
+        assert browser.find_element("css selector", "h1").get_attribute("textContent")
+    assert complaints(browser) == []
+
+
+def test_overview_draws_twelve_rows_with_dots_intervals_and_words(site: str, browser: Any) -> None:
+    browser.get(f"{site}/index.html")
+    rows = browser.find_elements("css selector", ".plot-row")
+    assert len(rows) == 12
+    plot = rows[7].find_element("css selector", "svg.plot")
+    assert len(plot.find_elements("css selector", "circle.point")) == 2
+    assert len(plot.find_elements("css selector", "line.interval")) == 2
+    assert len(plot.find_elements("css selector", "path.reference")) == 1
+    words = plot.get_attribute("aria-label")
+    assert re.match(r"POPE: first [\d.]+ ±[\d.]+; second .*AKI-4B \(Ours\) 86.9; other rows", words)
+    circle = plot.find_element("css selector", "circle.point")
+    share = float(circle.get_attribute("cx").rstrip("%"))
+    shown = float(words.split("first ")[1].split(" ")[0])
+    assert share == pytest.approx(shown, abs=0.1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["index.html", "benchmark-pope.html", "samples.html", "paper.html"])
+def test_text_has_contrast_in_both_themes(scheme: str, page: str, site: str, browser: Any) -> None:
+    set_view(browser, scheme=scheme)
+    browser.get("about:blank")
+    browser.get(f"{site}/{page}")
+    if page == "samples.html":
+        wait(browser, "document.querySelectorAll('.detail h2').length > 0")
+    assert browser.execute_script(LOW_CONTRAST) == []
+    set_view(browser)
+
+
+LOW_CONTRAST = r"""
+const parse = (colour) => (colour.match(/[\d.]+/g) || []).map(Number);
+const linear = (c) => (c <= 0.03928 * 255 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+const behind = (element) => {
+  for (let each = element; each; each = each.parentElement) {
+    const colour = parse(getComputedStyle(each).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+const low = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !element.getClientRects().length) continue;
+  if (element.closest("option, svg")) continue;
+  const [one, two] = [light(parse(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => b - a);
+  if ((one + 0.05) / (two + 0.05) < 4.5) low.push(`${element.className}: ${element.textContent.slice(0, 40)}`);
+}
+return low;
+"""
+
+
+@pytest.mark.parametrize("page", ["index.html", "benchmark-mme.html", "samples.html", "paper.html"])
+def test_phone_width_does_not_scroll_sideways(page: str, site: str, browser: Any) -> None:
+    set_view(browser, 390, 800)
+    browser.get("about:blank")
+    browser.get(f"{site}/{page}")
+    if page == "samples.html":
+        wait(browser, "document.querySelectorAll('.detail h2').length > 0")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    set_view(browser)
+
+
+def test_theme_can_be_chosen_and_is_remembered(site: str, browser: Any) -> None:
+    set_view(browser, scheme="light")
+    browser.get(f"{site}/index.html")
+    before = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    browser.find_element("id", "theme").click()
+    after = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert after != before
+    browser.get(f"{site}/paper.html")
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == after
+    browser.find_element("id", "theme").click()
+
+
+def test_hostile_answers_are_text(site: str, browser: Any) -> None:
+    complaints(browser)
+    open_samples(browser, site, "task=pope&id=0")
+    said = browser.find_elements("css selector", ".answer .said")
+    assert said[0].get_attribute("textContent") == HOSTILE
+    assert browser.execute_script("return window.hacked") is None
+    assert browser.find_elements("css selector", ".detail script, .detail img[src='x'], .detail iframe") == []
+    browser.get(f"{site}/index.html")
+    assert browser.execute_script("return window.hacked") is None
+    assert complaints(browser) == []
+
+
+def test_filters_count_what_the_scores_say(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=pope&b=")
+    runs = open_runs([Path(site.removeprefix("file://")).parent / "runs" / "first"])
+    scores = runs[0].scores("pope", "kit")
+    for result, expected in (
+        ("right", sum(score.value == 1 for score in scores)),
+        ("wrong", sum(score.value == 0 for score in scores)),
+        ("unscored", sum(score.value is None for score in scores)),
+    ):
+        choose(browser, "result", result)
+        assert count(browser) == (expected, len(scores))
+    choose(browser, "result", "all")
+    choose(browser, "group", "popular")
+    assert count(browser)[0] == sum("popular" in score.groups for score in scores)
+
+
+def choose(browser: Any, field: str, value: str) -> None:
+    browser.execute_script(
+        "const field = document.getElementById(arguments[0]); field.value = arguments[1];"
+        "field.dispatchEvent(new Event('change', {bubbles: true}))",
+        field,
+        value,
+    )
+
+
+def count(browser: Any) -> tuple[int, int]:
+    text = wait(browser, "(document.getElementById('count').textContent.match(/^[\\d,]+ of [\\d,]+/) || [null])[0]")
+    first, second = text.replace(",", "").split(" of ")
+    return int(first), int(second)
+
+
+def test_two_runs_show_what_flipped(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=real_world_qa&a=0&b=1&result=lost")
+    folder = Path(site.removeprefix("file://")).parent / "runs"
+    first, second = (
+        {score.index: score.value for score in run.scores("real_world_qa", "kit")}
+        for run in open_runs([folder / "first", folder / "second"])
+    )
+    lost = [index for index, value in first.items() if value == 1 and second[index] == 0]
+    assert count(browser) == (len(lost), len(first))
+    assert browser.find_element("css selector", ".flip").text == "Lost: right, then wrong"
+    assert len(browser.find_elements("css selector", ".answer")) == 2
+    assert "result=lost" in browser.current_url
+
+
+def test_search_finds_text_on_pages_not_yet_loaded(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=pope")
+    browser.find_element("id", "search").send_keys("needle in the last page")
+    wait(browser, "document.getElementById('count').textContent.startsWith('1 of ')")
+    wait(browser, "document.querySelector('.detail').textContent.includes('needle in the last page')")
+
+
+def test_keys_move_through_the_list(site: str, browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    open_samples(browser, site, "task=pope")
+    heading = "document.querySelector('.detail h2').textContent"
+    ActionChains(browser).send_keys("jj").perform()
+    wait(browser, f"{heading} === 'Sample 2'")
+    ActionChains(browser).send_keys("k").perform()
+    wait(browser, f"{heading} === 'Sample 1'")
+    assert browser.execute_script("return document.querySelector('[aria-selected=true]').id") == "row-1"
+    ActionChains(browser).send_keys("/").perform()
+    assert browser.switch_to.active_element.get_attribute("id") == "search"
+    browser.find_element("css selector", "body").click()
+
+
+def test_every_picture_and_field_has_a_name(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=real_world_qa")
+    wait(browser, "document.querySelectorAll('.pictures img').length > 0")
+    for image in browser.find_elements("css selector", "img"):
+        assert "of sample" in image.get_attribute("alt")
+        assert wait(browser, "document.querySelector('.pictures img').naturalWidth") > 0
+    unnamed = browser.execute_script(
+        "const fields = [...document.querySelectorAll('select, input, button')];"
+        "return fields.filter(each => !(each.labels || []).length && !each.ariaLabel).length"
+    )
+    assert unnamed == 0
+
+
+def test_long_lists_draw_only_what_is_in_sight(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=pope")
+    assert browser.execute_script("return document.querySelectorAll('.row').length") < 60
+    browser.execute_script("document.getElementById('list').scrollTop = 1e7")
+    wait(browser, "[...document.querySelectorAll('.row-id')].some(row => row.textContent === '599')")
