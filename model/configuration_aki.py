@@ -57,6 +57,8 @@ class AkiConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _vision_config(self.vision_config)
         self.text_config = _text_config(self.text_config)
+        if getattr(self.text_config, "tie_word_embeddings", False):  # some backbones share embedding and head
+            self.tie_word_embeddings = True
         super().__post_init__(**kwargs)
         _check(self)
 

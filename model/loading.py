@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
+from huggingface_hub import HfApi
+
 from .card import model_card
 from .configuration_aki import AkiConfig
 from .hub import released_folder
@@ -52,13 +54,26 @@ class AkiLoading:
             model.generation_config.update(**generation_settings(model.config))
         return (model, report) if output_loading_info else model
 
-    def save_pretrained(self, save_directory: str | Path, is_main_process: bool = True, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | Path, is_main_process: bool = True, push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """As the library's, with a model card where the folder has none."""
         card = Path(save_directory) / "README.md"
         if is_main_process and not card.exists():
             Path(save_directory).mkdir(parents=True, exist_ok=True)
             model_card(self.config).save(card)
+        hub = {key: kwargs.pop(key) for key in ("repo_id", "commit_message", "private") if key in kwargs}
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if push_to_hub and is_main_process:
+            self.push_to_hub(**{"repo_id": Path(save_directory).name} | hub)
+
+    def push_to_hub(self, repo_id: str, *args: Any, token: str | bool | None = None, **kwargs: Any) -> Any:
+        """As the library's, which writes an empty card over ours; a repository that had no card gets ours after all."""
+        had_card = HfApi(token=token).file_exists(repo_id, "README.md")
+        done = super().push_to_hub(repo_id, *args, token=token, **kwargs)
+        if not had_card and not kwargs.get("create_pr"):
+            model_card(self.config).push_to_hub(repo_id, token=token)
+        return done
 
 
 def _check(report: dict[str, Any], name: Any) -> None:
