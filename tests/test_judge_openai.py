@@ -516,3 +516,15 @@ def test_spread_of_repeats() -> None:
         judge.grade([request("a", kind="llava_bench"), request("b", kind="llava_bench")])
     assert judge.describe()["spread"]["llava_bench"]["scores"] == pytest.approx([50, 100])
     assert judge.describe()["spread"]["llava_bench"]["num_samples"] == 1  # b could not be read
+
+
+def test_secrets_in_the_servers_address_stay_out(tmp_path: Path) -> None:
+    cache = tmp_path / "verdicts.jsonl"
+    with JudgeServer(lambda body, nth: "1") as server:
+        address = server.url.replace("http://", "http://me:hidden@")
+        judge = make_judge("judge-1", base_url=address, cache=cache)
+        assert isinstance(judge, OpenAIJudge)
+        verdict = judge.grade([request()])[0]
+    assert "hidden" not in cache.read_text() + repr(judge.describe()) + repr(verdict)
+    with pytest.raises(UserError, match="expected one like http://localhost"):
+        make_judge("judge-1", base_url="localhost:8000")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from benchmarks.records import JudgeRequest, UserError
 
 from .prices import Price, known_price
-from .store import Reply
+from .store import Reply, Source
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI, BadRequestError
@@ -27,14 +27,15 @@ REASONING_TOKENS = 4096
 
 
 class Endpoint:
-    """`server` is the base URL of a compatible server, None for OpenAI itself."""
+    """`base_url` is the address of a compatible server, None for OpenAI itself."""
 
     def __init__(
-        self, model: str, server: str | None, *, price: Price | None = None, timeout: float = 120.0, retries: int = 5
+        self, model: str, base_url: str | None, *, price: Price | None = None, timeout: float = 120.0, retries: int = 5
     ) -> None:
         self.model = model
-        self.server = server
-        self.price = price or (known_price(model) if server is None else None)
+        self.base_url = base_url
+        self.source = Source(model, _without_secrets(base_url) if base_url else None)
+        self.price = price or (known_price(model) if base_url is None else None)
         self.timeout = timeout
         self.retries = retries
         self.adaptations: dict[str, str] = {}
@@ -42,7 +43,7 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        return self.model if self.server is None else f"{self.model} at {urlsplit(self.server).netloc}"
+        return self.source.name
 
     def connect(self) -> AsyncOpenAI:
         """A client with the library's own retries (408, 409, 429, 5xx, lost connections; Retry-After is respected).
@@ -53,13 +54,13 @@ class Endpoint:
         from openai import AsyncOpenAI
 
         key = os.environ.get(KEY_NAME)
-        if not key and self.server is None:
+        if not key and self.base_url is None:
             raise UserError(
                 f"the judge {self.model} needs a key in {KEY_NAME}, which is not set; "
                 "--judge replay uses stored verdicts, --judge none leaves judged samples unscored"
             )
         return AsyncOpenAI(
-            api_key=key or "no-key", base_url=self.server, timeout=self.timeout, max_retries=self.retries
+            api_key=key or "no-key", base_url=self.base_url, timeout=self.timeout, max_retries=self.retries
         )
 
     async def ask(self, client: AsyncOpenAI, request: JudgeRequest) -> Reply:
@@ -155,6 +156,18 @@ def ends_everything(error: APIError) -> bool:
     return error.code == "insufficient_quota" or isinstance(
         error, AuthenticationError | PermissionDeniedError | NotFoundError
     )
+
+
+def _without_secrets(base_url: str) -> str:
+    """Scheme, host, port and path: names, passwords and keys in the address stay out of files.
+
+    Raises:
+        UserError: it is no address.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"the judge's base URL is {base_url!r}, expected one like http://localhost:8000/v1")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _refused_parameter(error: BadRequestError) -> str | None:

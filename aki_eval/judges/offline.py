@@ -9,8 +9,8 @@ so that the same `parse` reads both:
 
 Its numbers say whether a model's answers share words with the reference. They are not comparable to any GPT-4 number.
 
-Facts read: `reference` (or `answer`), `candidate` (or `prediction`); for `extract` also the choices under their letters
-("A", "B", ...). No letters among the facts means a yes/no or a numeric answer, whichever the candidate holds.
+Facts read: `reference` (or `answer`), `candidate` (or `prediction`); for `extract` also the choices under their
+letters ("A", "B", ...). No letters among the facts means a yes/no or a numeric answer, whichever the candidate holds.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.records import JudgeRequest, UserError, Verdict
 
-from .store import Reply, VerdictStore, verdict_of
+from .store import Reply, Source, VerdictStore, verdict_of
 
 MODEL = "offline/1"
 """Stored as the judge's model: raise the number when the rubric changes, so that stored verdicts are not mixed."""
+SOURCE = Source(MODEL)
 
 FILLER = {
     "a",
@@ -64,10 +65,10 @@ class OfflineJudge:
         return {"name": self.name, "model": MODEL, "comparable": self.comparable, "repeats": 1, "cost_usd": 0.0}
 
     def _grade_one(self, request: JudgeRequest) -> Verdict:
-        reply = self.store.find(MODEL, request, repeat=0, attempt=0)
+        reply = self.store.find(SOURCE, request, repeat=0, attempt=0)
         if reply is None:
             reply = Reply(model=MODEL, raw=reply_to(request), cost_usd=0.0)
-            self.store.append(MODEL, request, reply, repeat=0, attempt=0)
+            self.store.append(SOURCE, request, reply, repeat=0, attempt=0)
         return verdict_of(request, reply, judge=self.name)
 
 

@@ -52,7 +52,7 @@ class OpenAIJudge:
         self.repeats = repeats
         self.concurrency = concurrency
         self.name = endpoint.name
-        self._verdicts: list[Verdict] = []
+        self._verdicts: dict[tuple[str, str, int], Verdict] = {}
         self._paid: list[Reply] = []
         self._models: set[str] = set()
 
@@ -73,12 +73,12 @@ class OpenAIJudge:
         return {
             "name": self.name,
             "model": self.endpoint.model,
-            "server": self.endpoint.server,
+            "server": self.endpoint.source.server,
             "models_answered": sorted(self._models),
             "comparable": self.comparable,
-            "judge_of_published_numbers": self.endpoint.server is None and bool(GPT_4.fullmatch(self.endpoint.model)),
+            "judge_of_published_numbers": self.endpoint.base_url is None and bool(GPT_4.fullmatch(self.endpoint.model)),
             "repeats": self.repeats,
-            "spread": spread(self._verdicts),
+            "spread": spread(self._verdicts.values()),
             "adaptations": dict(self.endpoint.adaptations),
             "requests_paid": len(self._paid),
             "input_tokens": sum(reply.input_tokens for reply in self._paid),
@@ -87,7 +87,8 @@ class OpenAIJudge:
         }
 
     def _noted(self, verdicts: list[Verdict]) -> list[Verdict]:
-        self._verdicts += verdicts
+        """Kept for the record; two protocols that ask the same count once."""
+        self._verdicts |= {(verdict.kind, verdict.index, verdict.repeat): verdict for verdict in verdicts}
         return verdicts
 
     def _from_store(self, job: Job) -> Verdict | None:
@@ -129,12 +130,10 @@ class OpenAIJudge:
         return self._verdict(job, replies, cached=False)
 
     def _find(self, asked: JudgeRequest, repeat: int, attempt: int) -> Reply | None:
-        return self.store.find(self.endpoint.model, asked, repeat=repeat, attempt=attempt, server=self.endpoint.server)
+        return self.store.find(self.endpoint.source, asked, repeat=repeat, attempt=attempt)
 
     def _keep(self, asked: JudgeRequest, reply: Reply, repeat: int, attempt: int) -> None:
-        self.store.append(
-            self.endpoint.model, asked, reply, repeat=repeat, attempt=attempt, server=self.endpoint.server
-        )
+        self.store.append(self.endpoint.source, asked, reply, repeat=repeat, attempt=attempt)
         if reply.raw is not None:
             self._paid.append(reply)
 

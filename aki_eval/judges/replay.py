@@ -9,7 +9,7 @@ from benchmarks.records import JudgeRequest, UserError, Verdict
 
 from .budget import Budget
 from .endpoint import Endpoint
-from .offline import MODEL as OFFLINE
+from .offline import SOURCE as OFFLINE
 from .offline import OfflineJudge
 from .openai_judge import OpenAIJudge
 from .store import Reply, VerdictStore, verdict_of
@@ -47,14 +47,14 @@ def replay(store: VerdictStore, wanted: str | None, *, repeats: int) -> ReplayJu
     Raises:
         UserError: the store is empty, or it does not say which judge is meant.
     """
-    found = {Endpoint(model, server).name: (model, server) for model, server in store.judges}
+    found = {source.name: source for source in store.sources}
     if not found:
         raise UserError(f"there are no stored verdicts to replay in {store.path or 'memory'}")
     if (wanted is None and len(found) > 1) or (wanted is not None and wanted not in found):
         raise UserError(
             f"{store.path} holds verdicts of {', '.join(sorted(found))}; choose one with --judge replay:NAME"
         )
-    model, server = found[wanted] if wanted else next(iter(found.values()))
-    if model == OFFLINE:
+    source = found[wanted] if wanted else next(iter(found.values()))
+    if source == OFFLINE:
         return OfflineJudge(store)
-    return ReplayJudge(Endpoint(model, server), store, budget=Budget(), repeats=repeats)
+    return ReplayJudge(Endpoint(source.model, source.server), store, budget=Budget(), repeats=repeats)

@@ -13,7 +13,8 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from benchmarks.records import JudgeRequest, UserError, Verdict
 
@@ -35,6 +36,17 @@ class Reply:
     parameters_sent: dict[str, Any] = field(default_factory=dict)
 
 
+class Source(NamedTuple):
+    """Who is asked: a model, and the address of its server (None: OpenAI's own), without anything secret in it."""
+
+    model: str
+    server: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.model if self.server is None else f"{self.model} at {urlsplit(self.server).netloc}"
+
+
 class VerdictStore:
     """Replies on disk (`path`) or, without a path, in memory for the life of this object."""
 
@@ -42,30 +54,27 @@ class VerdictStore:
         self.path = path
         self._replies: dict[str, Reply] = {}
         self._mended = False
-        self.judges: set[tuple[str, str | None]] = set()
-        """(model as asked for, server) of every reply in the store."""
+        self.sources: set[Source] = set()
+        """Of every reply in the store."""
         if path is not None and path.exists():
             self._load(path)
 
     def __len__(self) -> int:
         return len(self._replies)
 
-    def find(
-        self, model: str, request: JudgeRequest, *, repeat: int, attempt: int, server: str | None = None
-    ) -> Reply | None:
-        return self._replies.get(_key(model, server, request, repeat, attempt))
+    def find(self, source: Source, request: JudgeRequest, *, repeat: int, attempt: int) -> Reply | None:
+        return self._replies.get(_key(source, request, repeat, attempt))
 
-    def append(
-        self, model: str, request: JudgeRequest, reply: Reply, *, repeat: int, attempt: int, server: str | None = None
-    ) -> None:
+    def append(self, source: Source, request: JudgeRequest, reply: Reply, *, repeat: int, attempt: int) -> None:
         """Write the reply's line and wait until the disk has it."""
-        key = _key(model, server, request, repeat, attempt)
+        key = _key(source, request, repeat, attempt)
         line = {
             "key": key,
             "index": request.index,
             "kind": request.kind,
-            "judge": model,
-            "server": server,
+            "judge": source.name,
+            "asked": source.model,
+            "server": source.server,
             "prompt_hash": prompt_hash(request),
             "parameters": dict(request.parameters),
             "repeat": repeat,
@@ -78,12 +87,12 @@ class VerdictStore:
                 _mend(self.path)
                 self._mended = True
             _append_line(self.path, json.dumps(line, ensure_ascii=False))
-        self._remember(key, model, server, reply)
+        self._remember(key, source, reply)
 
-    def _remember(self, key: str, model: str, server: str | None, reply: Reply) -> None:
+    def _remember(self, key: str, source: Source, reply: Reply) -> None:
         if reply.raw is not None:
             self._replies[key] = reply
-            self.judges.add((model, server))
+            self.sources.add(source)
 
     def _load(self, path: Path) -> None:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -93,7 +102,7 @@ class VerdictStore:
             try:
                 record = json.loads(line)
                 reply = Reply(**{name: record[name] for name in Reply.__dataclass_fields__})
-                self._remember(record["key"], record["judge"], record["server"], reply)
+                self._remember(record["key"], Source(record["asked"], record["server"]), reply)
             except (json.JSONDecodeError, KeyError, TypeError) as error:
                 if number == len(lines):  # cut off by a kill while it was written; asked again
                     continue
@@ -137,8 +146,8 @@ def verdict_of(
     )
 
 
-def _key(model: str, server: str | None, request: JudgeRequest, repeat: int, attempt: int) -> str:
-    return _sha256([model, server, request.system, request.prompt, dict(request.parameters), repeat, attempt])
+def _key(source: Source, request: JudgeRequest, repeat: int, attempt: int) -> str:
+    return _sha256([*source, request.system, request.prompt, dict(request.parameters), repeat, attempt])
 
 
 def _sha256(parts: list[Any]) -> str:
