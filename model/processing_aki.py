@@ -60,7 +60,7 @@ class AkiProcessor(ProcessorMixin):
         Prompts begin with `<s>`, a blank and `<|system|>`: the tokenizer of its training put a lone word mark there.
         Raises ValueError when `<image>` does not get the id that the configuration says.
         """
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", add_eos_token=False)
         known = tokenizer.get_vocab()
         tokenizer.add_special_tokens({"additional_special_tokens": [t for t in ADDED_TOKENS if t not in known]})
         tokenizer.pad_token = ADDED_TOKENS[0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
 import torch
 from model_helpers import NUM_LATENTS, picture, processor, tokenizer
 from PIL import Image
+from sentencepiece import SentencePieceTrainer
 from torchvision.transforms import functional as vision
 from torchvision.transforms.functional import InterpolationMode
 
@@ -22,8 +24,8 @@ SYSTEM = f"<|system|>\n{SYSTEM_MESSAGE}<|end|>\n"
 
 def test_system_message_is_the_paper_s():
     assert SYSTEM_MESSAGE == (
-        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
-        "and polite answers to the user's questions."
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions."
     )
 
 
@@ -147,6 +149,104 @@ def test_tokenizer_without_placeholder_is_refused():
 def test_gap_behind_the_start_token():
     own = processor(chat_template=chat_template(format_of(tokenizer()), after_start=" "))
     assert own.apply_chat_template([QUESTION]).startswith("<s> <|system|>\n")
+
+
+PHI_TOKENS = [
+    "<|endoftext|>",
+    "<|assistant|>",
+    "<|system|>",
+    "<|end|>",
+    "<|user|>",
+    "<pad>",
+    "<image>",
+    "<|endofchunk|>",
+]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A published folder's tokenizer: Llama's kind, Phi's role tokens, a config.json of a hub mixin."""
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "text").write_text("black cats and what is this picture of\n" * 50)
+    SentencePieceTrainer.train(
+        input=str(folder / "text"),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=300,
+        model_type="bpe",
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        normalization_rule_name="identity",
+        minloglevel=2,
+    )
+    added = {token: 300 + place for place, token in enumerate(PHI_TOKENS)}
+    facts = {
+        str(number): {
+            "content": token,
+            "lstrip": False,
+            "rstrip": token in PHI_TOKENS[1:5],
+            "normalized": False,
+            "single_word": False,
+            "special": True,
+        }
+        for token, number in ({"<unk>": 0, "<s>": 1} | added).items()
+    }
+    settings = {
+        "tokenizer_class": "LlamaTokenizer",
+        "legacy": False,
+        "add_bos_token": True,
+        "add_eos_token": True,
+        "bos_token": "<s>",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "added_tokens_decoder": facts,
+    }
+    mixin = {"initial_tokenizer_len": 306, "num_vision_tokens": 2, "pad_token_id": 305, "n_px": 28, "tokenizer": None}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "config.json").write_text(json.dumps(mixin))
+    return folder
+
+
+def test_published_tokenizer_gives_the_ids_of_training(published):
+    """A lone word mark behind `<s>`, line breaks swallowed behind role tokens but not behind the picture, answers
+    without a word mark, no end of text behind a prompt.
+    """
+    own = AkiProcessor.from_pretrained(published)
+    words = own.tokenizer
+    prompt = own.apply_chat_template([QUESTION], add_generation_prompt=True)
+    tokens = words.convert_ids_to_tokens(own(images=[picture()], text=prompt)["input_ids"][0])
+    assert tokens[:3] == ["<s>", "▁", "<|system|>"]
+    start = tokens.index("<|user|>")
+    assert tokens[start - 1 : start + 4] == ["<|end|>", "<|user|>", "<image>", "<image>", "<0x0A>"]
+    assert tokens[-2:] == ["<|end|>", "<|assistant|>"]
+    answered = words.convert_ids_to_tokens(words(f"{prompt}black", add_special_tokens=False)["input_ids"])
+    assert not answered[answered.index("<|assistant|>") + 1].startswith("▁")
+    plain = words.convert_ids_to_tokens(own(text="black")["input_ids"][0])
+    assert plain[0] == "<s>"
+    assert plain[1].startswith("▁b")
+    assert plain[-1] != "<|endoftext|>"
+    assert words.convert_ids_to_tokens(own.stop_token_ids) == ["<|endoftext|>", "<|end|>"]
+    assert words.convert_ids_to_tokens(own.question_end_token_id) == "<|assistant|>"
+    assert (own.image_token_id, own.image_processor.size, own.num_latents) == (306, 28, 2)
+
+
+def test_published_tokenizer_survives_saving(published, tmp_path):
+    own = AkiProcessor.from_pretrained(published)
+    own.save_pretrained(tmp_path)
+    prompt = own.apply_chat_template([QUESTION], add_generation_prompt=True)
+    again = AkiProcessor.from_pretrained(tmp_path)
+    assert again.apply_chat_template([QUESTION], add_generation_prompt=True) == prompt
+    assert again(images=[picture()], text=prompt)["input_ids"] == own(images=[picture()], text=prompt)["input_ids"]
+
+
+def test_published_tokenizer_that_does_not_fit_its_configuration(published, tmp_path):
+    for file in published.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    raw = json.loads((published / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(raw | {"initial_tokenizer_len": 299}))
+    with pytest.raises(ValueError, match=r"gives <image> the id 306, config.json says 299"):
+        AkiProcessor.from_pretrained(tmp_path)
 
 
 def test_one_mark_becomes_as_many_placeholders_as_there_are_latents():
