@@ -1,0 +1,179 @@
+"""How answers are read: VLMEvalKit's reading and the strict one, case by case, and the judge's replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import choice, cv_bench, kit, llava_bench, mathvista, mm_vet, mmmu, yes_no
+from benchmarks.records import Sample
+
+CASES = Path(__file__).parent / "data"
+PETS = {"A": "cat", "B": "dog", "C": "horse", "D": "cow"}
+
+
+def cases(name: str) -> list[Any]:
+    return [pytest.param(case, id=case["why"]) for case in json.loads((CASES / name).read_text("utf-8"))]
+
+
+def sample(target: str, options: dict[str, str] | None = None, **cells: str) -> Sample:
+    return Sample(
+        index="0",
+        images=(),
+        question="What?",
+        target=target,
+        choices=options or {},
+        cluster="0",
+        row={"index": "0", **cells},
+    )
+
+
+@pytest.mark.parametrize("case", cases("choice_cases.json"))
+def test_choice(case: dict[str, Any]) -> None:
+    assert kit.read_choice(case["reply"], PETS) == case["kit"]
+    assert choice.read_strictly(case["reply"], PETS) == case["strict"]
+
+
+@pytest.mark.parametrize("case", cases("yes_no_cases.json"))
+def test_yes_no(case: dict[str, Any]) -> None:
+    assert kit.read_yes_no(case["reply"]) == case["kit"]
+    assert yes_no.read_strictly(case["reply"]) == case["strict"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "official", "cambrian"),
+    [
+        ("B", 1, 1),
+        ("(B)", 0, 1),
+        ("B.", 0, 1),
+        (" B", 0, 1),
+        ("b", 0, 1),
+        ("The answer is B", 0, 1),
+        ("The answer is: (B) dog.", 0, 0),
+        ("dog", 0, 0),
+        ("A", 0, 0),
+        ("", 0, 0),
+    ],
+)
+def test_cv_bench(answer: str, official: float, cambrian: float) -> None:
+    asked = sample("B", PETS)
+    assert cv_bench.equal_letter(asked, answer)[0] == official
+    assert cv_bench.normalised_letter(asked, answer)[0] == cambrian
+
+
+def test_cv_bench_in_3d_accepts_the_options_text() -> None:
+    asked = Sample(
+        index="0", images=(), question="", target="B", choices=PETS, groups=("omni3d",), cluster="0", row={"index": "0"}
+    )
+    assert cv_bench.normalised_letter(asked, "Dog.")[0] == 1
+    assert cv_bench.normalised_letter(asked, "cat")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "answer", "value"),
+    [
+        ("integer", "14", "14", 1),
+        ("integer", "14", "14.0", 1),
+        ("integer", "14", "The answer is 14.", 1),
+        ("integer", "1400", "1,400", 1),
+        ("integer", "14", "114", 0),
+        ("integer", "14", "fourteen", 0),
+        ("float", "0.67", "0.671", 1),
+        ("float", "0.67", "0.68", 0),
+        ("list", "[2007, 2008]", "Between [2007, 2008]", 1),
+        ("list", "[2007, 2008]", "[2007, 2009]", 0),
+        ("text", "Two circles", "two circles.", 1),
+        ("text", "None", "None", 1),
+    ],
+)
+def test_mathvista_strict(kind: str, target: str, answer: str, value: float) -> None:
+    asked = sample(target, answer_type=kind, precision="2", question_type="free_form", answer=target)
+    assert mathvista.strict(asked, answer)[0] == value
+
+
+def test_mathvista_kit_calls_lists_wrong_even_when_they_are_right() -> None:
+    row = {"answer_type": "list", "question_type": "free_form", "answer": "[1, 2]"}
+    assert not kit.mathvista_prefetch(row, "[1, 2]")
+    assert not kit.mathvista_is_right(row, "[1, 2]")
+
+
+@pytest.mark.parametrize(
+    ("target", "answer", "kit_says", "strictly"),
+    [
+        ("24.32", "24.32", 1, 1),
+        ("24.32", "A", 1, 0),
+        ("['24/7', '3.429']", "It is 3.429", 0, 1),
+        ("embryonic", "Embryonic.", 1, 1),
+        ("embryonic", "not embryonic", 1, 0),
+        ("8200", "8,200", 0, 1),
+        ("8", "18", 1, 0),
+    ],
+)
+def test_mmmu_open_questions(target: str, answer: str, kit_says: float, strictly: float) -> None:
+    asked = sample(target)
+    assert (kit.read_choice(answer, mmmu.kit_options(asked)) == mmmu.kit_target(asked)) == bool(kit_says)
+    assert mmmu.strict(asked, answer)[0] == strictly
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [
+        ("0.6", 0.6),
+        ("1", 1.0),
+        (" 0.5\n", 0.5),
+        (".7", 0.7),
+        ("1.", 1.0),
+        ("0.8 because", 0.8),
+        ("1.1", None),
+        ("-0.1", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ("The score is 0.5", None),
+        ("8/10", None),
+        ("1e-1", None),
+    ],
+)
+def test_mm_vet_reply(reply: str, grade: float | None) -> None:
+    assert mm_vet.parse_grade(reply) == grade
+
+
+@pytest.mark.parametrize(
+    ("reply", "grades"),
+    [
+        ("8 7", (8, 7)),
+        ("8 7\nBecause of 9 things.", (8, 7)),
+        ("8, 7", (8, 7)),
+        ("8,7", (8, 7)),
+        ("8  7", (8, 7)),
+        (" 8.5 7 ", (8.5, 7)),
+        ("8/10 7/10", None),
+        ("8", None),
+        ("8 7 6", None),
+        ("0 7", None),
+        ("8 11", None),
+        ("Assistant 1: 8 Assistant 2: 7", None),
+        ("", None),
+        ("I cannot assist with that.", None),
+    ],
+)
+def test_llava_bench_reply(reply: str, grades: tuple[float, float] | None) -> None:
+    assert llava_bench.parse_grades(reply) == grades
+
+
+def test_mm_vets_official_prompt_has_every_few_shot_on_one_line() -> None:
+    asked = sample("red<AND>blue<OR>green")
+    lines = mm_vet.official_prompt(asked, "It is red\nand blue").split("\n")
+    table = [line for line in lines if line.count(" | ") == 3]
+    assert (
+        len(table) == 2 + 7
+    )  # the head with its rule, and seven examples; the question's own row ends without a grade
+    assert all(line.split(" | ")[3] in {"0.0", "0.4", "0.5", "1.0"} for line in table[2:])
+    assert lines[0].startswith("Compare the ground truth")
+    assert lines[0].endswith("Just complete the last space of the correctness score.")
+    assert "\n".join(lines).endswith("What? | red <AND> blue <OR> green | It is red\nand blue | ")
+    ours, theirs = (text.split() for text in (mm_vet.official_prompt(asked, "x"), mm_vet.kit_prompt(asked, "x")))
+    assert ours == theirs
