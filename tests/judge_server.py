@@ -74,7 +74,7 @@ def is_probe(body: dict[str, Any]) -> bool:
 class JudgeServer:
     """`asked` holds the bodies of all requests but the preflight's, `delivered` the prompts that got a reply."""
 
-    def __init__(self, script: Script, *, models: list[dict[str, Any]] | None = None, probe: Any = None) -> None:
+    def __init__(self, script: Script, *, models: Any = None, probe: Any = None) -> None:
         self.script = script
         self.models = models
         self.probe = probe
@@ -135,7 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
         models = self.server_state.models
         if models is None:
             return self._send(404, {"error": {"message": "no list here"}})
-        self._send(200, {"object": "list", "data": models})
+        if isinstance(models, Fail):
+            return self._send(models.status, {"error": {"message": models.message}})
+        self._send(200, {"object": "list", "data": models} if isinstance(models, list) else models)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

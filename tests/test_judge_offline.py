@@ -85,11 +85,11 @@ def test_store_is_appended_once(tmp_path: Path) -> None:
 
 def test_store_mends_a_line_cut_by_a_kill(tmp_path: Path) -> None:
     cache = tmp_path / "verdicts.jsonl"
-    first, second = (request(reference="four", candidate=word) for word in ("four", "five"))
+    first, second = (request("llava_bench", reference="four", candidate=word) for word in ("four", "fünf 是"))
     offline(cache).grade([first])
     whole = cache.read_text()
-    for left_open in (whole[:40], whole[:-1]):
-        cache.write_text(whole + left_open)
+    for left_open in (whole[:40].encode(), whole[:-1].encode(), '{"raw": "是'.encode()[:-1]):
+        cache.write_bytes(whole.encode() + left_open)
         offline(cache).grade([first, second])
         offline(cache).grade([first, second])  # the mended file reads again
         assert cache.read_text().startswith(whole)

@@ -217,6 +217,16 @@ def test_retired_model() -> None:
         assert "was shut down on 2026-10-23" in refused(server)
         assert server.probes == []
     with JudgeServer(lambda body, nth: "1", models=[{**model, "shutdown_date": "2126-10-23"}]) as server:
+        judge = judge_at(server)
+        assert judge.grade([request()])[0].value == 1.0
+    assert judge.describe()["shutdown_date"] == "2126-10-23"
+
+
+@pytest.mark.parametrize(
+    "models", [{"data": None}, [1], {"data": [{"id": "judge-1", "shutdown_date": "soon"}]}, Fail(403)]
+)
+def test_list_of_models_that_cannot_be_read_is_no_obstacle(models: Any) -> None:
+    with JudgeServer(lambda body, nth: "1", models=models) as server:
         assert judge_at(server).grade([request()])[0].value == 1.0
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -40,6 +41,8 @@ class Endpoint:
         self.retries = retries
         self.adaptations: dict[str, str] = {}
         """Parameter -> what was done about it, because the server refused it."""
+        self.shutdown: date | None = None
+        """The model's announced end, where the server knows one."""
 
     @property
     def name(self) -> str:

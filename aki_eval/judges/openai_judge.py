@@ -80,6 +80,7 @@ class OpenAIJudge:
             "repeats": self.repeats,
             "spread": spread(self._verdicts.values()),
             "adaptations": dict(self.endpoint.adaptations),
+            "shutdown_date": self.endpoint.shutdown and str(self.endpoint.shutdown),
             "requests_paid": len(self._paid),
             "input_tokens": sum(reply.input_tokens for reply in self._paid),
             "output_tokens": sum(reply.output_tokens for reply in self._paid),

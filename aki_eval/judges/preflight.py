@@ -6,6 +6,7 @@ Costs one free request (the list of models) and one request of a few tokens for 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -38,31 +39,49 @@ async def preflight(
         listed = await _check_list(client, endpoint, today)
         return [await _probe(client, endpoint, request) for request in _one_of_each(requests)]
     except APIError as error:
-        raise UserError(
-            _refusal(endpoint, error, listed)
-        ) from None  # the library's error carries the request and its key
+        raise UserError(_refusal(endpoint, error, listed)) from None  # that error carries the key
 
 
 async def _check_list(client: AsyncOpenAI, endpoint: Endpoint, today: date) -> list[str]:
-    """The names of the server's models; none where it has no such list. The model's end is looked up in it."""
-    from openai import NotFoundError
+    """The names of the server's models; none where it shows no such list, or not to this key. Ends with the model's
+    end.
+
+    Raises:
+        UserError: the model's `shutdown_date` has come.
+    """
+    from openai import APIStatusError, AuthenticationError
 
     try:
-        models = [model async for model in client.models.list()]
-    except NotFoundError:
+        response = await client.models.with_raw_response.list()
+    except AuthenticationError:
+        raise
+    except APIStatusError:
         return []
-    for model in models:
-        if model.id == endpoint.model and getattr(model, "shutdown_date", None):
-            _refuse_retired(endpoint.model, date.fromisoformat(str(model.shutdown_date)[:10]), today)
-    return [model.id for model in models]
+    models = _models(response.text)
+    shutdown = models.get(endpoint.model)
+    if shutdown:
+        endpoint.shutdown = shutdown
+        if shutdown <= today:
+            raise UserError(
+                f"the judge {endpoint.model} was shut down on {shutdown}; name another --judge, "
+                "or replay stored verdicts with --judge replay"
+            )
+    return list(models)
 
 
-def _refuse_retired(model: str, shutdown: date, today: date) -> None:
-    if shutdown <= today:
-        raise UserError(
-            f"the judge {model} was shut down on {shutdown}; name another --judge, "
-            "or replay stored verdicts with --judge replay"
-        )
+def _models(body: str) -> dict[str, date | None]:
+    """Name -> announced end, as far as the list can be read."""
+    try:
+        return {str(model["id"]): _date(model.get("shutdown_date")) for model in json.loads(body)["data"]}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return {}
+
+
+def _date(text: object) -> date | None:
+    try:
+        return date.fromisoformat(str(text)[:10])
+    except ValueError:
+        return None
 
 
 async def _probe(client: AsyncOpenAI, endpoint: Endpoint, request: JudgeRequest) -> Reply:

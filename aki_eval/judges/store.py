@@ -95,7 +95,7 @@ class VerdictStore:
             self.sources.add(source)
 
     def _load(self, path: Path) -> None:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, start=1):
             if not line:
                 continue
@@ -103,7 +103,7 @@ class VerdictStore:
                 record = json.loads(line)
                 reply = Reply(**{name: record[name] for name in Reply.__dataclass_fields__})
                 self._remember(record["key"], Source(record["asked"], record["server"]), reply)
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 if number == len(lines):  # cut off by a kill while it was written; asked again
                     continue
                 raise UserError(f"{path}:{number} is not a verdict ({error}); restore or remove the line") from error
