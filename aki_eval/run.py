@@ -21,7 +21,7 @@ from .checks import check_batching, refuse_failed_checks
 from .distributed import World, find_world
 from .inputs import TaskInput, load
 from .loop import Failures, Loop
-from .predictors import Predictor
+from .predictors import Predictor, TaskAwarePredictor
 from .progress import Progress
 from .score import JudgeOptions, TaskResult, score_inputs
 from .specification import FORMAT, check_same, command, commit, extend, now, session, versions
@@ -196,6 +196,8 @@ class _Work:
             self.counts[task.name] = self.counts.get(task.name, 0) + len(predictions)
             self.progress.advance(task.name, predictions)
 
+        if isinstance(self.predictor, TaskAwarePredictor):
+            self.predictor.begin(task, given.samples, self.options.prompts)
         loop = Loop(self.predictor, given.max_new_tokens, batch_size, save, failures)
         start = time.perf_counter()
         try:

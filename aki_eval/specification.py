@@ -133,7 +133,7 @@ def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
         raise UserError(f"{root}/run.json has format {stored.get('format')!r}, expected {FORMAT}; choose another --out")
     tasks = set(stored["tasks"]) & set(wanted["tasks"])
     tables = set(stored["data"]["tables"]) & set(wanted["data"]["tables"])
-    difference = _first_difference(*(_comparable(run, tasks, tables) for run in (stored, wanted)))
+    difference = _first_difference(_comparable(stored, tasks, tables), _comparable(wanted, tasks, tables))
     if difference:
         raise UserError(
             f"{root} holds another run: {difference.field} was {difference.before!r} and would now be "

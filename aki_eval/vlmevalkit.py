@@ -124,7 +124,7 @@ def _accept_tables(names: Sequence[str]) -> None:
         sums.update(dict.fromkeys(set(names) & set(sums)))
 
 
-def _hide_keys() -> None:
+def hide_keys() -> None:
     """The kit logs the judge's key at level INFO; no record leaves this process with it."""
     make_record = logging.getLogRecordFactory()
 
@@ -160,12 +160,12 @@ def main() -> None:
     """
     specification = json.loads(sys.argv[1])
     sys.argv = ["run.py", *sys.argv[2:]]
+    hide_keys()
     runner = kit_runner()
     with importing_the_kit():
         _repair_the_kit()
         if specification["own_tables"]:
             _accept_tables(specification["data"])
-    _hide_keys()
     for name, checkpoint in specification["models"].items():
         register(name, checkpoint, **specification["options"])
     runner.main()

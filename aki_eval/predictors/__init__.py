@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .base import Generation, OverlappingPredictor, Predictor, Unusable, is_out_of_memory
+from .base import Generation, OverlappingPredictor, Predictor, TaskAwarePredictor, Unusable, is_out_of_memory
 from .make import make_predictor
 
-__all__ = ["Generation", "OverlappingPredictor", "Predictor", "Unusable", "is_out_of_memory", "make_predictor"]
+__all__ = [
+    "Generation",
+    "OverlappingPredictor",
+    "Predictor",
+    "TaskAwarePredictor",
+    "Unusable",
+    "is_out_of_memory",
+    "make_predictor",
+]

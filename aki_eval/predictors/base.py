@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from benchmarks.records import Prompt, UserError
+from benchmarks.records import Prompt, PromptStyle, Sample, Task, UserError
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class OverlappingPredictor(Protocol):
         ...
 
     def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]: ...
+
+
+@runtime_checkable
+class TaskAwarePredictor(Protocol):
+    """A predictor that wants to know which benchmark the prompts to come belong to."""
+
+    def begin(self, task: Task, samples: Sequence[Sample], style: PromptStyle) -> None: ...
 
 
 def is_out_of_memory(error: BaseException) -> bool:

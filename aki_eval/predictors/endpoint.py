@@ -94,6 +94,8 @@ class EndpointPredictor:
                 if ends_everything(error):
                     raise Unusable(f"--model openai:{self.model}: {explain(error)}") from error
                 return Generation(None, error=explain(error))
+            except ValueError:  # a body that is not even JSON, from something that stands before the server
+                return Generation(None, error="not a chat completion: the reply is no JSON")
             else:
                 return _to_generation(completion)
 

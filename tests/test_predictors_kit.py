@@ -1,0 +1,122 @@
+"""VLMEvalKit's models as ours, and what importing the kit must not do to us."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_server import Fail, JudgeServer
+from run_helpers import prompt
+
+from aki_eval.predictors import Unusable
+from aki_eval.predictors.kit import KitPredictor
+from benchmarks.tasks import TASKS
+
+PROBE = """
+import json, logging, os, ssl, sys
+from pathlib import Path
+from PIL import Image
+def state():
+    return {
+        "verifies": ssl._create_default_https_context is not ssl._create_unverified_context,
+        "environment": dict(os.environ),
+        "logging": [logging.getLogger().level, [type(one).__name__ for one in logging.getLogger().handlers]],
+        "pixels": Image.MAX_IMAGE_PIXELS,
+        "lmudata": (Path.home() / "LMUData").exists(),
+    }
+before = state()
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JudgeServer]:
+    """The kit's GPT4o_MINI, which is an OpenAI client of the kit's own, talks to this one."""
+
+    def script(body: dict[str, Any], _: int) -> Any:
+        content = body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        return Fail(400, "cannot") if "impossible" in text else f"answer to {text}"
+
+    class Server(JudgeServer):
+        def enter(self, body: dict[str, Any]) -> Any:
+            answer = self.script(body, 0)
+            self.asked.append(json.loads(json.dumps(body)))
+            body["messages"][-1]["content"] = "flat"
+            return answer
+
+    with Server(script) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url + "/chat/completions")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-kit-secret-key")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        yield server
+
+
+def test_a_model_of_the_kit_answers_and_its_failure_text_is_no_answer(
+    server: JudgeServer, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    predictor = KitPredictor("GPT4o_MINI")
+    predictor.begin(TASKS["mme"], [], "aki")
+    found = predictor.predict([prompt("1", "is it red?", "p"), prompt("2", "no picture"), prompt("3", "impossible")], 8)
+    assert [one.text for one in found] == ["answer to is it red?", "answer to no picture", None]
+    assert "Failed to obtain answer" in str(found[2].error)
+    assert predictor.render(prompt("1", "is it red?", "picture")) == "<image>is it red?"
+    sent = next(body for body in server.asked if "red" in json.dumps(body))
+    assert [part["type"] for part in sent["messages"][-1]["content"]] == ["image_url", "text"]
+    assert predictor.describe()["id"] == "GPT4o_MINI"
+    said = capfd.readouterr()
+    assert "sk-kit-secret-key" not in said.out + said.err
+    assert said.out == ""
+    assert not (tmp_path / "LMUData").exists()
+
+    assert predictor._process is not None
+    predictor._process.kill()
+    with pytest.raises(Unusable, match="process ended"):
+        predictor.predict([prompt("1")], 8)
+    predictor.close()
+
+
+def test_an_unknown_model_is_one_line_with_what_is_near() -> None:
+    with pytest.raises(Unusable, match="unknown; close to it are") as error:
+        KitPredictor("GPT4o_MIMI")
+    assert "GPT4o_MINI" in str(error.value)
+
+
+def probe(code: str, home: Path) -> dict[str, Any]:
+    """State of a process before and after `code`."""
+    whole = PROBE + code + "\nprint('\\nSTATE', json.dumps([before, state()]))"
+    environment = {key: value for key, value in os.environ.items() if key != "LMUData"} | {"HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("STATE "))
+    before, after = json.loads(line.removeprefix("STATE "))
+    return {"before": before, "after": after}
+
+
+def test_registering_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    from predictor_helpers import write_checkpoint
+
+    checkpoint = write_checkpoint(tmp_path / "tiny")
+    code = (
+        "from aki_eval.vlmevalkit import register\n"
+        f"register('tiny', {str(checkpoint)!r}, device='cpu')\n"
+        "from vlmeval.config import supported_VLM\n"
+        f"model = supported_VLM['tiny']()\n"
+        "assert isinstance(model.generate([dict(type='text', value='what color is the circle?')]), str)\n"
+    )
+    state = probe(code, tmp_path)
+    for name in ("verifies", "logging", "pixels", "lmudata"):
+        assert state["after"][name] == state["before"][name], name
+    assert state["after"]["verifies"] is True
+    assert state["after"]["lmudata"] is False
+    changed = {
+        key
+        for key in state["before"]["environment"].keys() | state["after"]["environment"].keys()
+        if state["before"]["environment"].get(key) != state["after"]["environment"].get(key)
+    }
+    assert changed <= {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}, "torch's own, at most"
