@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,8 @@ def show(
 def _existing(root: Path) -> Path:
     if not root.is_dir():
         raise UserError(f"--data {root}: no such folder; expected the folder that holds vqav2, coco, llava, ...")
+    if not os.access(root, os.W_OK):
+        raise UserError(f"--data {root}: not writable; an index of the annotations has to be kept in {root / '.aki'}")
     return root
 
 

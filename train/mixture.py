@@ -14,6 +14,7 @@ from itertools import accumulate
 import torch
 from PIL import UnidentifiedImageError
 
+from .collate import Encoder
 from .errors import UserError
 from .instructions import InstructionData
 from .instructions.base import Example
@@ -21,8 +22,6 @@ from .pictures import PictureReader
 from .samples import Item, Skip
 
 MAX_ATTEMPTS = 10
-PICTURE_LENGTH = 144 * 4
-"""A picture's share in the estimated length, in characters."""
 
 
 class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
@@ -77,11 +76,12 @@ class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
         name = rng.choices(self._names, cum_weights=self._cumulated)[0]
         return name, rng.randrange(len(self.data[name])), rng
 
-    def length(self, position: int) -> int:
-        """Estimated length of a sample in characters, for grouping; no picture is read."""
+    def outline(self, position: int) -> Item:
+        """The sample without its picture: for measuring. (A picture that cannot be read will make it another one.)"""
         name, index, rng = self.draw(position)
         example = self.data[name].example(index, rng)
-        return len(example.prompt) + len(example.answer) + (PICTURE_LENGTH if example.image else 0)
+        picture = {} if example.image else None
+        return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name)
 
     def _item(self, name: str, example: Example, rng: random.Random, skipped: tuple[Skip, ...]) -> Item:
         may_augment = self.augmentation == "original" or (
@@ -94,12 +94,13 @@ class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
 class LengthGroups(torch.utils.data.Sampler):  # type: ignore[misc]
     """Positions in order, sorted by length within windows of `window` samples.
 
-    With a window of one optimizer step the samples of every step stay what they were, and so do loss and gradient (token
-    averaging): only the micro-batches inside the step become more even.
+    With a window of one optimizer step the samples of every step stay what they were, and so do loss and gradient
+    (token averaging): only the micro-batches inside the step become more even.
     """
 
-    def __init__(self, mixture: Mixture, window: int) -> None:
+    def __init__(self, mixture: Mixture, encoder: Encoder, window: int) -> None:
         self.mixture = mixture
+        self.encoder = encoder
         self.window = window
 
     def __len__(self) -> int:
@@ -108,4 +109,6 @@ class LengthGroups(torch.utils.data.Sampler):  # type: ignore[misc]
     def __iter__(self) -> Iterator[int]:
         for start in range(0, len(self.mixture), self.window):
             positions = range(start, min(start + self.window, len(self.mixture)))
-            yield from sorted(positions, key=self.mixture.length) if self.window > 1 else positions
+            encoded = self.encoder([self.mixture.outline(position) for position in positions])
+            lengths = {position: len(one.input_ids) for position, one in zip(positions, encoded, strict=True)}
+            yield from sorted(positions, key=lengths.__getitem__)

@@ -40,6 +40,8 @@ def build_tokenizer(words: Iterable[str]) -> Any:
         eos_token="<|endoftext|>",
         pad_token="<pad>",
         unk_token="<unk>",
-        additional_special_tokens=[token for token in special if token not in ("<s>", "<pad>", "<unk>", "<|endoftext|>")],
+        additional_special_tokens=[
+            token for token in special if token not in ("<s>", "<pad>", "<unk>", "<|endoftext|>")
+        ],
         padding_side="left",
     )

@@ -38,7 +38,9 @@ class ToyVisionModel(nn.Module):
         """(B, 3, H, W) and (B, cells, 4 labels) -> mean cross-entropy over cells and labels, and `correct` (4 labels)."""
         patches = self.tower(pixel_values=pixel_values).last_hidden_state
         by_label = self.head(mean_of_cells(patches)).split(list(CLASSES.values()), dim=-1)
-        losses = [functional.cross_entropy(part.flatten(0, 1), labels[..., i].flatten()) for i, part in enumerate(by_label)]
+        losses = [
+            functional.cross_entropy(part.flatten(0, 1), labels[..., i].flatten()) for i, part in enumerate(by_label)
+        ]
         correct = [(part.argmax(-1) == labels[..., i]).float().mean() for i, part in enumerate(by_label)]
         return {"loss": torch.stack(losses).sum(), "correct": torch.stack(correct)}
 

@@ -78,9 +78,9 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = train_dataset or self.train_dataset
-        if not isinstance(dataset, Mixture):
+        if not isinstance(dataset, Mixture) or not self.stage.group_steps:
             return torch.utils.data.SequentialSampler(dataset)
-        return LengthGroups(dataset, self.stage.group_steps * self.stage.batch_size)
+        return LengthGroups(dataset, self.data_collator.encoder, self.stage.group_steps * self.stage.batch_size)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
