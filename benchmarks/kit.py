@@ -164,7 +164,8 @@ def _mathvista_line(row: Row) -> dict[str, Any]:
     line: dict[str, Any] = {
         name: row.get(name, "") for name in ("answer", "answer_option", "answer_type", "question_type")
     }
-    return line | {"choices": repr([str(choice) for choice in literal_list(row.get("choices", "[]"))])}
+    choices = literal_list(row["choices"]) if line["question_type"] == "multi_choice" else []
+    return line | {"choices": repr([str(choice) for choice in choices])}
 
 
 def mathvista_prompt(question: str, answer: str) -> str:

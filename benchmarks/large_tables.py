@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .records import UserError
 from .tables import TableData, assemble, cache_folder, content_key, parse_pictures, read_cells
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def read_large(path: Path, sha256: str) -> TableData:
     """Raises UserError when the file is no such table."""
     from datasets import Dataset
 
-    arrow = cache_folder() / f"{sha256}.arrow"
-    if not arrow.is_file():
-        _convert(path, arrow)
+    arrow = _converted(path, cache_folder() / f"{sha256}.arrow")
     dataset = Dataset.from_file(str(arrow))
     columns = [name for name in dataset.column_names if name not in (PICTURES, KEYS)]
     cells = dataset.select_columns(columns).with_format(None)[:]
@@ -50,14 +49,35 @@ def read_large(path: Path, sha256: str) -> TableData:
     return assemble(path, sha256, columns, rows, pictures, [not own for own in keys])
 
 
+def _converted(path: Path, arrow: Path) -> Path:
+    """The Arrow file, made if it is not there; of several processes one makes it and the others wait.
+
+    Raises UserError when the cache folder cannot be written.
+    """
+    from filelock import FileLock
+
+    if arrow.is_file():
+        return arrow
+    try:
+        arrow.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{arrow}.lock"):
+            if not arrow.is_file():
+                _convert(path, arrow)
+    except OSError as error:
+        raise UserError(
+            f"{path} is too large for memory and cannot be converted into {arrow.parent} ({error.strerror or error}); "
+            "set XDG_CACHE_HOME to a folder with room for it"
+        ) from error
+    return arrow
+
+
 def _convert(path: Path, arrow: Path) -> None:
-    """Written beside its place and moved there when whole, so that two processes may do it at once."""
+    """Written beside its place and moved there when whole."""
     from datasets import Features, Value
     from datasets import List as ListOf
     from datasets.arrow_writer import ArrowWriter
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    arrow.parent.mkdir(parents=True, exist_ok=True)
     unfinished = arrow.with_name(f"{arrow.name}.{os.getpid()}")
     writer = None
     try:
