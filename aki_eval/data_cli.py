@@ -93,7 +93,10 @@ def _verify(task: Task, folder: Path) -> list[tuple[Table, str | None]]:
     absent = [table for table in task.tables if not (folder / f"{table.name}.tsv").exists()]
     if absent:
         return [(table, f"absent; aki-eval data fetch {task.name}") for table in absent]
-    found = checksum(task, folder)
+    try:
+        found = checksum(task, folder)
+    except UserError as error:
+        return [(table, str(error)) for table in task.tables]
     locked = read_lock(folder)
     problems = []
     for table in task.tables:
