@@ -226,7 +226,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(tables, "LARGE", 0)
-    with pytest.raises(UserError, match="cannot be converted into .*; set XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match=r"cannot be converted into .*; set XDG_CACHE_HOME"):
         load(tmp_path, question("0"))
 
 
