@@ -46,8 +46,22 @@ def command(
 
 
 def comparison_tables(comparison: Comparison, num_flips: int) -> list[Table]:
-    """The metrics, then how many questions flipped and which."""
-    return [_metric_table(comparison), _count_table(comparison), *_flip_table(comparison, num_flips)]
+    """How the runs were made, the metrics, then how many questions flipped and which."""
+    making = [_making_table(comparison)] if comparison.made_differently else []
+    return [*making, _metric_table(comparison), _count_table(comparison), *_flip_table(comparison, num_flips)]
+
+
+def _making_table(comparison: Comparison) -> Table:
+    return Table(
+        key="made",
+        title="Made differently",
+        corner="run.json",
+        columns=tuple(Column(label=name, kind="run", text=True) for name in (comparison.a, comparison.b)),
+        rows=tuple(
+            Row(label=name, cells=(Cell(text=_cut(a, 60)), Cell(text=_cut(b, 60))))
+            for name, a, b in comparison.made_differently
+        ),
+    )
 
 
 def _metric_table(comparison: Comparison) -> Table:

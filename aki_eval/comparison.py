@@ -29,7 +29,7 @@ from benchmarks.statistics import (
 from benchmarks.tasks import COLUMNS, TASKS
 from reports.run_folder import RunFolder
 
-from .pairing import Pairs, common_tasks, differences, pair, refuse
+from .pairing import Pairs, common_tasks, differences, made_differently, pair, refuse
 
 MCNEMAR = "exact McNemar"
 MCNEMAR_CLUSTERED = "exact McNemar on clusters"
@@ -81,13 +81,17 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`warnings`: in what the two runs were not asked the same; empty unless that was allowed."""
+    """`warnings`: in what the two runs were not asked the same; empty unless that was allowed.
+
+    `made_differently`: (field of run.json, value in A, value in B), the model first of all.
+    """
 
     a: str
     b: str
     metrics: list[MetricComparison]
     flips: list[Flip]
     warnings: list[str]
+    made_differently: list[tuple[str, str, str]]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -113,6 +117,7 @@ def compare(a: RunFolder, b: RunFolder, *, all_metrics: bool = False, allowed: b
         metrics=_corrected(metrics),
         flips=[flip for each in pairs for flip in _flips(each)],
         warnings=warnings,
+        made_differently=made_differently(a, b),
     )
 
 

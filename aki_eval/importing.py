@@ -50,6 +50,9 @@ def command(
     prompts: Annotated[str, typer.Option(help="Which prompts were sent: aki, vlmevalkit or unknown.")] = UNKNOWN,
     index_field: Annotated[str | None, typer.Option(help="Where the index stands, such as doc.question_id.")] = None,
     prediction_field: Annotated[str | None, typer.Option(help="Where the prediction stands.")] = None,
+    table_column: Annotated[
+        str | None, typer.Option(help="The table's column with that index. Default: index.")
+    ] = None,
     judge: Annotated[str, typer.Option(help="As in aki-eval run.")] = "auto",
     judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
     judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
@@ -65,7 +68,7 @@ def command(
         raise UserError(f"--prompts: {prompts!r}, expected aki, vlmevalkit or {UNKNOWN}")
     task, root = tasks[0], data_root(data)
     samples = load_samples(task, root)
-    found = collect(task, samples, predictions, index_field, prediction_field)
+    found = collect(task, samples, predictions, index_field, prediction_field, table_column)
     tables = checksum(task, root)
     model = name or predictions[0].stem
     folder = RunFolder(out)
@@ -85,6 +88,7 @@ def collect(
     paths: list[Path],
     index_field: str | None = None,
     prediction_field: str | None = None,
+    table_column: str | None = None,
 ) -> Import:
     """Read and match all files of one task; says on stderr what could not be matched.
 
@@ -94,7 +98,8 @@ def collect(
     predictions: dict[str, Prediction] = {}
     files = {}
     for path in paths:
-        matches = match(task, samples, read_records(path, index_field, prediction_field), _table_of(task, path))
+        records = read_records(path, index_field, prediction_field)
+        matches = match(task, samples, records, table=_table_of(task, path), column=table_column)
         twice = sorted(predictions.keys() & matches.predictions.keys())
         if twice:
             raise UserError(f"{path} answers {len(twice)} questions that another file answers too, such as {twice[0]}")

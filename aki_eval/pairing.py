@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.records import Score, UserError
 from reports.run_folder import RunFolder, TaskResult
 
 UNPAIRED = "unscored_in_the_other_run"
+MAKING = ("model", "dtype", "decoding", "device", "versions", "commit")
+"""The fields of run.json that say how a run was made, apart from what was asked."""
 WARNING = (
     "These runs were not asked the same questions in the same way: the differences below are not the model's alone."
 )
@@ -76,6 +78,26 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     ):
         if one != other:
             yield f"{task}: {what} {_short(one)} and {_short(other)}"
+
+
+def made_differently(a: RunFolder, b: RunFolder) -> list[tuple[str, str, str]]:
+    """(field of run.json, its value in A, in B) for everything about the making of the runs that differs."""
+    first, second = (dict(_flat({name: run.record.get(name) for name in MAKING})) for run in (a, b))
+    names = [*first, *(name for name in second if name not in first)]
+    return [
+        (name, _short(first.get(name)), _short(second.get(name)))
+        for name in names
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Nested objects as (dotted name, value)."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
 
 
 def pair(task: str, protocol: str, a: RunFolder, b: RunFolder) -> Pairs:

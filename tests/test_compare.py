@@ -160,7 +160,13 @@ def test_different_questions_are_refused_unless_told(tmp_path: Path, fields: dic
         compare(*open_runs([a, b]))
     comparison = compare(*open_runs([a, b]), allowed=True)
     assert len(comparison.warnings) == 1
-    assert "not asked the same" in markdown.render(comparison_tables(comparison, 5)[0])
+    assert "not asked the same" in markdown.render(comparison_tables(comparison, 5)[1])
+
+
+def test_says_how_the_runs_were_made(tmp_path: Path) -> None:
+    comparison = compare_values(tmp_path, [1.0, 0.0], [1.0, 0.0])
+    assert comparison.made_differently == [("model.name", "a", "b")]
+    assert "model.name" in markdown.render(comparison_tables(comparison, 5)[0])
 
 
 def test_other_questions_under_the_same_index_are_an_error(tmp_path: Path) -> None:

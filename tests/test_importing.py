@@ -180,6 +180,18 @@ def test_named_fields(tmp_path: Path, choices: list[Sample]) -> None:
         take("real_world_qa", choices, path, index_field="meta.index")
 
 
+def test_index_in_another_column_of_the_table(tmp_path: Path, tables: Path) -> None:
+    samples = load_samples(TASKS["mme"], tables)[::2]  # one question a picture: image_path tells them apart
+    rows = [{"doc_id": 0, "doc": {"question_id": s.row["image_path"]}, "resps": [[s.target]]} for s in samples]
+    path = write_lines(tmp_path / "samples_mme.jsonl", rows)
+    fields = {"index_field": "doc.question_id", "table_column": "image_path"}
+    assert take("mme", samples, path, **fields) == targets(samples)
+    with pytest.raises(UserError, match=r"--table-column answer: 252 questions have only \d values?"):
+        take("mme", samples, path, index_field="doc.question_id", table_column="answer")
+    with pytest.raises(UserError, match="column 'no_such' is missing"):
+        take("mme", samples, path, index_field="doc.question_id", table_column="no_such")
+
+
 # What does not fit.
 
 

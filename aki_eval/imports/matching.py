@@ -33,16 +33,25 @@ class Matches:
     """Questions without a prediction."""
 
 
-def match(task: Task, samples: Sequence[Sample], records: Sequence[Record], table: str | None) -> Matches:
+def match(
+    task: Task,
+    samples: Sequence[Sample],
+    records: Sequence[Record],
+    *,
+    table: str | None = None,
+    column: str | None = None,
+) -> Matches:
     """`table`: the one of the task's tables that the file's name speaks of; indices are then its own.
 
+    `column`: the table's column that holds what the predictions call their index, where that is not `index`.
+
     Raises:
-        UserError: nothing could be matched.
+        UserError: nothing could be matched, or the column does not tell the questions apart.
     """
     own = [sample for sample in samples if table is None or sample.index.startswith(f"{table}/")]
     texts = {sample.index: _texts(task, sample) for sample in own}
     if any(record.index is not None for record in records):
-        matches = _by_index(own, records, table, texts)
+        matches = _by_index(records, _names(own, table, column), texts)
     elif _same_in_order(own, records, texts):
         matches = _collect("position", [(sample.index, record) for sample, record in zip(own, records, strict=True)])
     else:
@@ -53,13 +62,21 @@ def match(task: Task, samples: Sequence[Sample], records: Sequence[Record], tabl
     return matches
 
 
-def _by_index(
-    samples: Sequence[Sample], records: Sequence[Record], table: str | None, texts: Mapping[str, set[str]]
-) -> Matches:
-    known = {sample.index for sample in samples}
+def _names(samples: Sequence[Sample], table: str | None, column: str | None) -> dict[str, str]:
+    """What predictions may call a question -> its index."""
+    if column is None:
+        short = {sample.index.removeprefix(f"{table}/"): sample.index for sample in samples if table}
+        return short | {sample.index: sample.index for sample in samples}
+    names = {sample.row[column]: sample.index for sample in samples}
+    if len(names) < len(samples):
+        raise UserError(f"--table-column {column}: {len(samples)} questions have only {len(names)} values in it")
+    return names
+
+
+def _by_index(records: Sequence[Record], names: Mapping[str, str], texts: Mapping[str, set[str]]) -> Matches:
     pairs, unknown, disagreeing = [], [], []
     for record in records:
-        index = next((name for name in (record.index, f"{table}/{record.index}") if name in known), None)
+        index = names.get(record.index or "")
         if index is None:
             unknown.append(f"{record.index} ({record.place})")
         elif not _agrees(record, texts[index]):
