@@ -70,7 +70,7 @@ def test_table_4() -> None:
 
 def test_aki_4b() -> None:
     stages = load_recipe("aki_4b").stages
-    assert [(stage.steps, list(stage.data)[0]) for stage in stages[:2]] == [(250_000, "kale"), (25_000, "ocr")]
+    assert [(stage.steps, next(iter(stage.data))) for stage in stages[:2]] == [(250_000, "kale"), (25_000, "ocr")]
     assert (stages[2].steps, stages[2].attention) == (10_000, "mma")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -33,7 +34,7 @@ def test_quarter_of_the_cosine() -> None:
 
 def test_falls_after_the_warm_up() -> None:
     rates = [SFT(step) for step in range(150, 5001)]
-    assert all(later < earlier for earlier, later in zip(rates, rates[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
 
 
 def test_longer_horizon_leaves_the_rate_high() -> None:

@@ -1,11 +1,13 @@
 """Caption shards (webdataset tars) as an endless stream, exact to the sample.
 
-The shards are dealt to a fixed number of *streams*, whatever the number of processes and workers. Micro-batch number B of
-the whole run (counted over processes) comes from stream B modulo the number of streams. So the samples of a run depend on
-the seed alone, no sample is read twice or left out within a stream's epoch, and a run can be resumed with another number of
-processes or workers. Every item carries its stream's position; the trainer saves the last ones in the checkpoint.
+The shards are dealt to a fixed number of *streams*, whatever the number of processes and workers. Micro-batch number
+B of the whole run (counted over processes) comes from stream B modulo the number of streams. So the samples of a run
+depend on the seed alone, no sample is read twice or left out within a stream's epoch, and a run can be resumed with
+another number of processes or workers. Every item carries its stream's position; the trainer saves the last ones in
+the checkpoint.
 
-Order: shards are shuffled by (seed, epoch), records are shuffled within blocks of a shard by (seed, epoch, shard, block).
+Order: shards are shuffled by (seed, epoch), records are shuffled within blocks of a shard by (seed, epoch, shard,
+block).
 """
 
 from __future__ import annotations
@@ -203,7 +205,7 @@ def _kale(record: Mapping[str, Any]) -> str:
 
 
 def _ocr(record: Mapping[str, Any]) -> str:
-    """Level 1 of BLIP3-OCR: the entry of granularity 1, or the second of the list where entries carry no granularity."""
+    """Level 1 of BLIP3-OCR: the entry of granularity 1, or the second one where entries carry no granularity."""
     raw = record.get("json", record.get("txt"))
     entries = json.loads(raw) if isinstance(raw, str | bytes) else raw
     level_1 = [entry for entry in entries if entry.get("granularity") == 1]

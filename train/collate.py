@@ -13,7 +13,8 @@ from .samples import Item, Notes, Skip
 
 ImageOrder = Literal["image_first", "text_first"]
 Truncation = Literal["open", "original"]
-"""open: a sequence that is cut ends without end tokens, so that nobody learns to stop there. original: it keeps its last one."""
+"""open: a sequence that is cut ends without end tokens, so that nobody learns to stop there. original: it keeps its
+last one."""
 
 IGNORED = -100
 _MARK = "\x00"
@@ -121,8 +122,9 @@ class Encoder:
 class Collator:
     """Items to a batch: `input_ids`, `attention_mask`, `labels` (batch, length), the pictures stacked, and `notes`.
 
-    Padding is on the right, to the longest sample of the batch; `pad_to` pads further (the original padded everything to its
-    maximum). Pictures are stacked in the order of the samples that have one: text-only samples cost no vision.
+    Padding is on the right, to the longest sample of the batch; `pad_to` pads further (the original padded
+    everything to its maximum). Pictures are stacked in the order of the samples that have one: text-only samples
+    cost no vision.
     """
 
     encoder: Encoder

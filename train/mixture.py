@@ -1,8 +1,8 @@
 """The mixture of instruction sets (Table 4), drawn without state.
 
-Sample number `position` of a run is a function of (seed, position) alone: which set, which question, the order of its
-options. So a resumed run, and a run with any number of workers, sees the same samples. As in the original, a set is drawn by
-its probability and a question of it uniformly, with replacement.
+Sample number `position` of a run is a function of (seed, position) alone: which set, which question, the order of
+its options. So a resumed run, and a run with any number of workers, sees the same samples. As in the original, a set
+is drawn by its probability and a question of it uniformly, with replacement.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
                 reason = f"{type(error).__name__}: {error}"
                 skipped.append(Skip(source=name, record=str(example.image), reason=reason))
         raise UserError(
-            f"{MAX_ATTEMPTS} pictures in a row could not be read, the last {skipped[-1].record} ({skipped[-1].reason}); "
+            f"{MAX_ATTEMPTS} pictures in a row could not be read, the last {skipped[-1].record} "
+            f"({skipped[-1].reason}); "
             "check the data root with `aki-train data check`"
         )
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageOps
 
 Augmentation = Literal["none", "safe", "original"]
-"""none: pictures as they are. safe: crop and mirror where no answer can become wrong. original: crop and mirror every one."""
+"""none: pictures as they are. safe: crop and mirror where no answer can become wrong. original: crop and mirror
+every one."""
 
 PictureReader = Callable[[str, random.Random, bool], Mapping[str, torch.Tensor]]
 """(path below the data root, randomness, may be cropped and mirrored) -> what the model takes."""
@@ -45,7 +46,7 @@ class PixelReader:
 
 
 class FeatureTable:
-    """The frozen vision tower's output for every picture, in memory. For small worlds: a 384 px picture needs 1.7 MB."""
+    """The frozen vision tower's output for every picture, in memory. For small worlds: one of 384 px needs 1.7 MB."""
 
     def __init__(self, features: Mapping[str, torch.Tensor]) -> None:
         self.features = features

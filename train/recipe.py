@@ -1,7 +1,8 @@
 """Recipes: what is trained on what, in which order, with which settings.
 
-A recipe is a TOML file. `extends` names another file of the same folder that is read first; tables are merged key by key. The
-tables `[pretrain]` and `[sft]` hold what all stages of a kind share (Table 3), each `[[stage]]` what is its own.
+A recipe is a TOML file. `extends` names another file of the same folder that is read first; tables are merged key by
+key. The tables `[pretrain]` and `[sft]` hold what all stages of a kind share (Table 3), each `[[stage]]` what is its
+own.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ class Stage:
     schedule_steps: int | None = None
     """Horizon of the cosine; None: `steps`."""
     averaging: Averaging = "token"
-    """token: every learned token of an optimizer step weighs the same. micro_batch: mean of the micro-batches' means."""
+    """token: every learned token of an optimizer step weighs the same. micro_batch: mean of micro-batch means."""
     decay: Decay = "standard"
-    """standard: no weight decay on norms, biases, embeddings and latents. original: on everything but the embeddings."""
+    """standard: no decay of norms, biases, embeddings and latents. original: of everything but the embeddings."""
     truncation: Truncation = "open"
     augmentation: Augmentation = "none"
     pad_to_max_length: bool = False
     group_steps: int = 1
-    """Samples are sorted by length within so many optimizer steps; with 1 the samples of a step do not change; 0: never."""
+    """Samples are sorted by length within so many optimizer steps. 1: no step's samples change. 0: not sorted."""
     allow_mutual_pretraining: bool = False
     streams: int = 64
     """Shard streams of a caption stage; processes times workers must divide it."""
@@ -83,8 +84,8 @@ class Stage:
         require(not bad, f"stage {self.name!r}: probabilities must be positive, found {bad}")
         require(
             self.kind == "sft" or self.attention != "mma" or self.allow_mutual_pretraining,
-            f"stage {self.name!r}: attention = 'mma' in pretraining would let the image tokens read the caption that is to be "
-            "predicted from them, and the loss would measure copying; use 'causal' (as the paper does), or set "
+            f"stage {self.name!r}: attention = 'mma' in pretraining would let the image tokens read the caption that "
+            "is to be predicted from them, and the loss would measure copying; use 'causal' as the paper does, or set "
             "allow_mutual_pretraining = true to study the leak",
         )
 

@@ -23,8 +23,8 @@ class Item:
     """One training sample before tokenisation.
 
     `prompt` is the user's turn, None for captions. `picture` holds what the model takes for the image, without batch
-    dimension: `pixel_values` (3, height, width), or `vision_hidden_states` (patches, width) where the frozen tower's output
-    has been computed before. `position` says where a stream stands after this item.
+    dimension: `pixel_values` (3, height, width), or `vision_hidden_states` (patches, width) where the frozen tower's
+    output has been computed before. `position` says where a stream stands after this item.
     """
 
     prompt: str | None

@@ -1,7 +1,7 @@
 """The learning rate: linear warm-up from the minimum, then a cosine back to it (Table 3).
 
-The warm-up starts at the minimum, not at zero, as in the original training (its comment says otherwise, its code does this).
-The original ran two steps past the end, where its cosine turned up again; here the last step is the end.
+The warm-up starts at the minimum, not at zero, as in the original training (its comment says otherwise, its code
+does this). The original ran two steps past the end, where its cosine turned up again; here the last step is the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The texts AKI is trained on (paper, Table 5; line breaks and spaces as in the original training).
 
-This file holds what the user says. The roles, the system message and the place of `<image>` belong to the processor's chat
-template, so that training and evaluation cannot drift apart.
+This file holds what the user says. The roles, the system message and the place of `<image>` belong to the
+processor's chat template, so that training and evaluation cannot drift apart.
 """
 
 from __future__ import annotations

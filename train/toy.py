@@ -1,7 +1,7 @@
 """A tiny AKI from nothing, in minutes on two cores: vision tower, captions, instructions, on the toy world.
 
-What is special about the toy ends with its data, its sizes and the vision tower's own training. Captions and fine-tuning run
-through the recipe, loaders, collator and trainer of the real thing. `toy_world.md` says what was tried.
+What is special about the toy ends with its data, its sizes and the vision tower's own training. Captions and fine-
+tuning run through the recipe, loaders, collator and trainer of the real thing. `toy_world.md` says what was tried.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def build_processor() -> AkiProcessor:
 
 
 def build_model(processor: AkiProcessor, attention: Attention) -> AkiForConditionalGeneration:
-    """A Phi-3 of three layers behind a one-layer resampler. The settings that differ from AKI-4B's are the toy's own."""
+    """A Phi-3 of three layers behind a one-layer resampler. Sizes apart it is AKI-4B's architecture."""
     tokenizer = processor.tokenizer
     text = Phi3Config(
         vocab_size=len(tokenizer),
@@ -215,10 +215,11 @@ def build_model(processor: AkiProcessor, attention: Attention) -> AkiForConditio
 
 @torch.no_grad()
 def localise(resampler: Any, sharpness: float = 3.0) -> None:
-    """Each latent starts by looking at its own quarter of the picture (its own scores exceed the others' by `sharpness`).
+    """Each latent starts by looking at its own quarter of the picture (scores are `sharpness` above the others).
 
-    Queries and keys near the identity, or random, look everywhere at once, mostly at the latents themselves; learning where to
-    look then takes most of a short training. Keys start as positions alone, queries as what tells a quarter from the rest.
+    Queries and keys near the identity, or random, look everywhere at once, mostly at the latents themselves;
+    learning where to look then takes most of a short training. Keys start as positions alone, queries as what tells
+    a quarter from the rest.
     """
     attention, heads, width = resampler.layers[0].attention, resampler.heads, resampler.dim_head
     places, own = grid_positions(NUM_PATCHES, heads, width), grid_positions(LATENTS, heads, width)

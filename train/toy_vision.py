@@ -1,7 +1,7 @@
 """The toy's stand-in for SigLIP's pretraining: a small tower that learns what stands in each cell of a scene.
 
-AKI freezes its vision tower, so a toy AKI needs one that already sees. A cell's labels are read off the mean of its patches,
-by one head for all cells: that gives features that a resampler can pool.
+AKI freezes its vision tower, so a toy AKI needs one that already sees. A cell's labels are read off the mean of its
+patches, by one head for all cells: that gives features that a resampler can pool.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ToyVisionModel(nn.Module):
         self.head = nn.Linear(config.hidden_size, sum(CLASSES.values()))
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) and (B, cells, 4 labels) -> mean cross-entropy over cells and labels, and `correct` (4 labels)."""
+        """(B, 3, H, W) and (B, cells, 4 labels) -> summed cross-entropy of the labels, and `correct` (4 labels)."""
         patches = self.tower(pixel_values=pixel_values).last_hidden_state
         by_label = self.head(mean_of_cells(patches)).split(list(CLASSES.values()), dim=-1)
         losses = [

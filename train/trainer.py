@@ -1,4 +1,5 @@
-"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream positions."""
+"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream
+positions."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ POSITIONS = "positions.rank{rank}.json"
 class AkiTrainer(Trainer):  # type: ignore[misc]
     """Trains one stage.
 
-    The data set is a `Mixture` (drawn by position, skipped by position on resume) or a `CaptionStream` (its positions are
-    saved and given back). Batches carry `notes`, which stay here.
+    The data set is a `Mixture` (drawn by position, skipped by position on resume) or a `CaptionStream` (its
+    positions are saved and given back). Batches carry `notes`, which stay here.
     """
 
     def __init__(self, *, stage: Stage, skips: Path | None = None, **kwargs: Any) -> None:
@@ -124,7 +125,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         norm = super()._clip_grad_norm(model)
         if not torch.isfinite(torch.as_tensor(norm)):
             raise FloatingPointError(
-                f"step {self.state.global_step + 1}: the gradient's norm is {float(norm)}; the weights were not changed. "
+                f"step {self.state.global_step + 1}: the gradient's norm is {float(norm)}; no weight was changed. "
                 "The last checkpoint is good; lower the learning rate or look at the data of this step"
             )
         return norm
@@ -163,7 +164,8 @@ def schedule_of(stage: Stage) -> CosineSchedule:
 def parameter_groups(model: torch.nn.Module, stage: Stage) -> list[dict[str, Any]]:
     """Trainable parameters with and without weight decay.
 
-    standard: matrices decay, embeddings, norms, biases and latents do not. original: everything but the embeddings decays.
+    standard: matrices decay, embeddings, norms, biases and latents do not. original: everything but the embeddings
+    decays.
     """
     embeddings = {id(parameter) for parameter in model.get_input_embeddings().parameters()}
     groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}

@@ -1,8 +1,8 @@
 """What an instruction set is: annotation files in, examples out.
 
-A set reads its original annotation files into flat rows once; the rows are kept as an Arrow file that is memory-mapped, so
-half a million questions cost no memory per process. An example is made from a row and a random number generator when it is
-drawn. A row is never changed.
+A set reads its original annotation files into flat rows once; the rows are kept as an Arrow file that is memory-
+mapped, so half a million questions cost no memory per process. An example is made from a row and a random number
+generator when it is drawn. A row is never changed.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def _open(path: Path) -> Any:
 def shuffled(choices: Sequence[str], answer: int, rng: random.Random) -> tuple[list[str], str]:
     """The choices in a new order and the letter of the right one. The stored list keeps its order.
 
-    The original shuffled the stored list in place and kept the old answer index, so that every later visit of the question
-    had a random label.
+    The original shuffled the stored list in place and kept the old answer index, so that every later visit of the
+    question had a random label.
     """
     order = list(range(len(choices)))
     rng.shuffle(order)

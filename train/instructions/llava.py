@@ -1,7 +1,7 @@
 """LLaVA-Instruct-150k (Liu et al. 2023): conversations about COCO pictures.
 
-Each pair of turns is its own sample without the earlier turns, and each carries the picture (paper, appendix B.1; original
-code). The placeholder in the turn is taken out, because the chat template puts one in.
+Each pair of turns is its own sample without the earlier turns, and each carries the picture (paper, appendix B.1;
+original code). The placeholder in the turn is taken out, because the chat template puts one in.
 """
 
 from __future__ import annotations
