@@ -83,13 +83,13 @@ class SetReport:
 
 
 def check_set(
-    instruction_set: InstructionSet, root: Path, *, decode: int, watch: Callable[[Iterable[int], int], Iterable[int]]
+    instruction_set: InstructionSet, root: Path, *, decode: int, watch: Callable[[Iterable[int]], Iterable[int]]
 ) -> SetReport:
     """Everything about one set.
 
     Args:
         decode: so many of its pictures, drawn at random, are opened and decoded.
-        watch: wraps the loop over samples, for a progress bar (the indices, their number).
+        watch: wraps the loop over samples, for a progress bar.
     """
     report = SetReport(
         name=instruction_set.name, title=instruction_set.title, table_4=TABLE_4_SIZES.get(instruction_set.name)
@@ -151,13 +151,13 @@ def check_shards(folder: Path) -> list[str]:
 
 
 def _look_at_samples(
-    data: InstructionData, report: SetReport, watch: Callable[[Iterable[int], int], Iterable[int]]
+    data: InstructionData, report: SetReport, watch: Callable[[Iterable[int]], Iterable[int]]
 ) -> Counter[str]:
     """Counts into the report; returns how many samples each picture has."""
     pictures: Counter[str] = Counter()
     rng = random.Random(0)
     report.num_samples = len(data)
-    for index in watch(range(len(data)), len(data)):
+    for index in watch(range(len(data))):
         example = data.example(index, rng)
         if example.image is not None:
             pictures[example.image] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,9 +41,7 @@ def check(
     from .instructions import SETS
 
     root, names = _existing(data), _names(sets)
-    reports = []
-    for name in names:
-        reports.append(check_set(SETS[name], root, decode=decode, watch=lambda one, total, name=name: _bar(one, name)))
+    reports = [check_set(SETS[name], root, decode=decode, watch=partial(_bar, name)) for name in names]
     shards = _shard_findings(root)
     console = Console()
     console.print(_table(reports))
@@ -107,10 +106,10 @@ def _names(sets: str | None) -> list[str]:
     return names
 
 
-def _bar(indices: Iterable[int], name: str) -> Iterable[int]:
+def _bar(name: str, indices: Iterable[int]) -> Iterable[int]:
     from tqdm.auto import tqdm
 
-    return tqdm(indices, desc=name, unit="sample", leave=False, mininterval=0.5, delay=1.0)
+    yield from tqdm(indices, desc=name, unit="sample", leave=False, mininterval=0.5, delay=1.0)
 
 
 def _shard_findings(root: Path) -> dict[str, list[str]]:
