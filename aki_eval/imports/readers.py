@@ -11,6 +11,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,9 +161,14 @@ def _xlsx(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     from openpyxl import load_workbook
 
     try:
-        sheet = load_workbook(path, read_only=True, data_only=False).worksheets[0]
+        workbook = load_workbook(path, read_only=True, data_only=False)
     except (BadZipFile, KeyError, OSError) as error:
         raise UserError(f"{path} is not a spreadsheet ({error})") from error
+    with closing(workbook):
+        yield from _sheet(workbook.worksheets[0])
+
+
+def _sheet(sheet: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     rows = sheet.iter_rows(values_only=True)
     header = [str(name) for name in next(rows, ())]
     for number, cells in enumerate(rows, start=2):

@@ -22,7 +22,7 @@ from .progress import progress_bar
 from .protocols import attempts
 from .session import Session
 from .spread import spread
-from .store import Reply, VerdictStore, read, verdict_of
+from .store import Reply, VerdictStore, key_of, read, verdict_of
 
 GPT_4 = re.compile(r"gpt-4(-\d{4}(-preview)?|-turbo.*)?")
 """The family that the benchmarks' published numbers were judged by; gpt-4o and gpt-4.1 are other instruments."""
@@ -106,6 +106,22 @@ class OpenAIJudge:
         return self._verdict(job, replies, cached=True)
 
     async def _ask_all(self, jobs: Sequence[Job]) -> list[Verdict]:
+        """Verdicts of jobs without stored ones. What several jobs ask in the same words is paid for once."""
+        leaders: dict[str, Job] = {}
+        for job in jobs:
+            leaders.setdefault(self._key(job), job)
+        answers = dict(zip(leaders, await self._ask_each(list(leaders.values())), strict=True))
+        return [
+            answers[key] if leaders[key] is job else self._from_store(job) or replace(answers[key], index=job[0].index)
+            for job in jobs
+            for key in [self._key(job)]
+        ]
+
+    def _key(self, job: Job) -> str:
+        request, repeat = job
+        return key_of(self.endpoint.source, next(attempts(request)), repeat, 0)
+
+    async def _ask_each(self, jobs: Sequence[Job]) -> list[Verdict]:
         async with self.endpoint.connect() as client:
             session = Session(client, self.endpoint, self.budget, self.concurrency)
             if any(session.affords(request) for request, _ in jobs):

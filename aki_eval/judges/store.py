@@ -63,11 +63,11 @@ class VerdictStore:
         return len(self._replies)
 
     def find(self, source: Source, request: JudgeRequest, *, repeat: int, attempt: int) -> Reply | None:
-        return self._replies.get(_key(source, request, repeat, attempt))
+        return self._replies.get(key_of(source, request, repeat, attempt))
 
     def append(self, source: Source, request: JudgeRequest, reply: Reply, *, repeat: int, attempt: int) -> None:
         """Write the reply's line and wait until the disk has it."""
-        key = _key(source, request, repeat, attempt)
+        key = key_of(source, request, repeat, attempt)
         line = {
             "key": key,
             "index": request.index,
@@ -146,7 +146,8 @@ def verdict_of(
     )
 
 
-def _key(source: Source, request: JudgeRequest, repeat: int, attempt: int) -> str:
+def key_of(source: Source, request: JudgeRequest, repeat: int, attempt: int) -> str:
+    """Equal for questions that may share a reply."""
     return _sha256([*source, request.system, request.prompt, dict(request.parameters), repeat, attempt])
 
 
