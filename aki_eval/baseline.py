@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,14 +38,19 @@ def open_baseline(path: Path) -> RunFolder:
     if not path.is_file():
         raise UserError(f"there is no baseline at {path}; expected a run folder or a file of --write-baseline")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(_read_bytes(path))
         if content["format"] != FORMAT:
             raise UserError(f"{path} is a baseline of format {content['format']!r}, expected {FORMAT}; write it anew")
         return _read(path, content)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is no baseline of `aki-eval gate --write-baseline` ({error!r})") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
 def _read(path: Path, content: dict[str, Any]) -> Baseline:
@@ -70,15 +77,18 @@ def _score(protocol: str, fields: dict[str, Any]) -> Score:
 
 
 def write_baseline(run: RunFolder, path: Path) -> None:
-    """Raises:
-    UserError: the file cannot be written.
+    """As JSON, or compressed where the name ends in .gz: the same run always gives the same bytes.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     tasks = {name: _task(run, result) for name, result in run.results.items()}
     head = json.dumps({"format": FORMAT, "label": run.label})[:-1]
     body = ",\n".join(f"{json.dumps(name)}: {task}" for name, task in tasks.items())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'{head}, "tasks": {{\n{body}\n}}}}\n', encoding="utf-8")
+        content = f'{head}, "tasks": {{\n{body}\n}}}}\n'.encode()
+        path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     except OSError as error:
         raise UserError(f"cannot write the baseline {path}: {error.strerror}") from error
 

@@ -148,12 +148,16 @@ def test_baseline_file_decides_like_the_folder(tmp_path: Path) -> None:
     by_file = decide(open_run(run), open_baseline(file), policy())
     by_folder = decide(open_run(run), open_baseline(baseline), policy())
     assert by_file == by_folder
-    write_baseline(open_run(baseline), tmp_path / "again.json")
+    for name in ("again.json", "small.json.gz", "small_again.json.gz"):
+        write_baseline(open_run(baseline), tmp_path / name)
+        assert decide(open_run(run), open_baseline(tmp_path / name), policy()) == by_folder
     assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
+    assert (tmp_path / "small.json.gz").read_bytes() == (tmp_path / "small_again.json.gz").read_bytes()
 
 
 def test_bad_baselines(tmp_path: Path) -> None:
-    for name, content in {"list": "[]", "broken": "{", "other": '{"format": 1}', "old": '{"format": 0}'}.items():
+    contents = {"list": "[]", "broken": "{", "other": '{"format": 1}', "old": '{"format": 0}', "plain.json.gz": "{}"}
+    for name, content in contents.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=name):
             open_baseline(tmp_path / name)
@@ -164,8 +168,9 @@ def test_bad_baselines(tmp_path: Path) -> None:
         command(run)
 
 
-def test_default_policy_names_the_twelve_columns() -> None:
-    assert set(read_policy(DEFAULT).allowed_drop) == {(column.task, column.metric) for column in COLUMNS}
+@pytest.mark.parametrize("path", [DEFAULT, Path(__file__).parents[1] / ".github" / "toy-gate.toml"])
+def test_committed_policies_name_the_twelve_columns(path: Path) -> None:
+    assert set(read_policy(path).allowed_drop) == {(column.task, column.metric) for column in COLUMNS}
 
 
 @pytest.mark.parametrize(
