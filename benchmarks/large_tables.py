@@ -6,7 +6,6 @@ Converted once for each content (the file is named after the table's sha256), ro
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,35 +17,49 @@ if TYPE_CHECKING:
 
 ROWS_A_BATCH = 64
 """Rows written at once: a few MB of pictures."""
+READS_A_MAP = 1024
+"""Pictures read before the file is mapped anew: some tens of MB."""
 PICTURES, KEYS = "image: pictures", "image: keys"
 
 
-@dataclass(frozen=True)
 class MappedPictures:
-    """Pictures in a memory-mapped Arrow file; the keys, which are short, are in memory."""
+    """Pictures in a memory-mapped Arrow file; the keys, which are short, are in memory.
 
-    dataset: Dataset
-    all_keys: list[list[str]]
+    What was read from a map counts as the process's memory until the map is closed: it is opened anew now and then.
+    """
+
+    def __init__(self, arrow: Path, all_keys: list[list[str]]) -> None:
+        self.arrow = arrow
+        self.all_keys = all_keys
+        self.num_reads = 0
+        self.dataset: Dataset | None = None
 
     def keys(self, position: int) -> list[str]:
         return self.all_keys[position]
 
     def read(self, position: int, number: int) -> str:
-        return str(self.dataset[position][PICTURES][number])
+        dataset = self.dataset
+        if dataset is None or self.num_reads % READS_A_MAP == 0:
+            dataset = self.dataset = open_arrow(self.arrow).select_columns([PICTURES])
+        self.num_reads += 1
+        return str(dataset[position][PICTURES][number])
+
+
+def open_arrow(arrow: Path) -> Dataset:
+    from datasets import Dataset
+
+    return Dataset.from_file(str(arrow))
 
 
 def read_large(path: Path, sha256: str) -> TableData:
     """Raises UserError when the file is no such table."""
-    from datasets import Dataset
-
     arrow = _converted(path, cache_folder() / f"{sha256}.arrow")
-    dataset = Dataset.from_file(str(arrow))
+    dataset = open_arrow(arrow)
     columns = [name for name in dataset.column_names if name not in (PICTURES, KEYS)]
     cells = dataset.select_columns(columns).with_format(None)[:]
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*(cells[name] for name in columns), strict=True)]
     keys = dataset.select_columns([KEYS])[:][KEYS]
-    pictures = MappedPictures(dataset.select_columns([PICTURES]), keys)
-    return assemble(path, sha256, columns, rows, pictures, [not own for own in keys])
+    return assemble(path, sha256, columns, rows, MappedPictures(arrow, keys), [not own for own in keys])
 
 
 def _converted(path: Path, arrow: Path) -> Path:

@@ -8,6 +8,10 @@ target is 93 to 97 %.
 The populations: a cluster has its own chance of being answered right, Beta-distributed around the mean so that two
 answers in a cluster correlate by ICC (0: independent), or its own difficulty on the logit scale. The truth is exact, by
 formula or by integration over the clusters.
+
+Found with 1,000 worlds and the default seed: 94.6 to 96.7 % for all shapes but the one with bunched failures (95 %
+right, ICC .2, 60 pictures of nine questions: 91.5 %, naive 71.5 %); paired differences 94.6 %, false alarms at p <
+.05 between equal models 5.2 %. About 3 minutes of one core.
 """
 
 from __future__ import annotations
@@ -221,7 +225,7 @@ SHAPES = (
     Shape("30 questions (an MMMU subject)", "real_world_qa", 30, plain(0.4, 0, 1), {"overall": 40.0}),
     Shape("60 questions, 90 %", "real_world_qa", 60, plain(0.9, 0, 1), {"overall": 90.0}),
     Shape("25 pictures of 4, ICC .3", "seed_image", 25, plain(0.6, 0.3, 4), {"overall": 60.0}),
-    Shape("60 pictures of 9, ICC .2", "seed_image", 60, plain(0.95, 0.2, 9), {"overall": 95.0}),
+    Shape("60 pictures of 9, bunched failures", "seed_image", 60, plain(0.95, 0.2, 9), {"overall": 95.0}),
     Shape("MMBench: 400 groups", "mmbench", 400, circular, circular_truth()),
     Shape("an MMBench ability: 40 groups", "mmbench", 40, circular, circular_truth()),
     Shape("MME perception: 1,057 pairs", "mme", 1057, pairs, pairs_truth()),
@@ -297,14 +301,14 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=1000, help="data sets drawn for each shape")
     parser.add_argument("--seed", type=int, default=2503)
     given = parser.parse_args()
-    print(f"{'shape':34}{'metric':22}{'truth':>9}{'held':>8}{'naive':>8}")
+    print(f"{'shape':37}{'metric':22}{'truth':>9}{'held':>8}{'naive':>8}")
     for shape in SHAPES:
         for name, (ours, theirs) in coverage(shape, given.worlds, given.seed).items():
             mark = "" if 0.93 <= ours <= 0.97 else "  outside 93-97"
-            print(f"{shape.title:34}{name:22}{shape.truth[name]:9.2f}{ours:8.1%}{theirs:8.1%}{mark}", flush=True)
+            print(f"{shape.title:37}{name:22}{shape.truth[name]:9.2f}{ours:8.1%}{theirs:8.1%}{mark}", flush=True)
     held, alarms = difference_coverage(given.worlds, given.seed)
-    print(f"{'paired difference, 300 pictures':34}{'true gap held':22}{'':9}{held:8.1%}")
-    print(f"{'paired difference, equal models':34}{'p < .05':22}{'':9}{alarms:8.1%}")
+    print(f"{'paired difference, 300 pictures':37}{'true gap held':22}{'':9}{held:8.1%}")
+    print(f"{'paired difference, equal models':37}{'p < .05':22}{'':9}{alarms:8.1%}")
 
 
 if __name__ == "__main__":
