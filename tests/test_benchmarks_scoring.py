@@ -46,8 +46,8 @@ class Judge:
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_tables(tmp_path_factory.mktemp("toy"))
+def toy() -> Path:
+    return ensure_tables()
 
 
 def answers(samples: Sequence[Sample], text: Callable[[Sample], str]) -> dict[str, Prediction]:

@@ -195,8 +195,8 @@ def content(sample: Sample) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_tables(tmp_path_factory.mktemp("toy"))
+def toy() -> Path:
+    return ensure_tables()
 
 
 def test_large_tables_give_the_same_samples(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

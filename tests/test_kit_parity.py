@@ -147,8 +147,8 @@ def jobs(root: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_tables(tmp_path_factory.mktemp("toy"))
+def toy() -> Path:
+    return ensure_tables()
 
 
 @pytest.fixture(scope="module")
