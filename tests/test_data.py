@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import tables
@@ -65,6 +67,13 @@ def test_text_keeps_tabs_quotes_and_line_breaks(tmp_path: Path) -> None:
     text = 'She said "no",\n\tthen\u2028left — 图\r\nend '
     (sample,) = load(tmp_path, question("0", question=text))
     assert sample.question == text
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"), min_size=1))
+def test_any_text_survives(tmp_path: Path, text: str, option: str) -> None:
+    (sample,) = load(tmp_path, question("0", question=text, B=option))
+    assert (sample.question, sample.choices["B"]) == (text, option)
 
 
 def test_a_picture_may_be_borrowed_and_equal_pictures_have_equal_keys(tmp_path: Path) -> None:
