@@ -68,6 +68,20 @@ def horizon(types: Tensor) -> Tensor:
     return torch.where((types > TEXT) & (next_end < length), next_end, place)
 
 
+def require_question_end(types: Tensor) -> None:
+    """(B, L) types of fine-tuning samples. ValueError when a picture has no question end behind it.
+
+    Its mask would be causal without a word: a sample cut too short, or the token of another backbone family.
+    """
+    blind = ((types == IMAGE) & (horizon(types) == torch.arange(types.shape[-1], device=types.device))).any(-1)
+    if blind.any():
+        rows = blind.nonzero().flatten().tolist()
+        raise ValueError(
+            f"no question end behind a picture in {len(rows)} of {len(types)} samples (rows {rows}): their mask would be "
+            "causal; leave out samples that are cut before their answer, and check question_end_token_id"
+        )
+
+
 def rings(num_latents: int, device: torch.device | str = "cpu") -> Tensor:
     """(N,) distance of each latent, in raster order, from the border of their square: min(r, c, W-1-r, W-1-c)."""
     side = max(1, round(num_latents**0.5))

@@ -145,6 +145,12 @@ def test_token_types():
     assert token_types(ids, IMAGE, None).tolist() == [[T, V, V, T, T]]
 
 
+def test_fine_tuning_samples_need_a_question_end():
+    attention.require_question_end(torch.tensor([[T, V, V, T, Q, T], [T, T, T, T, Q, T]]))
+    with pytest.raises(ValueError, match=r"in 2 of 3 samples \(rows \[1, 2\]\)"):
+        attention.require_question_end(torch.tensor([[T, V, V, T, Q], [T, V, V, T, T], [Q, V, V, T, T]]))
+
+
 def test_additive_mask_is_finite_everywhere():
     mask = build_mask("mma", types(T, V, Q), num_latents=1, padding=torch.tensor([[0, 1, 1]]))
     added = attention.to_additive(mask, torch.float16)
