@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmarks.records import UserError
 
 from .audit import audit_table
+from .formats import FORMATS, Output, produce
 from .layouts import Plan, all_tables, reference_row
-from .render import flat, latex, markdown, terminal
 from .run_folder import open_runs
-from .tables import Table
-
-FORMATS = ("term", "md", "tex", "csv", "json", "html")
 
 
 def report(
@@ -26,6 +22,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
     reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
+    pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
+    push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
 ) -> None:
     """Every table of the paper, the runs' numbers beside the printed ones."""
@@ -34,8 +32,10 @@ def report(
     tables = all_tables(plan) if plan.runs or not audit else []
     if audit:
         tables.append(audit_table())
+    if push is not None and "model-card" not in wanted:
+        raise UserError("--push publishes a model card: add model-card to --format")
     for name in wanted:
-        produce(name, tables, plan, out)
+        produce(name, tables, plan, Output(out, pictures, push))
 
 
 def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> Plan:
@@ -66,48 +66,26 @@ def parse_formats(text: str) -> list[str]:
     return names
 
 
-def produce(name: str, tables: list[Table], plan: Plan, out: Path | None) -> None:
-    """One format: the terminal is printed to, the others go to a file of `out` or are printed without it."""
-    if name == "term":
-        print_tables(tables)
-    elif name == "md":
-        write(out, "tables.md", "\n".join(markdown.render(table) for table in tables))
-    elif name == "tex":
-        write(out, "tables.tex", latex.document(tables))
-        for table in tables if out else []:
-            write(out, f"{table.key}.tex", latex.render(table))
-    elif name == "csv":
-        write(out, "tables.csv", flat.to_csv(tables))
-    elif name == "json":
-        write(out, "tables.json", flat.to_json(tables, plan.runs))
-    elif name == "html":
-        from .html import write_site
+def view(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run folders, or one finished report.")],
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
+    baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
+    reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
+) -> None:
+    """The HTML report on http://127.0.0.1, until Ctrl-C."""
+    from tempfile import TemporaryDirectory
 
-        if out is None:
-            raise UserError("--format html writes a folder of pages: say where with --out")
-        typer.echo(write_site(plan, out / "html"))
+    from .serving import make_server
 
+    with TemporaryDirectory(prefix="aki-report-") as scratch:
+        folder = runs[0]
+        if len(runs) > 1 or not (folder / "data" / "manifest.js").is_file():
+            from .html import write_site
 
-def print_tables(tables: list[Table]) -> None:
-    """To the terminal; into a file or pipe with a fixed width, so that the output does not depend on the machine."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=180)
-    for table in tables:
-        terminal.show(table, console)
-
-
-def write(out: Path | None, name: str, content: str) -> None:
-    """Into the folder `out`, or to standard output without one.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    if out is None:
-        typer.echo(content, nl=False)
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {out / name}: {error.strerror}; choose another --out") from error
+            folder = write_site(make_plan(runs, baseline, reference), Path(scratch)).parent
+        with make_server(folder, port) as server:
+            typer.echo(f"http://127.0.0.1:{server.server_port}/index.html (Ctrl-C ends)")
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                typer.echo("")

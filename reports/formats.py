@@ -1,0 +1,99 @@
+"""Produces each format of the report: printed, or written below a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from benchmarks.records import UserError
+
+from .layouts import Plan, all_tables
+from .render import flat, latex, markdown, terminal
+from .tables import Table
+
+FORMATS = ("term", "md", "tex", "csv", "json", "html", "model-card")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where formats go: files below `folder`, or standard output without one. `push` names a repository on the Hub."""
+
+    folder: Path | None
+    pictures: bool = True
+    push: str | None = None
+
+    def needed(self, name: str) -> Path:
+        """The folder, for formats that write several files."""
+        if self.folder is None:
+            raise UserError(f"--format {name} writes a folder: say where with --out")
+        return self.folder
+
+
+def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
+    """One format: the terminal is printed to, the others go to a file of the folder or are printed without it."""
+    out = output.folder
+    if name == "term":
+        print_tables(tables)
+    elif name == "md":
+        write(out, "tables.md", "\n".join(markdown.render(table) for table in tables))
+    elif name == "tex":
+        write(out, "tables.tex", latex.document(tables))
+        for table in tables if out else []:
+            write(out, f"{table.key}.tex", latex.render(table))
+    elif name == "csv":
+        write(out, "tables.csv", flat.to_csv(tables))
+    elif name == "json":
+        write(out, "tables.json", flat.to_json(tables, plan.runs))
+    elif name == "html":
+        from .html import write_site
+
+        typer.echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
+    elif name == "model-card":
+        publish(plan, output.needed(name) / "model-card", output.push)
+
+
+def publish(plan: Plan, out: Path, repository: str | None) -> None:
+    """A model card for each run; uploaded only where a repository is named.
+
+    Raises:
+        UserError: no run, or several runs for one repository.
+    """
+    from .model_card import push, write_card
+
+    if not plan.runs or (repository is not None and len(plan.runs) > 1):
+        raise UserError(f"a model card is about one run, {len(plan.runs)} are given")
+    for run in plan.runs:
+        folder = out if len(plan.runs) == 1 else out / run.path.resolve().name
+        name = repository or run.label
+        for path in write_card(run, name, all_tables(Plan((run,), reference=plan.reference)), folder):
+            typer.echo(path)
+        if repository is not None:
+            typer.echo(push(run, folder, repository))
+
+
+def print_tables(tables: list[Table]) -> None:
+    """To the terminal; into a file or pipe with a fixed width, so that the output does not depend on the machine."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=180)
+    for table in tables:
+        terminal.show(table, console)
+
+
+def write(out: Path | None, name: str, content: str) -> None:
+    """Into the folder `out`, or to standard output without one.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if out is None:
+        typer.echo(content, nl=False)
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {out / name}: {error.strerror}; choose another --out") from error
