@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.records import UserError
-from reports.cli import print_tables, write
+from reports.formats import print_tables, write
 from reports.render import markdown
 from reports.run_folder import open_runs
 from reports.tables import DASH, Cell, Column, Row, Table

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.records import UserError
-from reports.cli import print_tables, write
+from reports.formats import print_tables, write
 from reports.render import markdown
 from reports.run_folder import open_run
 from reports.tables import Cell, Column, Row, Table

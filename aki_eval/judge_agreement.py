@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.records import UserError
-from reports.cli import print_tables
+from reports.formats import print_tables
 from reports.render import markdown
 from reports.run_folder import RunFolder, open_run
 from reports.tables import DASH, Cell, Column, Row, Table

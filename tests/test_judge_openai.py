@@ -284,6 +284,30 @@ def test_rejected_parameter_without_its_name_in_the_error_field() -> None:
         assert judge_at(server).grade([request()])[0].value == 0.3
 
 
+def test_parameter_that_stays_rejected_is_not_tried_for_ever() -> None:
+    def script(body: dict[str, Any], nth: int = 0) -> Any:
+        return Fail(400, "no limits here", param=next(name for name in body if name.startswith("max_")))
+
+    with JudgeServer(script, probe=script) as server:
+        assert "rejects the parameter 'max_completion_tokens'" in refused(server)
+
+
+def test_rejection_in_the_middle_changes_no_other_sample() -> None:
+    """A server that takes temperatures up to 1: the fourth and fifth try of an unreadable reply fail, nothing else."""
+
+    def script(body: dict[str, Any], nth: int = 0) -> Any:
+        if body["temperature"] > 1:
+            return Fail(400, "temperature is at most 1", param="temperature")
+        return "?" if body["messages"][-1]["content"] == "bad" else "0.5"
+
+    with JudgeServer(script, probe=script) as server:
+        judge = judge_at(server)
+        verdicts = judge.grade([request("bad"), request("good")])
+    assert [verdict.value for verdict in verdicts] == [None, 0.5]
+    assert "temperature is at most 1" in (verdicts[0].error or "")
+    assert judge.describe()["adaptations"] == {}
+
+
 def test_model_that_thinks_within_max_tokens_gets_room() -> None:
     def script(body: dict[str, Any], nth: int = 0) -> Any:
         return "0.3" if body["max_tokens"] > 1000 else Say(None, finish_reason="length")
@@ -446,6 +470,7 @@ def test_budget_without_a_price_is_refused() -> None:
     with pytest.raises(UserError, match=r"a budget needs a price.*--judge-price"):
         make_judge("some-model", base_url="http://127.0.0.1:9/v1", budget=1.0)
     assert make_judge("gpt-5-mini", budget=1.0) is not None
+    assert make_judge("gpt-5-mini-2025-08-07", budget=1.0) is not None
     for text in ("1", "1/x", "-1/2", "nan/1"):
         with pytest.raises(UserError, match="judge's price"):
             Price.parse(text)

@@ -67,20 +67,33 @@ class Endpoint:
         )
 
     async def ask(self, client: AsyncOpenAI, request: JudgeRequest) -> Reply:
-        """One reply, with refused parameters adapted. Raises the `openai` library's errors for everything else."""
+        """One reply. Raises the `openai` library's errors."""
+        parameters = self.adapt(request.parameters)
+        response = await client.chat.completions.with_raw_response.create(
+            model=self.model, messages=_messages(request), **parameters
+        )
+        return self._to_reply(response.text, parameters)
+
+    async def probe(self, client: AsyncOpenAI, request: JudgeRequest) -> Reply:
+        """As `ask`, and refused parameters are sent differently from here on.
+
+        Only the preflight probes: within a run every sample is judged with the same parameters.
+        """
         from openai import BadRequestError
 
         while True:
-            parameters = self.adapt(request.parameters)
+            sent = self.adapt(request.parameters)
             try:
-                response = await client.chat.completions.with_raw_response.create(
-                    model=self.model, messages=_messages(request), **parameters
-                )
+                reply = await self.ask(client, request)
             except BadRequestError as error:
-                if not self._learn(error, parameters):
+                self._learn(_refused_parameter(error))
+                if self.adapt(request.parameters) == sent:
                     raise
                 continue
-            return self._to_reply(response.text, parameters)
+            if reply.raw or reply.finish_reason != "length" or self.thinks:
+                return reply
+            # The limit was used up before anything was said: a reasoning model that does not reject `max_tokens`.
+            self.adaptations["empty"] = f"token limit raised to {REASONING_TOKENS}"
 
     def adapt(self, wished: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as this server takes them."""
@@ -97,18 +110,11 @@ class Endpoint:
     def thinks(self) -> bool:
         return bool(self.adaptations.keys() & {"max_tokens", "empty"})
 
-    def give_room(self) -> None:
-        """The token limit was spent before anything was said: a reasoning model that does not reject `max_tokens`."""
-        self.adaptations["empty"] = f"token limit raised to {REASONING_TOKENS}"
-
-    def _learn(self, error: BadRequestError, sent: Mapping[str, Any]) -> bool:
-        """True when the refusal names a parameter that can be sent differently, so that asking again makes sense."""
-        refused = _refused_parameter(error)
+    def _learn(self, refused: str | None) -> None:
         if refused == "temperature":
             self.adaptations[refused] = "left out"
         elif refused == "max_tokens":
             self.adaptations[refused] = f"max_completion_tokens of at least {REASONING_TOKENS}"
-        return refused in sent
 
     def _to_reply(self, body: str, parameters: dict[str, Any]) -> Reply:
         """Reads the body by hand: the library builds its objects without checking that a server filled them."""

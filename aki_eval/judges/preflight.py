@@ -37,7 +37,8 @@ async def preflight(
     listed: list[str] = []
     try:
         listed = await _check_list(client, endpoint, today)
-        return [await _probe(client, endpoint, request) for request in _one_of_each(requests)]
+        probes = [replace(request, prompt=PROBE) for request in _one_of_each(requests)]
+        return [await endpoint.probe(client, probe) for probe in probes]
     except APIError as error:
         raise UserError(_refusal(endpoint, error, listed)) from None  # that error carries the key
 
@@ -82,15 +83,6 @@ def _date(text: object) -> date | None:
         return date.fromisoformat(str(text)[:10])
     except ValueError:
         return None
-
-
-async def _probe(client: AsyncOpenAI, endpoint: Endpoint, request: JudgeRequest) -> Reply:
-    probe = replace(request, prompt=PROBE)
-    reply = await endpoint.ask(client, probe)
-    if not reply.raw and reply.finish_reason == "length" and not endpoint.thinks:
-        endpoint.give_room()
-        reply = await endpoint.ask(client, probe)
-    return reply
 
 
 def _one_of_each(requests: Sequence[JudgeRequest]) -> list[JudgeRequest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import date
@@ -42,7 +43,8 @@ class Price:
 
 
 def known_price(model: str) -> Price | None:
-    entry = _table().get(model)
+    """The table's; a dated model without an entry of its own costs what its alias costs."""
+    entry = _table().get(model) or _table().get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model))
     return Price(entry["input"], entry["output"]) if entry else None
 
 
