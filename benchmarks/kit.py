@@ -6,8 +6,9 @@ modules with the rules are loaded, under package stubs whose `__init__` never ru
 back; afterwards they leave `sys.modules`, so that a later real `import vlmeval` in the same process finds nothing
 half-made.
 
-Tried with ms-vlmeval 0.0.20. What protocol `kit` does differently from the kit's `evaluate()` is listed in
-`DEVIATIONS`.
+The rules are those of the installed version, which a run records: tried with ms-vlmeval 0.0.20 and with upstream
+e8e78f05 (2026-08-18), which reads "The answer is A because ..." differently. Where protocol `kit` leaves the kit's
+`evaluate()` is listed in `DEVIATIONS`.
 """
 
 from __future__ import annotations
