@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from . import templates
+from .errors import UserError
 from .samples import Item, Notes, Skip
 
 ImageOrder = Literal["image_first", "text_first"]
@@ -50,6 +51,9 @@ class Encoder:
         truncation: Truncation = "open",
     ) -> None:
         self.tokenizer = processor.tokenizer
+        self.end_of_chunk_id = self.tokenizer.get_vocab().get(templates.END_OF_CHUNK)
+        if self.end_of_chunk_id is None:
+            raise UserError(f"the tokenizer has no token {templates.END_OF_CHUNK!r}; add it with add_special_tokens")
         self.image_token_id = image_token_id
         self.num_image_tokens = num_image_tokens
         self.question_end_id = question_end_id
@@ -62,14 +66,18 @@ class Encoder:
     def text(self, item: Item) -> str:
         """The sample as text, beginning and end of sequence left out."""
         if item.prompt is None:
-            return self._caption(item.answer.strip())
+            return self._caption(self._plain(item.answer).strip())
         before, after = self._frames[item.picture is not None]
-        return before + item.prompt + after + item.answer
+        return before + self._plain(item.prompt) + after + self._plain(item.answer)
 
     def __call__(self, items: Sequence[Item]) -> list[Encoded]:
         texts = [self.text(item) for item in items]
         ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [self._encode(one, item) for one, item in zip(ids, items, strict=True)]
+
+    def _plain(self, text: str) -> str:
+        """Data may speak of "<image>"; only the frame may place one."""
+        return text.replace(self.image_token, "image")
 
     def _caption(self, caption: str) -> str:
         first_image = self.image_order == "image_first"
@@ -81,7 +89,7 @@ class Encoder:
             ids = [self.tokenizer.bos_token_id, *ids]
         ends = [self.tokenizer.eos_token_id]
         if item.prompt is None:
-            ends = [self.tokenizer.convert_tokens_to_ids(templates.END_OF_CHUNK), *ends]
+            ends = [self.end_of_chunk_id, *ends]
         ids = self._truncate(ids, ends)
         learned_from = 1 if item.prompt is None else self._question_end(ids)
         labels = [IGNORED] * learned_from + ids[learned_from:]

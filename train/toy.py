@@ -41,7 +41,7 @@ class ToyPlan:
     num_images: int = 6000
     num_captions: int = 6000
     vision_steps: int = 500
-    caption_steps: int = 400
+    caption_steps: int = 300
     sft_steps: int = 2400
 
     @property
@@ -51,7 +51,7 @@ class ToyPlan:
 
 
 QUICK = ToyPlan()
-FULL = ToyPlan(num_images=20_000, num_captions=20_000, vision_steps=4000, caption_steps=2000, sft_steps=12_000)
+FULL = ToyPlan(num_images=20_000, num_captions=20_000, vision_steps=1000, caption_steps=1500, sft_steps=12_000)
 
 
 def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> Stage:
@@ -79,7 +79,7 @@ def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
         name="instructions",
         kind="sft",
         attention=attention,
-        data={"vqav2": 0.5, "aokvqa": 0.3, "llava": 0.2},
+        data={"vqav2": 0.45, "aokvqa": 0.4, "llava": 0.15},
         steps=plan.sft_steps,
         batch_size=64,
         learning_rate=2e-3,

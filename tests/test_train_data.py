@@ -1,0 +1,322 @@
+"""Mixture, batches and caption streams: what is drawn, in which order, and what becomes of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from phi3_style import phi3_style_tokenizer
+from PIL import Image
+
+from model import AkiImageProcessor, AkiProcessor
+from train.captions import CaptionStream, Lane, check_shard, find_shards
+from train.collate import IGNORED, Collator, Encoder
+from train.errors import UserError
+from train.instructions import Example
+from train.mixture import LengthGroups, Mixture
+from train.pictures import PixelReader, augment
+from train.samples import Item
+
+NUM_LATENTS = 4
+PROCESSOR = AkiProcessor(AkiImageProcessor(size=28), phi3_style_tokenizer(), num_latents=NUM_LATENTS)
+NO_PICTURE: dict[str, torch.Tensor] = {}
+
+
+class FakeSet:
+    """A set whose question number n is "n" and whose picture is `name/n`."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self.instruction_set = type("Set", (), {"augmentable": False})
+
+    def __len__(self) -> int:
+        return self.size
+
+    def example(self, index: int, rng: random.Random) -> Example:
+        return Example(image=f"{self.name}/{index}", prompt=str(index), answer=rng.choice("AB") * (1 + index % 7))
+
+
+def no_pixels(name: str, rng: random.Random, may_augment: bool) -> dict[str, torch.Tensor]:
+    return NO_PICTURE
+
+
+def mixture(weights: dict[str, float], num_samples: int = 4000, pictures: Any = no_pixels, seed: int = 1) -> Mixture:
+    data = {name: FakeSet(name, 50) for name in weights}
+    return Mixture(data, weights, pictures=pictures, num_samples=num_samples, seed=seed)  # type: ignore[arg-type]
+
+
+def encoder(max_length: int = 400, **settings: Any) -> Encoder:
+    return Encoder(
+        PROCESSOR,
+        image_token_id=PROCESSOR.image_token_id,
+        num_image_tokens=NUM_LATENTS,
+        question_end_id=PROCESSOR.question_end_token_id,
+        max_length=max_length,
+        **settings,
+    )
+
+
+def question(prompt: str = "why?", answer: str = "because", with_image: bool = True) -> Item:
+    return Item(prompt=prompt, answer=answer, picture=NO_PICTURE if with_image else None, source="test")
+
+
+def caption(text: str) -> Item:
+    return Item(prompt=None, answer=text, picture=NO_PICTURE, source="kale")
+
+
+def learned(encoded: Any) -> str:
+    return str(PROCESSOR.tokenizer.decode([label for label in encoded.labels if label != IGNORED]))
+
+
+# Mixture
+
+
+def test_sets_come_by_their_probabilities() -> None:
+    weights = {"a": 10.3, "b": 10.3, "c": 2.6, "d": 4.7}
+    drawn = Counter(mixture(weights).draw(position)[0] for position in range(20_000))
+    for name, weight in weights.items():
+        assert drawn[name] / 20_000 == pytest.approx(weight / 27.9, abs=4 * (0.25 / 20_000) ** 0.5)
+
+
+def test_a_sample_depends_on_seed_and_position_alone() -> None:
+    forward = [mixture({"a": 1, "b": 1})[position].answer for position in range(200)]
+    backward = [mixture({"a": 1, "b": 1})[position].answer for position in reversed(range(200))]
+    assert forward == backward[::-1]
+    assert forward != [mixture({"a": 1, "b": 1}, seed=2)[position].answer for position in range(200)]
+
+
+def test_unreadable_pictures_are_replaced_and_listed() -> None:
+    def sometimes(name: str, rng: random.Random, may_augment: bool) -> dict[str, torch.Tensor]:
+        if name.startswith("a"):
+            raise OSError("broken")
+        return NO_PICTURE
+
+    items = [mixture({"a": 1, "b": 3}, pictures=sometimes)[position] for position in range(200)]
+    assert {item.source for item in items} == {"b"}
+    skips = [skip for item in items for skip in item.skipped]
+    assert 30 < len(skips) < 110
+    assert skips[0].record.startswith("a/")
+    assert skips[0].reason == "OSError: broken"
+
+
+def test_nothing_readable_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="10 pictures in a row could not be read"):
+        mixture({"a": 1}, pictures=PixelReader(tmp_path, None))[0]
+
+
+def test_length_groups_keep_the_samples_of_every_step() -> None:
+    mixed = mixture({"a": 1, "b": 1}, num_samples=96)
+    order = list(LengthGroups(mixed, encoder(), window=32))
+    assert sorted(order) == list(range(96))
+    lengths = [len(encoder()([mixed[position]])[0].input_ids) for position in order]
+    for start in range(0, 96, 32):
+        assert sorted(order[start : start + 32]) == list(range(start, start + 32))
+        assert lengths[start : start + 32] == sorted(lengths[start : start + 32])
+
+
+# Ids and labels
+
+
+def test_question_is_what_the_processor_makes_of_it() -> None:
+    """Training and evaluation must see the same ids up to the answer."""
+    conversation = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "why?"}]}]
+    prompt = PROCESSOR.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+    asked = PROCESSOR(text=prompt, images=Image.new("RGB", (28, 28)))["input_ids"][0]
+    (encoded,) = encoder()([question()])
+    assert encoded.input_ids[: len(asked)] == list(asked)
+
+
+def test_only_the_answer_and_its_end_are_learned() -> None:
+    encoded = encoder()([question(), question(with_image=False)])
+    assert [learned(one) for one in encoded] == ["because<|endoftext|>"] * 2
+    assert encoded[0].input_ids.count(PROCESSOR.image_token_id) == NUM_LATENTS
+    assert encoded[1].input_ids.count(PROCESSOR.image_token_id) == 0
+
+
+def test_text_first_puts_the_image_behind_the_question() -> None:
+    (encoded,) = encoder(image_order="text_first")([question()])
+    text = PROCESSOR.tokenizer.decode(encoded.input_ids)
+    assert "why?\n" + "<image>" * NUM_LATENTS + "<|end|>" in text
+    assert learned(encoded) == "because<|endoftext|>"
+
+
+def test_caption_learns_everything_but_start_and_image() -> None:
+    first, last = encoder()([caption(" a cat ")])[0], encoder(image_order="text_first")([caption("a cat")])[0]
+    end = PROCESSOR.tokenizer.convert_tokens_to_ids("<|endofchunk|>")
+    assert learned(first) == learned(last)
+    assert [label for label in first.labels if label != IGNORED][-2:] == [end, PROCESSOR.tokenizer.eos_token_id]
+    image = [PROCESSOR.image_token_id] * NUM_LATENTS
+    assert first.input_ids[1 : 1 + NUM_LATENTS] == image
+    assert last.input_ids[-2 - NUM_LATENTS : -2] == image
+
+
+def test_a_cut_caption_does_not_teach_to_stop() -> None:
+    (cut,) = encoder(max_length=8)([caption("a very long caption")])
+    (as_original,) = encoder(max_length=8, truncation="original")([caption("a very long caption")])
+    assert len(cut.input_ids) == len(as_original.input_ids) == 8 + NUM_LATENTS - 1
+    eos = PROCESSOR.tokenizer.eos_token_id
+    assert eos not in cut.labels
+    assert as_original.labels[-1] == eos
+
+
+def test_a_mark_in_the_text_is_no_image() -> None:
+    (encoded,) = encoder()([question(prompt="what is <image> here?", answer="<image>")])
+    assert encoded.input_ids.count(PROCESSOR.image_token_id) == NUM_LATENTS
+
+
+def test_a_question_cut_before_its_end_is_reported() -> None:
+    batch = Collator(encoder=encoder(max_length=20))([question(prompt="long " * 50), question()])
+    assert (batch["labels"] == IGNORED).all()
+    assert [skip.reason for skip in batch["notes"].skipped] == ["nothing left to learn after truncation"] * 2
+
+
+def test_batches_are_padded_to_their_longest_sample() -> None:
+    items = [question("?"), question("a longer question"), question("?", with_image=False)]
+    items = [Item(**{**vars(item), "picture": {"pixel_values": torch.ones(3, 2, 2)} if item.picture == {} else None})
+             for item in items]  # fmt: skip
+    batch = Collator(encoder=encoder())(items)
+    lengths = batch["attention_mask"].sum(1)
+    assert batch["input_ids"].shape[1] == lengths.max()
+    assert batch["pixel_values"].shape == (2, 3, 2, 2)  # text-only samples cost no vision
+    assert (batch["labels"][batch["attention_mask"] == 0] == IGNORED).all()
+    assert batch["notes"].num_tokens == int(lengths.sum())
+    assert Collator(encoder=encoder(), pad_to=300)(items)["input_ids"].shape == (3, 300)
+
+
+def test_original_augmentation_moves_what_a_box_names() -> None:
+    """Why it is off by default: with a mark in one corner, most crops and mirrors move it."""
+    image = Image.new("L", (40, 40))
+    image.putpixel((1, 1), 255)
+    kept = sum(augment(image, random.Random(seed)).getpixel((1, 1)) == 255 for seed in range(100))
+    assert kept < 30
+
+
+# Captions
+
+
+def write_shard(path: Path, keys: range, broken: tuple[int, ...] = ()) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for key in keys:
+            picture = b"no picture" if key in broken else buffer.getvalue()
+            for extension, content in (("png", picture), ("txt", f"caption {key}".encode())):
+                entry = tarfile.TarInfo(f"{key:06d}.{extension}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight shards of 10 to 17 records; record 3 is broken."""
+    root = tmp_path_factory.mktemp("captions")
+    start = 0
+    for number in range(8):
+        write_shard(root / f"{number}.tar", range(start, start + 10 + number), broken=(3,))
+        start += 10 + number
+    return find_shards(root)
+
+
+def stream(shards: list[Path], **settings: Any) -> CaptionStream:
+    defaults: dict[str, Any] = {"micro_batch": 2, "num_streams": 4, "seed": 5, "shuffle_block": 4}
+    return CaptionStream(shards, "kale", image_processor=PROCESSOR.image_processor, **{**defaults, **settings})
+
+
+def take(items: Iterator[Item], count: int) -> list[Item]:
+    return [next(items) for _ in range(count)]
+
+
+def captions(items: list[Item]) -> list[str]:
+    return [item.answer for item in items]
+
+
+def dealt(shards: list[Path], world_size: int, workers: int, micro_batches: int) -> list[str]:
+    """What a run of so many processes and workers sees, in the order of its micro-batches."""
+    loaders = [
+        iter(
+            torch.utils.data.DataLoader(
+                stream(shards, lane=Lane(rank=rank, world_size=world_size)),
+                batch_size=2,
+                num_workers=workers,
+                collate_fn=captions,
+            )
+        )
+        for rank in range(world_size)
+    ]
+    return [text for number in range(micro_batches) for text in next(loaders[number % world_size])]
+
+
+def test_an_epoch_has_every_record_once(shards: list[Path]) -> None:
+    total = sum(range(10, 18))
+    one = stream(shards, num_streams=1)
+    items = take(iter(one), 2 * (total - 1))
+    first, second = captions(items[: total - 1]), captions(items[total - 1 :])
+    expected = {f"caption {number}" for number in range(total)} - {"caption 3"}
+    assert len(first) == len(set(first))
+    assert set(first) == set(second) == expected
+    assert first != second
+
+
+@pytest.mark.parametrize(("world_size", "workers"), [(2, 0), (4, 0), (1, 2), (2, 2)])
+def test_processes_and_workers_do_not_change_the_order(shards: list[Path], world_size: int, workers: int) -> None:
+    assert dealt(shards, world_size, workers, 24) == dealt(shards, 1, 0, 24)
+
+
+@pytest.mark.parametrize("done", [0, 5, 31])
+def test_resumed_streams_go_on_where_they_stood(shards: list[Path], done: int) -> None:
+    """After `done` micro-batches, with another number of processes."""
+    whole = take(iter(stream(shards)), 120)
+    positions = dict(item.position for item in whole[: 2 * done] if item.position)
+    positions = {number: json.loads(json.dumps(place)) for number, place in positions.items()}
+    resumed = [
+        iter(stream(shards, lane=Lane(rank=rank, world_size=2), first_micro_batch=done, positions=positions))
+        for rank in range(2)
+    ]
+    texts = [text for number in range(16) for text in captions(take(resumed[number % 2], 2))]
+    assert texts == captions(whole[2 * done : 2 * done + 32])
+
+
+def test_broken_records_are_listed(shards: list[Path]) -> None:
+    skips = [skip for item in take(iter(stream(shards, num_streams=1)), 100) for skip in item.skipped]
+    assert [skip.record for skip in skips] == ["000003"]
+    assert skips[0].source.endswith("0.tar")
+    assert "UnidentifiedImageError" in skips[0].reason
+
+
+def test_streams_must_divide_among_the_readers(shards: list[Path]) -> None:
+    with pytest.raises(UserError, match="4 streams cannot be divided among 3 processes"):
+        next(iter(stream(shards, lane=Lane(rank=0, world_size=3))))
+    with pytest.raises(UserError, match="8 shards for 16 streams"):
+        stream(shards, num_streams=16)
+
+
+def test_a_shard_that_ends_early(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.tar"
+    write_shard(whole, range(30))
+    check_shard(whole)
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole.read_bytes()[:20_000])
+    with pytest.raises(UserError, match=r"cut\.tar: the shard ends early"):
+        next(iter(stream([cut], num_streams=1)))
+    with pytest.raises(UserError, match=r"no \*\.tar shard here"):
+        find_shards(tmp_path / "nowhere")
+
+
+def test_ocr_takes_level_1(tmp_path: Path) -> None:
+    from train.captions import CAPTIONS
+
+    entries = [
+        {"text": "three", "granularity": 3},
+        {"text": "none", "granularity": 0},
+        {"text": "one", "granularity": 1},
+    ]
+    assert CAPTIONS["ocr"]({"txt": json.dumps(entries)}) == "one"
+    assert CAPTIONS["ocr"]({"json": [{"text": "first"}, {"text": "second"}]}) == "second"
