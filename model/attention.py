@@ -77,8 +77,8 @@ def require_question_end(types: Tensor) -> None:
     if blind.any():
         rows = blind.nonzero().flatten().tolist()
         raise ValueError(
-            f"no question end behind a picture in {len(rows)} of {len(types)} samples (rows {rows}): their mask would be "
-            "causal; leave out samples that are cut before their answer, and check question_end_token_id"
+            f"no question end behind a picture in {len(rows)} of {len(types)} samples (rows {rows}): their mask would "
+            "be causal; leave out samples that are cut before their answer, and check question_end_token_id"
         )
 
 

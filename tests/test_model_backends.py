@@ -12,7 +12,7 @@ import torch
 from model_helpers import answer, batch, model, model_for, pixels, processor
 from test_model_generation import FAMILIES, KINDS, SLIDING
 
-from model.attention import self_test
+from model.attention import build_mask, self_test
 
 
 @pytest.fixture
@@ -76,3 +76,17 @@ def test_compiled_training_step_has_the_same_gradient():
     made.zero_grad()
     torch.compile(made.forward, backend="aot_eager")(**given, labels=labels).loss.backward()
     assert torch.allclose(plain, made.model.resampler.latents.grad, atol=1e-6)
+
+
+def test_attention_weights_of_eager_show_the_mask():
+    made, given = model(), inputs()
+    made.set_attn_implementation("eager")
+    with torch.no_grad():
+        weights = made(**given, output_attentions=True).attentions
+    types = made.model.token_types(given["input_ids"])
+    mask = build_mask("mma", types, num_latents=4, padding=given["attention_mask"])
+    real = given["attention_mask"].bool()[:, None, :, None]
+    assert len(weights) == 2
+    for layer in weights:
+        seen = layer > 0
+        assert torch.equal(seen & real, (mask & real).expand_as(seen))

@@ -1,0 +1,85 @@
+"""The examples run, the figure is what its script draws, the page names things that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from model_helpers import model_for, picture, processor
+
+import model
+from model import attention
+
+HERE = Path(model.__file__).parent
+PAGE = (HERE / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("checkpoint")
+    own = processor()
+    model_for(own).save_pretrained(place)
+    own.save_pretrained(place)
+    picture().save(place / "park.png")
+    return place
+
+
+def test_script(folder):
+    command = [sys.executable, "-m", "model.examples.zero_shot", str(folder), str(folder / "park.png"), "Why?"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    done = subprocess.run(command[:3], capture_output=True, text=True, cwd=HERE.parent, check=False)
+    assert done.returncode != 0
+    assert "CHECKPOINT PICTURE" in done.stderr
+
+
+def test_notebook(folder, monkeypatch, capsys):
+    monkeypatch.setenv("AKI_CHECKPOINT", str(folder))
+    monkeypatch.setenv("AKI_PICTURE", str(folder / "park.png"))
+    notebook = json.loads((HERE / "examples" / "zero_shot.ipynb").read_text())
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec("".join(cell["source"]), names)
+    assert "<image>\nDescribe the scene of this image.<|end|>" in capsys.readouterr().out
+    assert names["record"]["passed"]
+    assert names["answer"] != names["causal_answer"]
+
+
+def test_readme_example(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "park.jpg").write_bytes((folder / "park.png").read_bytes())
+    code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL).group(1)
+    exec(code.replace("Sony/AKI-4B-phi-3.5-mini", str(folder)), {})
+    assert capsys.readouterr().out.strip()
+
+
+def test_page_names_what_exists():
+    for name in re.findall(r"`attention\.(?!py`)(\w+)", PAGE):
+        assert hasattr(attention, name), name
+    listed = PAGE[PAGE.index("## Reading order") :]
+    files = set(re.findall(r"`(\w+\.py)`", listed))
+    there = {file.name for file in HERE.glob("*.py")} - {"__init__.py", "registration.py"}
+    assert files == there
+    formula = "(key <= query) | ((key <= horizon_q) & (modality_q != modality_k))"
+    assert formula.replace("|", "\\|") in PAGE
+    assert formula in (HERE / "attention.py").read_text()
+
+
+def test_figure_is_what_its_script_draws(tmp_path):
+    from model.figures.architecture import draw
+
+    file = tmp_path / "architecture.svg"
+    draw().savefig(file, metadata={"Date": None})
+    texts = [
+        re.findall(r"<text[^>]*>(.*?)</text>", each.read_text())
+        for each in (file, HERE / "figures" / "architecture.svg")
+    ]
+    assert texts[0] == texts[1]
+    assert "modality-mutual (Eq. 5)" in " ".join(texts[0])
