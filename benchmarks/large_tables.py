@@ -94,7 +94,7 @@ def _convert(path: Path, arrow: Path) -> None:
     unfinished = arrow.with_name(f"{arrow.name}.{os.getpid()}")
     writer = None
     try:
-        for row in tqdm(read_cells(path), desc=f"converting {path.name} once", unit=" rows"):
+        for row in tqdm(read_cells(path), desc=f"converting {path.name} once", unit=" rows", disable=None):
             if writer is None:
                 features = {name: Value("string") for name in row}
                 features |= {PICTURES: ListOf(Value("large_string")), KEYS: ListOf(Value("string"))}
