@@ -147,7 +147,7 @@ def _metric(pairs: Pairs, name: str, label: str, a: Estimate, b: Estimate) -> Me
         p=p,
         p_holm=None,
         test=test,
-        detectable=difference.smallest_detectable() if difference else None,
+        detectable=difference.smallest_detectable() or None if difference else None,  # 0: nothing differed
         num_pairs=a.num_scored,
         num_clusters=a.num_clusters,
         num_left_out=pairs.num_left_out,
