@@ -192,7 +192,7 @@ class _Work:
             return
 
         def save(predictions: list[Prediction]) -> None:
-            self.folder.append(task.name, predictions, self.world.rank)
+            append(predictions)
             self.counts[task.name] = self.counts.get(task.name, 0) + len(predictions)
             self.progress.advance(task.name, predictions)
 
@@ -201,7 +201,8 @@ class _Work:
         loop = Loop(self.predictor, given.max_new_tokens, batch_size, save, failures)
         start = time.perf_counter()
         try:
-            loop.run(prompts)
+            with self.folder.appender(task.name, self.world.rank) as append:
+                loop.run(prompts)
         finally:
             self.seconds += time.perf_counter() - start
             self.in_model += loop.in_model

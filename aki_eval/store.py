@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -75,15 +76,56 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _to_record(prediction: Prediction) -> dict[str, Any]:
-    record = asdict(prediction)
-    record["prediction"] = record.pop("text")
-    return {key: record[key] for key in ("index", "prompt", "prediction", "num_tokens", "finish_reason", "error")}
+    return {
+        "index": prediction.index,
+        "prompt": prediction.prompt,
+        "prediction": prediction.text,
+        "num_tokens": prediction.num_tokens,
+        "finish_reason": prediction.finish_reason,
+        "error": prediction.error,
+    }
 
 
 def _to_prediction(record: Mapping[str, Any]) -> Prediction:
     fields = dict(record)
     fields["text"] = fields.pop("prediction")
     return Prediction(**fields)
+
+
+class Appender:
+    """Appends batches to one file. A batch has left this process when the call returns, so that killing it loses
+    nothing; a thread waits for the disk meanwhile, one batch behind. Raises OSError, at the latest on leaving, when the
+    disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Appender:
+        if self.path.exists():
+            _cut_torn_line(self.path)
+        self._file = self.path.open("ab")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fsync")
+        self._flushed: Future[None] | None = None
+        return self
+
+    def __call__(self, predictions: Sequence[Prediction]) -> None:
+        self._wait()
+        lines = "".join(to_line(_to_record(prediction)) for prediction in predictions)
+        self._file.write(lines.encode("utf-8", "backslashreplace"))
+        self._file.flush()
+        self._flushed = self._thread.submit(os.fsync, self._file.fileno())
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+            self._file.close()
+
+    def _wait(self) -> None:
+        if self._flushed is not None:
+            self._flushed.result()
 
 
 class RunFolder:
@@ -160,16 +202,15 @@ class RunFolder:
         write_atomically(self.root / "run.json", json.dumps(run, indent=2, ensure_ascii=False) + "\n")
 
     def append(self, task: str, predictions: Sequence[Prediction], rank: int = 0) -> None:
-        """Adds a batch of predictions and returns when they are on the disk."""
+        """Adds predictions and returns when they are on the disk."""
+        with self.appender(task, rank) as append:
+            append(predictions)
+
+    def appender(self, task: str, rank: int = 0) -> Appender:
+        """For many batches: `with folder.appender(task) as append: append(predictions)`."""
         path = self._predictions_path(task, rank)
         path.parent.mkdir(exist_ok=True)
-        if path.exists():
-            _cut_torn_line(path)
-        lines = "".join(to_line(_to_record(prediction)) for prediction in predictions)
-        with path.open("ab") as file:
-            file.write(lines.encode("utf-8", "backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
+        return Appender(path)
 
     def predictions(self, task: str) -> dict[str, Prediction]:
         """What is known of the task, by index, whoever wrote it.

@@ -10,7 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,7 @@ class AkiPredictor:
         self._model: Any = None
         self._processor: Any = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
+        self._stop_ids = cache(lambda: list(self.processor.stop_token_ids))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -164,7 +165,7 @@ class AkiPredictor:
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 num_beams=1,
-                eos_token_id=self.processor.stop_token_ids,
+                eos_token_id=self._stop_ids(),
                 pad_token_id=self.processor.tokenizer.pad_token_id,
             )
         answers = output[:, prepared.input_ids.shape[1] :].cpu()
@@ -189,7 +190,7 @@ class AkiPredictor:
 
     def _to_generation(self, row: Tensor, max_new_tokens: int) -> Generation:
         """Cut at the first stop token: what a batch adds behind it is padding."""
-        stops = set(self.processor.stop_token_ids)
+        stops = self._stop_ids()
         ids = row.tolist()
         end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
         text = self.processor.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
