@@ -39,7 +39,9 @@ class AkiLoading:
             overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in AkiConfig.__annotations__}
             config = AkiConfig.from_dict(config.to_dict() | overrides)
             pretrained_model_name_or_path = None
-        elif name is not None and Path(name).is_dir() and "state_dict" not in kwargs:
+        else:
+            kwargs["use_safetensors"] = True  # never a pickle
+        if released is None and name is not None and Path(name).is_dir() and "state_dict" not in kwargs:
             Weights(weight_files(Path(name)))  # damaged files are an error with their name
         model, report = super().from_pretrained(
             pretrained_model_name_or_path,

@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, GenerationMixin, PreTrainedModel
-from transformers import initialization as init
+from transformers import AutoModel, GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 
 from . import attention
-from .backends import SUPPORTED, create_masks, refuse_backend
+from .backends import create_masks
 from .configuration_aki import AkiConfig
 from .generation import AkiGeneration
 from .loading import AkiLoading
-from .resampler import Resampler, near_identity
+from .modeling_base import AkiPreTrainedModel
+from .resampler import Resampler
 
 
 @dataclass
@@ -34,42 +34,6 @@ class AkiOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     image_hidden_states: Tensor | None = None
-
-
-class AkiPreTrainedModel(PreTrainedModel):
-    """What the library needs to know about every AKI module."""
-
-    config_class = AkiConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
-    input_modalities = ("image", "text")
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["ResamplerLayer"]  # noqa: RUF012 (the library's form)
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
-    _supports_sdpa = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _supports_flash_attn = False  # it would drop the mask without a word
-    _can_compile_fullgraph = True
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if not isinstance(module, Resampler):
-            return
-        init.normal_(module.latents, std=1.0)
-        if self.config.resampler_init == "identity":
-            std = 0.02
-            for layer in module.layers:
-                for linear in (layer.attention.to_q, layer.attention.to_out):
-                    init.copy_(linear.weight, near_identity(linear.weight, std))
-                halves = [near_identity(half, std) for half in layer.attention.to_kv.weight.chunk(2)]
-                init.copy_(layer.attention.to_kv.weight, torch.cat(halves))
-            init.copy_(module.projection.weight, near_identity(module.projection.weight, std))
-
-    def _check_and_adjust_attn_implementation(self, attn_implementation: str | None, *args: Any, **kwargs: Any) -> str:
-        if isinstance(attn_implementation, str):
-            refuse_backend(attn_implementation)
-        return super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
 
 
 class AkiModel(AkiPreTrainedModel):
@@ -322,6 +286,3 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
         )
-
-
-__all__ = ["SUPPORTED", "AkiForConditionalGeneration", "AkiModel", "AkiOutput", "AkiPreTrainedModel"]

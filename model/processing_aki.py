@@ -95,7 +95,7 @@ class AkiProcessor(ProcessorMixin):
             bos = self.tokenizer.bos_token
             if bos is not None and all(one.startswith(bos) for one in texts):
                 kwargs.setdefault("add_special_tokens", False)
-        return super().__call__(images=images, text=text, **kwargs)
+        return super().__call__(images=images if flatten(images) != [] else None, text=text, **kwargs)
 
     def _check_texts(self, texts: list[str], images: Any) -> None:
         marks = [one.count(self.image_token) for one in texts]

@@ -326,6 +326,23 @@ def test_networks_named_by_folder(published, tmp_path):
     assert found.vision_config.to_dict() | named_by == whole.vision_config.to_dict() | named_by
 
 
+def test_hub_id(monkeypatch):
+    """A Hub id is asked for its config.json, and fetched when that is the published kind."""
+    asked = []
+
+    def fetch(name, **kwargs):
+        asked.append((name, kwargs))
+        return str(SOURCE)
+
+    monkeypatch.setattr("model.hub.cached_file", lambda name, file, **kwargs: str(SOURCE / file))
+    monkeypatch.setattr("model.hub.snapshot_download", fetch)
+    model = AkiForConditionalGeneration.from_pretrained("Someone/AKI", revision="v1", dtype="float32")
+    assert model.config.lm_head_bias
+    assert asked[0][0] == "Someone/AKI"
+    assert asked[0][1]["revision"] == "v1"
+    assert not any("*.bin" in pattern or "*.pt" in pattern for pattern in asked[0][1]["allow_patterns"])
+
+
 def test_unknown_tensor_name_is_refused():
     with pytest.raises(ValueError, match="no tensor of an AKI model"):
         reference_name("model.surprise.weight")

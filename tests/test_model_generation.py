@@ -77,6 +77,38 @@ def test_sliding_windows(family, kind):
     assert naive != naive_answer(model(family, attention=kind), given, 12)
 
 
+@pytest.mark.parametrize(("family", "text"), [*((family, None) for family in FAMILIES), *SLIDING.items()])
+def test_causal_attention_is_the_backbone_s_own(family, text):
+    """Text alone, through AKI's masks and through the masks the backbone makes itself."""
+    made = model(family, text, attention="causal")
+    plain = AutoModelForCausalLM.from_config(made.config.text_config).eval()
+    plain.base_model.load_state_dict(made.model.language_model.state_dict())
+    plain.lm_head.load_state_dict(made.lm_head.state_dict())
+    plain.generation_config.eos_token_id = None
+    given = batch([[*range(1, 20)], [*range(30, 41)]])
+    with torch.no_grad():
+        ours = made(**given).logits
+        places = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        theirs = plain(**given, position_ids=places).logits
+    real = given["attention_mask"].bool()
+    assert torch.allclose(ours[real], theirs[real], atol=1e-5)
+    assert answer(made, given, 12) == answer(plain, given, 12, suppress_tokens=[IMAGE])
+
+
+def test_third_modality_in_the_whole_model():
+    made = model()
+    ids = torch.tensor([[1, 40, 41, 42, 5, 6, 7, QUESTION_END]])
+    heard = torch.tensor([[0, 2, 2, 2, 0, 0, 0, -1]])
+    other = ids.clone()
+    other[0, 5] = 8
+    with torch.no_grad():
+        text, text_other = made(input_ids=ids).logits[0], made(input_ids=other).logits[0]
+        sound, sound_other = (made(input_ids=each, mm_token_type_ids=heard).logits[0] for each in (ids, other))
+    assert torch.equal(text[:5], text_other[:5])
+    assert torch.equal(sound[0], sound_other[0])
+    assert ((sound[1:4] - sound_other[1:4]).abs().amax(-1) > 1e-4).all()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_back_ends_agree(family):
     made, given = model(family), inputs()

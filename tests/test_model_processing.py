@@ -268,6 +268,12 @@ def test_batch_of_prompts_with_nested_pictures_and_left_padding():
     assert torch.equal(inputs["pixel_values"][2], one[0])
 
 
+@pytest.mark.parametrize("none", [None, [], [[], []]])
+def test_batch_without_pictures(none):
+    inputs = processor()(images=none, text=["a", "b"], return_tensors="pt")
+    assert "pixel_values" not in inputs
+
+
 def test_conversation_to_model_inputs():
     own = processor()
     turn = {"role": "user", "content": [{"type": "image", "image": picture()}, {"type": "text", "text": "Q"}]}
