@@ -14,7 +14,7 @@ from .layouts import Plan, all_tables
 from .render import flat, latex, markdown, terminal
 from .tables import Table
 
-FORMATS = ("term", "md", "tex", "csv", "json", "html", "model-card")
+FORMATS = ("term", "md", "tex", "csv", "json", "html", "figures", "model-card")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
         from .html import write_site
 
         typer.echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
+    elif name == "figures":
+        from .plots import write_figures
+
+        for path in write_figures(plan, output.needed(name) / "figures"):
+            typer.echo(path)
     elif name == "model-card":
         publish(plan, output.needed(name) / "model-card", output.push)
 

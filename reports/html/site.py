@@ -19,12 +19,12 @@ from benchmarks.tasks import TASKS
 
 from .. import paper
 from ..audit import audit_table
+from ..charts import breakdown, overview
 from ..layouts import Plan, main_table, notices, reference_row, subtask_table
 from ..run_folder import RunFolder
 from ..series import run_cell
 from ..tables import Table
 from .browser import BrowserTask, write_browser
-from .charts import breakdown, overview
 from .metrics import every_metric
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

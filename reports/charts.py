@@ -1,15 +1,15 @@
-"""What the charts of the HTML report show: rows of dots with intervals on one scale, per cent of the most possible."""
+"""What the charts of the report show: rows of dots with intervals on one scale, per cent of the most possible."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import paper
-from ..layouts import Plan
-from ..paper import Entry
-from ..series import Series, paper_series, run_series
-from ..tables import Cell
+from . import paper
+from .layouts import Plan
+from .paper import Entry
+from .series import Series, paper_series, run_series
+from .tables import Cell
 
 LARGEST = {"perception": 2000.0, "cognition": 800.0}
 """Points that can be had in MME; a subtask of it has 200. Everything else is per cent."""
@@ -87,7 +87,7 @@ def _row(entry: Entry, plan: Plan, reference: Series | None, others: Sequence[Se
     name = f"{entry.section}: {entry.label}" if entry.table == "13" or entry.label == "Sum" else entry.label
     return ChartRow(
         label=name,
-        scale=f"of {largest:g}" if largest > 200 else "",
+        scale=f"(of {largest:g})" if largest > 200 else "",
         link=link,
         dots=tuple(dot for dot in dots if dot),
         reference=printed,

@@ -1,0 +1,181 @@
+"""Where attention goes in one prompt: between the picture's latents and the words, and from latents to the picture.
+
+Letters: L tokens, N latents, P patches, H heads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.records import Prompt, UserError
+
+from .predictors.aki import AkiPredictor
+
+Floats = NDArray[np.float64]
+KINDS = ("causal", "mma", "cca")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """A word of the question and its tokens, `start` to `end` (exclusive)."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One prompt seen from inside. Attention is averaged over layers and heads.
+
+    attention: (L, L), rows look, columns are seen. latents_to_patches: (N, P), rows sum to 1. masks: by kind, bool,
+    over the prompt and its answer. `image` is the latents' first place and the one behind their last.
+    """
+
+    text: str
+    answer: str
+    num_prompt_tokens: int
+    image: tuple[int, int]
+    words: tuple[Word, ...]
+    attention: Floats
+    latents_to_patches: Floats
+    masks: dict[str, NDArray[np.bool_]]
+
+    def image_to_word(self, word: Word) -> tuple[float, Floats]:
+        """(share of the latents' attention that the word takes, where on the picture it comes from: (R, C))."""
+        block = self.attention[self.image[0] : self.image[1], word.start : word.end].sum(axis=1)
+        return float(block.mean()), self._on_picture(block)
+
+    def word_to_image(self, word: Word) -> tuple[float, Floats]:
+        """(share of the word's attention that the picture takes, where on the picture it goes to: (R, C))."""
+        block = self.attention[word.start : word.end, self.image[0] : self.image[1]].mean(axis=0)
+        return float(block.sum()), self._on_picture(block)
+
+    def _on_picture(self, by_latent: Floats) -> Floats:
+        total = by_latent.sum()
+        patches = (by_latent / total if total > 0 else by_latent) @ self.latents_to_patches
+        side = isqrt(len(patches))
+        return patches.reshape(side, len(patches) // side)
+
+
+def look(predictor: AkiPredictor, prompt: Prompt, question: str, max_new_tokens: int = 32) -> View:
+    """Answers a prompt of one picture and looks at the forward pass over it.
+
+    Raises:
+        UserError: the checkpoint's tokenizer cannot say which characters a token came from.
+    """
+    import torch
+
+    text = predictor.render(prompt)
+    processor, model = predictor.processor, predictor.model
+    if not processor.tokenizer.is_fast:
+        raise UserError(f"{predictor.name}: its tokenizer has no offsets; save it with a fast tokenizer")
+    generation = predictor.predict([prompt], max_new_tokens)[0]
+    pixels = [image.decode().convert("RGB") for image in prompt.images]
+    inputs = processor(images=pixels, text=text, add_special_tokens=False, return_tensors="pt").to(model.device)
+    with torch.inference_mode(), _eager(model), _watched(model) as layers:
+        output = model(**inputs.to(model.dtype), output_attentions=True, use_cache=False)
+    ids = inputs["input_ids"][0]
+    places = (ids == model.config.image_token_id).nonzero().flatten().tolist()
+    attention = torch.stack([layer[0].float().mean(0) for layer in output.attentions]).mean(0)
+    return View(
+        text=text,
+        answer=generation.text or "",
+        num_prompt_tokens=len(ids),
+        image=(places[0], places[-1] + 1),
+        words=tuple(_words(processor, text, question)),
+        attention=attention.cpu().numpy().astype(np.float64),
+        latents_to_patches=rolled_out(layers),
+        masks=_masks(model, ids, generation.num_tokens or 0),
+    )
+
+
+@contextmanager
+def _eager(model: Any) -> Iterator[None]:
+    """Attention computed the plain way for a moment: only then its weights can be seen."""
+    before = model.config.text_config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def _watched(model: Any) -> Iterator[list[Floats]]:
+    """Collects each resampler layer's attention, (N, P + N), averaged over heads."""
+    seen: list[Floats] = []
+
+    def watch(layer: Any, given: tuple[Any, ...], output: Any) -> None:
+        seen.append(_resampler_weights(layer, *given))
+
+    layers = [each.attention for each in model.model.resampler.layers]
+    hooks = [layer.register_forward_hook(watch) for layer in layers]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _resampler_weights(layer: Any, patches: Any, latents: Any, positions: Any = None) -> Floats:
+    """What `ResamplerAttention.forward` weighs its values with, of the first picture."""
+    import torch
+
+    latents = layer.norm_latents(latents)
+    query = layer.to_q(latents)
+    key, _ = layer.to_kv(torch.cat([layer.norm_media(patches), latents], dim=1)).chunk(2, dim=-1)
+    if positions is not None:
+        query, key = query + positions[0], key + positions[1]
+    query, key = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (query, key))
+    weights = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).float().softmax(-1)
+    averaged: Floats = weights[0].mean(0).cpu().numpy().astype(np.float64)
+    return averaged
+
+
+def rolled_out(layers: list[Floats]) -> Floats:
+    """Attention of latents to patches through all layers, (N, P), rows summing to 1.
+
+    Half of each layer's output is its residual, half what it attends to (Abnar and Zuidema 2020, arXiv 2005.00928);
+    latents hold nothing of the picture before the first layer.
+    """
+    num_latents, width = layers[0].shape
+    num_patches = width - num_latents
+    flow = np.zeros((num_latents, num_patches))
+    for weights in layers:
+        flow = 0.5 * flow + 0.5 * (weights[:, :num_patches] + weights[:, num_patches:] @ flow)
+    rows: Floats = flow / flow.sum(axis=1, keepdims=True)
+    return rows
+
+
+def _words(processor: Any, text: str, question: str) -> Iterator[Word]:
+    """The question's words with the tokens that any of their characters fell into."""
+    expanded = text.replace(processor.image_token, processor.image_token * processor.num_latents)
+    offsets = processor.tokenizer(expanded, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    start = expanded.rfind(question.strip())
+    for found in re.finditer(r"\S+", question.strip()):
+        first, last = start + found.start(), start + found.end()
+        inside = [place for place, (begin, end) in enumerate(offsets) if begin < last and end > first]
+        if start >= 0 and inside:
+            yield Word(text=found[0], start=inside[0], end=inside[-1] + 1)
+
+
+def _masks(model: Any, ids: Any, num_answer_tokens: int) -> dict[str, NDArray[np.bool_]]:
+    """The prompt's mask, its answer appended, under each kind of attention."""
+    import torch
+
+    from model.attention import build_mask, token_types
+
+    config = model.config
+    types = token_types(ids[None], config.image_token_id, config.question_end_token_id)
+    types = torch.nn.functional.pad(types, (0, num_answer_tokens))
+    masks = {kind: build_mask(kind, types, num_latents=config.num_latents)[0, 0] for kind in KINDS}
+    return {kind: mask.cpu().numpy() for kind, mask in masks.items()}
