@@ -41,7 +41,7 @@ def make_judge(
     judges share; `price` overrides the table's; `timeout` in seconds for one reply, `retries` by the client.
 
     Raises:
-        UserError: no key, a budget without a price, nothing to replay.
+        UserError: a budget without a price, or several judges to replay.
     """
     if name == "none":
         return None

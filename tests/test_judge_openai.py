@@ -495,10 +495,18 @@ def test_replay_needs_neither_server_nor_key(tmp_path: Path, monkeypatch: pytest
         replay.grade([request("of another run")])
 
 
+def test_replay_of_nothing_judges_nothing(tmp_path: Path) -> None:
+    """`--judge replay` over all tasks: those that never needed a judge have no verdicts and need none now."""
+    replay = make_judge("replay", cache=tmp_path / "verdicts.jsonl")
+    assert replay is not None
+    assert replay.grade([]) == []
+    verdict = replay.grade([request("a")])[0]
+    assert verdict.value is None
+    assert "no stored verdicts" in (verdict.error or "")
+
+
 def test_replay_of_several_judges_needs_a_name(tmp_path: Path) -> None:
     cache = tmp_path / "verdicts.jsonl"
-    with pytest.raises(UserError, match="no stored verdicts"):
-        make_judge("replay", cache=cache)
     with JudgeServer(lambda body, nth: "0.2") as server:
         for model in ("judge-1", "judge-2"):
             judge_at(server, cache, model=model).grade([request("a")])

@@ -41,15 +41,32 @@ class ReplayJudge(OpenAIJudge):
         return {**super().describe(), "replayed": True}
 
 
-def replay(store: VerdictStore, wanted: str | None, *, repeats: int) -> ReplayJudge | OfflineJudge:
+class NothingStored:
+    """Replays an empty store: fine for a task that needs no judge, an error for every answer that does."""
+
+    name = "replay of no verdicts"
+    comparable = True  # an answer that asks for a judge is to be seen as not judged, never as not matched
+
+    def __init__(self, store: VerdictStore) -> None:
+        self.store = store
+
+    def grade(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        missing = Reply(model="", raw=None, error=f"there are no stored verdicts in {self.store.path or 'memory'}")
+        return [verdict_of(request, missing, judge=self.name, tries=0) for request in requests]
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "comparable": self.comparable, "replayed": True}
+
+
+def replay(store: VerdictStore, wanted: str | None, *, repeats: int) -> ReplayJudge | OfflineJudge | NothingStored:
     """The judge whose replies the store holds; `wanted` names it where there are several.
 
     Raises:
-        UserError: the store is empty, or it does not say which judge is meant.
+        UserError: the store does not say which judge is meant.
     """
     found = {source.name: source for source in store.sources}
     if not found:
-        raise UserError(f"there are no stored verdicts to replay in {store.path or 'memory'}")
+        return NothingStored(store)
     if (wanted is None and len(found) > 1) or (wanted is not None and wanted not in found):
         raise UserError(
             f"{store.path} holds verdicts of {', '.join(sorted(found))}; choose one with --judge replay:NAME"
