@@ -27,6 +27,7 @@ class Progress:
         self._totals: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._errors = 0
+        self._right: dict[str, int] = {}
         self._start = self._last_line = 0.0
 
     def say(self, text: str) -> None:
@@ -36,7 +37,7 @@ class Progress:
     @contextmanager
     def predicting(self, totals: Mapping[str, int]) -> Iterator[None]:
         """While the block runs, `advance` shows how far each of the tasks and all together are."""
-        self._totals, self._done, self._errors = dict(totals), dict.fromkeys(totals, 0), 0
+        self._totals, self._done, self._errors, self._right = dict(totals), dict.fromkeys(totals, 0), 0, {}
         self._start = self._last_line = time.monotonic()
         if self.quiet or not self.console.is_terminal:
             yield
@@ -47,12 +48,17 @@ class Progress:
             yield
         self._bars = None
 
-    def advance(self, task: str, predictions: Sequence[Prediction]) -> None:
+    def advance(self, task: str, predictions: Sequence[Prediction], num_right: int | None = None) -> None:
+        """`num_right`: how many of these are word for word right, where that means something."""
         self._done[task] += len(predictions)
         self._errors += sum(prediction.error is not None for prediction in predictions)
+        if num_right is not None:
+            self._right[task] = self._right.get(task, 0) + num_right
         if self._bars is not None:
             for name in (task, "all"):
-                self._bars.update(self._rows[name], completed=self._count(name), rate=self._rate(), note=self._note())
+                self._bars.update(
+                    self._rows[name], completed=self._count(name), rate=self._rate(), note=self._note(name)
+                )
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS or self._done[task] == self._totals[task]:
             self._last_line = time.monotonic()
             self.say(self._line(task))
@@ -62,7 +68,7 @@ class Progress:
         left = (time.monotonic() - self._start) / done * (total - done)
         return (
             f"{task} {self._done[task]}/{self._totals[task]}, all {done}/{total}, "
-            f"{self._rate()}, {left:.0f} s left {self._note()}".rstrip()
+            f"{self._rate()}, {left:.0f} s left {self._note(task)} {self._note('all')}".rstrip()
         )
 
     def _total(self, name: str) -> int:
@@ -74,8 +80,11 @@ class Progress:
     def _rate(self) -> str:
         return f"{self._count('all') / max(time.monotonic() - self._start, 1e-9):.1f} samples/s"
 
-    def _note(self) -> str:
-        return f"{self._errors} failed" if self._errors else ""
+    def _note(self, name: str) -> str:
+        if name == "all":
+            return f"{self._errors} failed" if self._errors else ""
+        right = self._right.get(name)
+        return "" if right is None else f"{right / self._done[name]:.0%} word for word right"
 
     def _make_bars(self) -> Bars:
         return Bars(
@@ -85,6 +94,6 @@ class Progress:
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("[red]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}"),
             console=self.console,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,10 +191,12 @@ class _Work:
         if not prompts:
             return
 
+        targets = {} if task.judged else {sample.index: sample.target for sample in given.samples}
+
         def save(predictions: list[Prediction]) -> None:
             append(predictions)
             self.counts[task.name] = self.counts.get(task.name, 0) + len(predictions)
-            self.progress.advance(task.name, predictions)
+            self.progress.advance(task.name, predictions, _num_right(targets, predictions))
 
         if isinstance(self.predictor, TaskAwarePredictor):
             self.predictor.begin(task, given.samples, self.options.prompts)
@@ -230,6 +232,14 @@ class _Work:
             run["sessions"][-1] |= {"finished": now(), "num_predicted": self.counts}
             self.folder.write_run(run)
         return run
+
+
+def _num_right(targets: Mapping[str, str], predictions: Sequence[Prediction]) -> int | None:
+    """How many answers are the right one word for word: a glimpse for the progress bar, never a score."""
+    if not targets:
+        return None
+    pairs = [(prediction.text or "", targets[prediction.index]) for prediction in predictions]
+    return sum(text.strip(" .()").lower() == target.strip(" .()").lower() for text, target in pairs)
 
 
 @contextmanager

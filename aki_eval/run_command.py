@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks.records import UserError
 
 from .distributed import find_world
+from .dry_run import show_plan
 from .inputs import OFFICIAL, TOY, find_tasks
 from .loop import TooManyFailures
 from .predictors import make_predictor
@@ -52,6 +53,9 @@ def run(
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked, with an example a task.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network, for data or models.")] = False,
 ) -> int:
     """Ask a model every question of the benchmarks, then score its answers. Run again to resume."""
@@ -81,6 +85,9 @@ def run(
         check_batching=check_batching,
         fresh=fresh,
     )
+    if dry_run:
+        show_plan(options, predictor, Console())
+        return 0
     return _work(options, predictor, allow_partial)
 
 

@@ -2,6 +2,9 @@
 
 A subset never cuts a cluster (a picture's questions, the rolls of a circular question, an MME pair), holds every
 sub-score in its share, is the same for everybody with the same seed, and is nested: the 50 are among the 100.
+
+`ci` is a list of toy samples under version control (`subset_ci.json`), for regression in CI; when the toy world
+changes, `python -m aki_eval.subset` makes it anew.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from benchmarks.records import Sample, UserError
@@ -20,6 +23,8 @@ SEED = 2503
 """Of the order in which clusters are taken; the paper's number in arXiv is 2503.02597."""
 
 CI = "ci"
+CI_SIZE = 48
+"""Samples a task: one GO/NO-GO in seconds, each sub-score touched."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def choose(task: str, samples: Sequence[Sample], subset: Subset) -> list[Sample]
 
 
 def _committed(task: str) -> set[str]:
-    lists: dict[str, list[str]] = json.loads(files("aki_eval").joinpath("subset_ci.json").read_text("utf-8"))
+    lists: dict[str, list[str]] = json.loads(Path(__file__).with_name("subset_ci.json").read_text("utf-8"))
     return set(lists.get(task, ()))
 
 
@@ -108,3 +113,20 @@ def _taking_order(samples: Sequence[Sample], seed: int) -> list[str]:
 
 def _hash(cluster: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}/{cluster}".encode()).hexdigest()
+
+
+def write_ci_list() -> None:
+    """Chooses the samples of `ci` from the toy world and writes them down."""
+    from benchmarks.data import load_samples
+    from benchmarks.tasks import TASKS
+    from benchmarks.toy_world import ensure_tables
+
+    root = ensure_tables()
+    chosen = {name: choose(name, load_samples(task, root), Subset(size=CI_SIZE)) for name, task in TASKS.items()}
+    lists = {name: [sample.index for sample in samples] for name, samples in chosen.items()}
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(indices)}" for name, indices in lists.items())
+    Path(__file__).with_name("subset_ci.json").write_text("{\n" + lines + "\n}\n")
+
+
+if __name__ == "__main__":
+    write_ci_list()

@@ -6,8 +6,11 @@ from collections import Counter
 
 import pytest
 
-from aki_eval.subset import Subset, choose, from_record, parse
+from aki_eval.subset import CI_SIZE, Subset, choose, from_record, parse
+from benchmarks.data import load_samples
 from benchmarks.records import Sample, UserError
+from benchmarks.tasks import TASKS
+from benchmarks.toy_world import ensure_tables
 
 
 def sample(number: int) -> Sample:
@@ -70,6 +73,16 @@ def test_the_record_brings_the_subset_back() -> None:
     for text in (None, "ci", "50"):
         subset = parse(text)
         assert from_record(subset.record() if subset else None) == subset
+
+
+def test_the_committed_list_is_that_of_the_toy_world() -> None:
+    """When this fails the toy world has changed: `python -m aki_eval.subset` makes the list anew."""
+    root = ensure_tables()
+    for name, task in TASKS.items():
+        samples = load_samples(task, root)
+        committed = choose(name, samples, Subset(size=None, name="ci"))
+        assert committed == choose(name, samples, Subset(size=CI_SIZE))
+        assert CI_SIZE <= len(committed) <= 2 * CI_SIZE
 
 
 def test_a_committed_list_that_does_not_fit_is_explained() -> None:

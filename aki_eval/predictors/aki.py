@@ -7,6 +7,7 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 from __future__ import annotations
 
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -280,6 +281,10 @@ def _dtype(wanted: str, config: dict[str, Any], device: str) -> str:
 
 def _load(kind: Any, checkpoint: Path, **arguments: Any) -> Any:
     """`from_pretrained`; what is wrong with the files is the user's to know. Raises Unusable."""
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     try:
         return kind.from_pretrained(checkpoint, **arguments)
     except (OSError, ValueError) as error:
