@@ -10,7 +10,7 @@ import typer
 
 from benchmarks.records import UserError
 
-from .audit import audit_table
+from .audit import audit_table, second_version
 from .formats import FORMATS, Output, produce
 from .layouts import Plan, all_tables, reference_row
 from .run_folder import open_runs
@@ -31,7 +31,7 @@ def report(
     plan = make_plan(runs or [], baseline, reference)
     tables = all_tables(plan) if plan.runs or not audit else []
     if audit:
-        tables.append(audit_table())
+        tables += [audit_table(), second_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
     for name in wanted:

@@ -7,7 +7,7 @@ numbers of a table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.records import Score
@@ -160,17 +160,13 @@ def _only_if(paired: bool, score: Score) -> Score:
 
 def unlike(first: TaskResult, second: TaskResult) -> str | None:
     """Why two results must not be compared; None when they may."""
-    if _checksums(first) != _checksums(second):
+    if first.checksums != second.checksums:
         return "Not compared: the two runs were measured on different data."
     if (first.judge or {}).get("name") != (second.judge or {}).get("name"):
         return "Not compared: the two runs were graded by different judges."
     if first.headline != second.headline:
         return "Not compared: the two runs were scored by different protocols."
     return None
-
-
-def _checksums(result: TaskResult) -> Mapping[str, object]:
-    return {name: table.get("sha256") for name, table in result.data.get("tables", {}).items()}
 
 
 def gain_in_paper(model: PaperModel, comparator: PaperModel) -> Series:

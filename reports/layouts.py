@@ -10,6 +10,7 @@ from benchmarks.records import UserError
 
 from . import paper
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
+from .notices import notices
 from .paper import Entry, PaperModel
 from .run_folder import RunFolder
 from .series import Series, paper_series, run_series
@@ -31,10 +32,6 @@ TITLES = {
 ACROSS = {"7": "Subtask", "9": "Dimension", "11": "Subject", "12": "Skill or task"}
 """Tables whose columns are models, with the heading of their first column; in the others models are rows."""
 
-TOY_NOTICE = (
-    "Toy world: {labels} answered generated miniature benchmarks. These numbers are not comparable with the paper's "
-    "or with any run on the real benchmarks."
-)
 INTERVALS = "± is half the width of the 95 % interval, n the number of scored samples; the paper prints neither."
 MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "
@@ -185,17 +182,6 @@ def _remarks(series: Sequence[Series]) -> tuple[str, ...]:
         lines.append(TO_PAPER)
     if any(each.comparator == "run" for each in differences):
         lines.append(TO_BASELINE)
-    return tuple(lines)
-
-
-def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
-    """What must be read before any number."""
-    toy = [run.label for run in runs if run.toy]
-    lines = [TOY_NOTICE.format(labels=", ".join(toy))] if toy else []
-    for run in runs:
-        if run.unscored:
-            names = ", ".join(run.unscored)
-            lines.append(f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it.")
     return tuple(lines)
 
 

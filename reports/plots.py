@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from . import paper
 from .charts import Chart, ChartRow, breakdown, overview
 from .figures import INK, save
-from .layouts import TITLES, Plan, notices, reference_row
+from .layouts import TITLES, Plan, reference_row
+from .notices import notices
 from .paper import Entry
 from .series import Series, paper_series, run_series
 

@@ -40,6 +40,11 @@ class TaskResult:
         return self.data.get("source") == "toy"
 
     @property
+    def checksums(self) -> dict[str, Any]:
+        """Of the tables that were answered, by name."""
+        return {name: table.get("sha256") for name, table in self.data.get("tables", {}).items()}
+
+    @property
     def comparable_judge(self) -> bool:
         """False when an offline rubric stood in for a judge model."""
         return self.judge is None or bool(self.judge.get("comparable", True))
@@ -155,6 +160,11 @@ def _metric(content: Mapping[str, Any]) -> Metric:
         num_unscored=content["num_unscored"],
         unit=content.get("unit", "percent"),
     )
+
+
+def other_data(first: RunFolder, second: RunFolder, task: str) -> bool:
+    """Whether two runs answered different tables of a task: then equal indices are not equal questions."""
+    return first.results[task].checksums != second.results[task].checksums
 
 
 FIELDS: Mapping[Any, frozenset[str]] = {

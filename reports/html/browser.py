@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.records import Prediction, Sample, Score, Verdict
 from benchmarks.tasks import TASKS
 
-from ..run_folder import RunFolder
+from ..run_folder import RunFolder, other_data
 from .pictures import Pictures
 from .questions import questions
 
@@ -72,11 +72,14 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
 
 
 def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictures | None) -> BrowserTask:
-    evidence = [_evidence(run, task) for run in runs]
+    first = next(run for run in runs if task in run.results)
+    other = [run.label for run in runs if task in run.results and other_data(run, first, task)]
+    evidence = [None if run.label in other else _evidence(run, task) for run in runs]
     protocols = tuple(dict.fromkeys(name for each in evidence if each for name in each.scores))
-    headline = next(run.results[task].headline for run in runs if task in run.results)
     order = dict.fromkeys(index for each in evidence if each for name in each.scores for index in each.scores[name])
-    samples, note = questions(next(run for run in runs if task in run.results), task)
+    samples, note = questions(first, task)
+    if other:
+        note = f"{note or ''} Not shown, because measured on other data: {', '.join(other)}.".strip()
     folder = out / "data" / task
     _write(folder / "index.js", f"{task}/index", _index(list(order), protocols, evidence))
     for number, page in enumerate(_pages(list(order))):
@@ -87,7 +90,7 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
         title=TASKS[task].title,
         num_samples=len(order),
         protocols=protocols,
-        headline=headline,
+        headline=first.results[task].headline,
         note=note,
     )
 

@@ -18,9 +18,10 @@ from benchmarks.records import UserError
 from benchmarks.tasks import TASKS
 
 from .. import paper
-from ..audit import audit_table
+from ..audit import audit_table, second_version
 from ..charts import breakdown, overview
-from ..layouts import Plan, main_table, notices, reference_row, subtask_table
+from ..layouts import Plan, main_table, reference_row, subtask_table
+from ..notices import notices
 from ..run_folder import RunFolder
 from ..series import run_cell
 from ..tables import Table
@@ -110,7 +111,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     for task in tasks:
         yield f"benchmark-{task.name}.html", "benchmark.html.j2", _benchmark(task, plan)
     yield "samples.html", "samples.html.j2", {"active": "samples"}
-    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table()]}
+    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), second_version()]}
 
 
 def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""What must be read before any number: one sentence each, on top of every table, page and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from benchmarks.tasks import TASKS
+
+from .run_folder import RunFolder, other_data
+
+TOY = (
+    "Toy world: {labels} answered generated miniature benchmarks. These numbers are not comparable with the paper's "
+    "or with any run on the real benchmarks."
+)
+
+
+def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
+    """Toy data, failed self-tests, tasks without scores or answers, runs on different data."""
+    toy = [run.label for run in runs if run.toy]
+    lines = [TOY.format(labels=", ".join(toy))] if toy else []
+    for run in runs:
+        lines += _of_one(run)
+    return tuple(lines + list(_of_several(runs)))
+
+
+def _of_one(run: RunFolder) -> Iterator[str]:
+    if (run.record.get("mask_self_test") or {}).get("passed") is False:
+        yield f"{run.label}: the attention self-test failed, so its numbers are not those of the attention it names."
+    if run.unscored:
+        names = ", ".join(run.unscored)
+        yield f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it."
+    missing = [task for task in TASKS if task not in run.results and task not in run.unscored]
+    if missing:
+        yield f"{run.label}: nothing measured on {', '.join(missing)}."
+
+
+def _of_several(runs: Sequence[RunFolder]) -> Iterator[str]:
+    for run in runs[1:]:
+        other = [task for task in run.results if task in runs[0].results and other_data(run, runs[0], task)]
+        if other:
+            pair = f"{run.label} and {runs[0].label}"
+            yield f"{pair} were measured on different data and are not compared on {', '.join(other)}."

@@ -1,0 +1,160 @@
+"""The HTML report's files, without a browser: what they say, what they escape, what they leave out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
+from reports_helpers import edit_json, plan
+
+from benchmarks.records import UserError
+from reports.charts import overview
+from reports.cli import report
+from reports.html import write_site
+from reports.html.browser import PAGE
+from reports.layouts import Plan
+from reports.run_folder import open_runs
+
+SCRIPT = re.compile(r'AKI\.receive\("([^"]+)",(.*)\);\n', re.DOTALL)
+
+
+def data_of(site: Path, name: str) -> Any:
+    found = SCRIPT.fullmatch((site / "data" / f"{name}.js").read_text("ascii"))
+    assert found is not None
+    assert found[1] == name
+    return json.loads(found[2])
+
+
+def make_site(root: Path, *names: str, out: str = "html") -> Path:
+    runs = [write_answered_run(root / name, seed) for seed, name in enumerate(names)]
+    return write_site(plan(open_runs(runs)), root / out).parent
+
+
+def test_samples_come_in_pages_and_hold_all_evidence(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "first", "second")
+    manifest = data_of(site, "manifest")
+    assert manifest["runs"] == ["first", "second"]
+    assert [(task["name"], task["count"]) for task in manifest["tasks"]] == [
+        ("pope", NUM_POPE),
+        ("real_world_qa", NUM_REAL),
+    ]
+    pages = [data_of(site, f"pope/page-{number}") for number in range(-(-NUM_POPE // PAGE))]
+    assert sum(map(len, pages)) == NUM_POPE
+    assert not (site / "data" / "pope" / f"page-{len(pages)}.js").exists()
+    sample = pages[0][0]
+    assert sample["runs"][0]["text"] == HOSTILE
+    assert sample["prompt"] == "<image> Is it 0?"
+    broken = pages[0][5]["runs"][0]
+    assert broken["text"] is None
+    assert broken["error"] == "out of memory"
+    assert broken["scores"]["kit"]["reason"] == "error"
+    index = data_of(site, "pope/index")
+    assert index["worth"]["kit"][0][5] is None
+    assert set(index["groups"]) == {"adversarial", "popular", "random"}
+
+
+def test_pictures_are_written_once(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "first", "second")
+    samples = data_of(site, "real_world_qa/page-0")
+    assert samples[0]["pictures"] == samples[1]["pictures"] != samples[2]["pictures"]
+    assert len(list((site / "pictures").iterdir())) == NUM_REAL // 2
+    assert (site / samples[0]["pictures"][0]).read_bytes().startswith(b"\x89PNG")
+    assert samples[1]["question"] == "<b>What</b> colour is it?"
+    assert samples[0]["choices"] == [["A", "Yes"], ["B", "No"]]
+
+
+def test_pictures_can_be_left_out(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    report([run], formats="html", out=tmp_path / "out", pictures=False)
+    assert data_of(tmp_path / "out" / "html", "real_world_qa/page-0")[0]["pictures"] == []
+
+
+def test_nothing_from_outside_is_asked_for(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "first")
+    for path in site.rglob("*"):
+        if path.suffix in {".html", ".css"}:
+            text = path.read_text("utf-8")
+            assert not re.search(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", text), path
+            assert "http-equiv" not in text
+        if path.parent.name == "assets":
+            assert "fetch(" not in path.read_text("utf-8")
+
+
+def test_names_are_escaped_in_pages(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "first<script>alert(1)</script>")
+    for path in site.glob("*.html"):
+        assert "<script>alert" not in path.read_text("utf-8")
+        assert "<script>window.hacked" not in path.read_text("utf-8")
+    assert "&lt;script&gt;alert" in (site / "index.html").read_text("utf-8")
+
+
+def test_same_run_gives_the_same_files(tmp_path: Path) -> None:
+    first = make_site(tmp_path / "a", "run")
+    contents = {path.relative_to(first): path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    again = write_site(plan(open_runs([tmp_path / "a" / "run"])), tmp_path / "b").parent
+    assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()} == contents
+
+
+def test_an_older_report_is_replaced(tmp_path: Path) -> None:
+    make_site(tmp_path, "first", "second")
+    site = write_site(plan(open_runs([tmp_path / "second"])), tmp_path / "html").parent
+    assert data_of(site, "manifest")["runs"] == ["second"]
+
+
+def test_tables_that_changed_are_not_shown(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    table = run / "tables" / "RealWorldQA.tsv"
+    table.write_text(table.read_text("utf-8").replace("number 3", "number three"), encoding="utf-8")
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    note = data_of(site, "manifest")["tasks"][1]["note"]
+    assert "RealWorldQA is not the one the run was made with" in note
+    assert data_of(site, "real_world_qa/page-0")[0]["question"] is None
+
+
+def test_missing_tables_are_said(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    shutil.rmtree(run / "tables")
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    assert "Questions and pictures are not shown" in data_of(site, "manifest")["tasks"][1]["note"]
+
+
+def test_runs_on_different_data_are_not_set_side_by_side(tmp_path: Path) -> None:
+    runs = [write_answered_run(tmp_path / name, seed) for seed, name in enumerate(("first", "second"))]
+    other = {"source": "elsewhere", "tables": {"RealWorldQA": {"sha256": "0" * 64}}}
+    edit_json(runs[1] / "real_world_qa" / "metrics.json", data=other)
+    site = write_site(plan(open_runs(runs)), tmp_path / "html").parent
+    assert "measured on other data: second" in data_of(site, "manifest")["tasks"][1]["note"]
+    assert set(data_of(site, "real_world_qa/index")["worth"]["kit"][1]) == {-1}
+    assert "are not compared on real_world_qa" in (site / "index.html").read_text("utf-8")
+
+
+def test_failed_self_test_stands_on_every_page(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    edit_json(run / "run.json", mask_self_test={"passed": False})
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    assert all("attention self-test failed" in path.read_text("utf-8") for path in site.glob("*.html"))
+
+
+def test_chart_places_are_per_cent_of_the_most_possible() -> None:
+    rows = {row.label: row for row in overview(Plan(())).rows}
+    assert rows["MME_P"].scale == "(of 2000)"
+    assert rows["MME_P"].reference is not None
+    assert rows["MME_P"].reference.at == pytest.approx(1491.9 / 20, abs=0.01)
+    assert len(rows["MME_P"].others) == 8 + 10
+    assert len(rows["MMB_dev"].others) == 18 - 3  # three peers print a dash
+
+
+def test_bad_calls_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one run"):
+        write_site(Plan(()), tmp_path)
+    run = write_answered_run(tmp_path / "first", 0)
+    with pytest.raises(UserError, match="say where with --out"):
+        report([run], formats="html")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot write the report"):
+        report([run], formats="html", out=tmp_path / "file")
