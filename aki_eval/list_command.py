@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from benchmarks.tasks import COLUMNS, TASKS
+from pathlib import Path
+from typing import Any
+
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
+
+from benchmarks.fetch import read_lock
+from benchmarks.records import Table
+from benchmarks.tasks import COLUMNS, TASKS
 
 from .inputs import official_root
 
 
 def list_tasks() -> None:
-    """The benchmarks, their tables on this machine, and the paper's tables."""
+    """The benchmarks, the paper's columns and tables they stand for, and their official tables on this machine."""
     root = official_root()
-    table = Table(title=f"Benchmarks; official tables in {root}")
-    for heading in ("--bench", "benchmark", "the paper's columns", "sub-scores in", "official tables", "judge"):
-        table.add_column(heading)
+    locked = read_lock(root)
+    grid = Grid(title=f"official tables in {root}")
+    grid.add_column("--bench", no_wrap=True)
+    for heading in ("columns", "details", "official table", "here"):
+        grid.add_column(heading)
     for name, task in TASKS.items():
-        labels = ", ".join(column.label for column in COLUMNS if column.task == name)
-        present = ", ".join(
-            f"{table.name} {'present' if (root / f'{table.name}.tsv').is_file() else 'absent'}" for table in task.tables
-        )
-        sub_scores = f"Table {task.paper_table}" if task.paper_table else ""
-        table.add_row(name, task.title, labels, sub_scores, present, "needed" if task.judged else "")
+        labels = [column.label for column in COLUMNS if column.task == name]
+        names, states = zip(*((table.name, _state(table, root, locked)) for table in task.tables), strict=True)
+        details = f"Table {task.paper_table}" if task.paper_table else ""
+        cells = ("\n".join(part) for part in (labels, [details], names, states))
+        grid.add_row(name + (" *" if task.judged else ""), *cells)
     console = Console()
-    console.print(table)
+    console.print(grid)
     console.print(
-        "aki-eval data fetch brings the official tables, aki-eval data verify checks them; --data toy needs none."
+        "* needs a judge. --data toy needs no tables; aki-eval data fetch brings the official ones.", soft_wrap=True
     )
+
+
+def _state(table: Table, root: Path, locked: dict[str, Any]) -> str:
+    """`verified` means: fetched or checked by `aki-eval data`, which locks what it has checked."""
+    if not (root / f"{table.name}.tsv").is_file():
+        return "absent"
+    return "present, verified" if table.name in locked else "present"

@@ -39,7 +39,6 @@ class RunOptions:
     prompts: PromptStyle = "aki"
     subset: Subset | None = None
     batch_size: int | None = None
-    device: str = "auto"
     judge: JudgeOptions = field(default_factory=JudgeOptions)
     max_new_tokens: int | None = None
     max_failure_rate: float = 0.1
@@ -107,7 +106,7 @@ def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInpu
         },
         "tasks": {given.task.name: given.specification for given in inputs},
         "check_batching": None,
-        "device": options.device,
+        "device": predictor.device,
         "versions": versions(),
         "commit": commit(),
         "command": command(),
@@ -151,17 +150,19 @@ class _Work:
         self.predictor = predictor
         self.world = world
         self.progress = progress
-        self.counts: dict[str, int] = {}
+        self.todo: dict[str, list[Prompt]] = {}
+        self.num_predicted = 0
         self.seconds = 0.0
         self.in_model = 0.0
 
     def predict(self, inputs: Sequence[TaskInput], todo: dict[str, list[Prompt]]) -> None:
-        mine = {name: self.world.share(prompts) for name, prompts in todo.items()}
+        self.todo = todo
         if not any(todo.values()):
             self.progress.say(f"nothing to predict: {self.folder.root} has every answer already")
             return
         if self.world.is_main:
             self._begin_session(inputs)
+        mine = {name: self.world.share(prompts) for name, prompts in todo.items()}
         failures = Failures(cap=self.options.max_failure_rate)
         batch_size = BatchSize(self.options.batch_size, start=self.predictor.batch_size)
         with self.progress.predicting({name: len(prompts) for name, prompts in mine.items() if prompts}):
@@ -172,7 +173,7 @@ class _Work:
         """Session, mask self-test and (when asked for) batching check are recorded before the first answer."""
         run = self._read_run()
         size = self.options.batch_size
-        run["sessions"].append(session(self.options.device, str(size or "auto"), self.world.size))
+        run["sessions"].append(session(self.predictor.device, str(size or "auto"), self.world.size))
         run["mask_self_test"] = self.predictor.self_test()
         if self.options.check_batching:
             run["check_batching"] = check_batching(
@@ -195,7 +196,7 @@ class _Work:
 
         def save(predictions: list[Prediction]) -> None:
             append(predictions)
-            self.counts[task.name] = self.counts.get(task.name, 0) + len(predictions)
+            self.num_predicted += len(predictions)
             self.progress.advance(task.name, predictions, _num_right(targets, predictions))
 
         if isinstance(self.predictor, TaskAwarePredictor):
@@ -217,19 +218,22 @@ class _Work:
                 self.folder.wait_for(rank)
             for given in inputs:
                 self.folder.merge(given.task.name, (sample.index for sample in given.samples))
-            run = self._end_session()
+            run = self._end_session(inputs)
             results = score_inputs(self.folder, run, inputs, self.options.judge)
         return RunResult(
-            num_predicted=sum(self.counts.values()),
+            num_predicted=self.num_predicted,
             seconds=self.seconds,
             seconds_in_model=self.in_model,
             results=results,
         )
 
-    def _end_session(self) -> dict[str, Any]:
+    def _end_session(self, inputs: Sequence[TaskInput]) -> dict[str, Any]:
+        """Says when it ended and how many answers it brought, over all processes."""
         run = self._read_run()
-        if self.counts:
-            run["sessions"][-1] |= {"finished": now(), "num_predicted": self.counts}
+        if any(self.todo.values()):
+            left = {given.task.name: len(_unanswered(self.folder, given)) for given in inputs}
+            gained = {name: len(prompts) - left[name] for name, prompts in self.todo.items() if prompts}
+            run["sessions"][-1] |= {"finished": now(), "num_predicted": gained}
             self.folder.write_run(run)
         return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +61,8 @@ def run(
 ) -> int:
     """Ask a model every question of the benchmarks, then score its answers. Run again to resume."""
     tasks = find_tasks(bench)
+    if offline:
+        _forbid_network(model, base_url, judge, judge_base_url)
     if prompts not in PROMPTS:
         raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
     predictor = make_predictor(
@@ -72,7 +75,6 @@ def run(
         prompts="aki" if prompts == "aki" else "vlmevalkit",
         subset=parse(subset),
         batch_size=_batch_size(batch_size),
-        device=device,
         judge=JudgeOptions(
             name=judge,
             base_url=judge_base_url,
@@ -89,6 +91,15 @@ def run(
         show_plan(options, predictor, Console())
         return 0
     return _work(options, predictor, allow_partial)
+
+
+def _forbid_network(model: str, base_url: str | None, judge: str, judge_base_url: str | None) -> None:
+    """Raises UserError for what needs a network; a server under a base URL is taken to be near."""
+    if model.startswith("openai:") and base_url is None:
+        raise UserError(f"--offline: {model} is asked over the internet; give a server of yours as --base-url")
+    if judge.partition(":")[0] not in ("auto", "offline", "none", "replay") and judge_base_url is None:
+        raise UserError(f"--offline: the judge {judge} is asked over the internet; use --judge offline, replay or none")
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _batch_size(text: str) -> int | None:

@@ -23,6 +23,7 @@ class ScriptedPredictor:
         self.answer = answer
         self.name = "scripted"
         self.batch_size = 4
+        self.device = "none"
         self.version = "1"
         self.batches: list[list[str]] = []
 

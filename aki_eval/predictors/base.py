@@ -42,6 +42,11 @@ class Predictor(Protocol):
         """Where `--batch-size auto` starts."""
         ...
 
+    @property
+    def device(self) -> str:
+        """Where it computes, for the record."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """What decides the answers (weights' checksum, attention, dtype, ...), without loading the weights."""
         ...

@@ -34,6 +34,8 @@ REASONING_TOKENS = 4096
 class EndpointPredictor:
     """One model name at one server. Pictures travel inside the request as data URLs."""
 
+    device = "a server"
+
     def __init__(
         self, model: str, *, base_url: str | None = None, concurrency: int = 16, timeout: float = 300.0
     ) -> None:

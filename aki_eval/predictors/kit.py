@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 
 from benchmarks.records import ImageRef, Prompt, PromptStyle, Sample, Task
 
+from ..distributed import find_world
 from .base import Generation, Unusable
 
 
@@ -29,6 +31,7 @@ class KitPredictor:
     """
 
     batch_size = 16
+    device = "chosen by VLMEvalKit"
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -118,6 +121,7 @@ class KitPredictor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                env=_environment(),
             )
             problem = self._receive(self._process).get("problem")
             if problem:
@@ -138,6 +142,20 @@ class KitPredictor:
         return Unusable(
             f"--model vlmevalkit:{self.model}: VLMEvalKit's process ended (exit code {code}); see its output above"
         )
+
+
+def _environment() -> dict[str, str]:
+    """Under torchrun: the kit's models sit on the first GPU they see, and must not think they are one of many."""
+    environment = dict(os.environ)
+    world = find_world()
+    if world.size > 1:
+        gpus = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        chosen = gpus[world.local_rank % len(gpus)] or str(world.local_rank)
+        environment = {
+            key: value for key, value in environment.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        }
+        environment["CUDA_VISIBLE_DEVICES"] = chosen
+    return environment
 
 
 def _names_in_source() -> set[str]:
