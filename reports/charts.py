@@ -84,15 +84,21 @@ def _row(entry: Entry, plan: Plan, reference: Series | None, others: Sequence[Se
     dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
     printed = _dot(reference.label, reference.cell(entry), largest, highlight=True) if reference else None
     ticks = [_dot(series.label, series.cell(entry), largest) for series in others]
-    name = f"{entry.section}: {entry.label}" if entry.table == "13" or entry.label == "Sum" else entry.label
     return ChartRow(
-        label=name,
+        label=_label(entry),
         scale=f"(of {largest:g})" if largest > 200 else "",
         link=link,
         dots=tuple(dot for dot in dots if dot),
         reference=printed,
         others=tuple(tick for tick in ticks if tick),
     )
+
+
+def _label(entry: Entry) -> str:
+    """The printed label, made clear where it relies on its place in the table."""
+    if entry.table == "13":
+        return f"{entry.section}: {'F1' if entry.label == 'Overall' else entry.label}"
+    return f"{entry.section}: sum" if entry.label == "Sum" else entry.label
 
 
 def _largest(entry: Entry) -> float:

@@ -13,7 +13,7 @@ from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, 
 from .notices import notices
 from .paper import Entry, PaperModel
 from .run_folder import RunFolder
-from .series import Series, paper_series, run_series
+from .series import Series, other_readings, paper_series, run_series
 from .tables import Cell, Column, Row, Table
 
 TITLES = {
@@ -110,7 +110,7 @@ def main_table(number: str, plan: Plan) -> Table:
         series += [gain, longer]
         closing = (mean_gain(gain, entries), PAPERS_MEAN)
     for run in plan.runs:
-        series.append(run_series(run))
+        series += [run_series(run), *other_readings(run, entries)]
         if not run.toy:
             series.append(to_paper(run, *reference_row(plan.reference)))
         series += [pair.series(entries) for pair in plan.pairs if pair.run is run]
@@ -149,14 +149,13 @@ def _run_series(entries: Sequence[Entry], run: RunFolder) -> list[Series]:
     result = run.results.get(entries[0].task)
     if result is None:
         return []
-    if result.task == "mmmu":
-        return [run_series(run, split=split, suffix=f" ({split})") for split in ("val", "dev")]
-    headline = run_series(run)
-    series = [headline]
-    for protocol in result.protocols:
-        other = run_series(run, protocol=protocol, suffix=f" · {protocol}")
-        if any(other.cell(entry).value != headline.cell(entry).value for entry in entries):
-            series.append(other)
+    if result.task != "mmmu":
+        return [run_series(run), *other_readings(run, entries)]
+    series = []
+    for split in ("val", "dev"):
+        suffix = f" ({split})"
+        series.append(run_series(run, split=split, suffix=suffix))
+        series += other_readings(run, entries, split=split, suffix=suffix)
     return series
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from benchmarks.records import Metric
@@ -106,7 +106,25 @@ def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = Non
         result = run.results.get(entry.task)
         return Cell() if result is None else run_cell(result, run_metric(entry, split), protocol)
 
-    return Series(key=str(run.path) + suffix, label=run.label + suffix, kind="run", cell=cell)
+    kind: RowKind = "run" if protocol is None else "reading"
+    return Series(key=str(run.path) + suffix, label=run.label + suffix, kind=kind, cell=cell)
+
+
+def other_readings(run: RunFolder, entries: Iterable[Entry], *, split: str = "val", suffix: str = "") -> list[Series]:
+    """The run under every other protocol that gives one of the lines another number; the same numbers stay blank."""
+    headline = run_series(run, split=split)
+    protocols = dict.fromkeys(name for result in run.results.values() for name in result.protocols)
+    found = []
+    for protocol in protocols:
+        series = run_series(run, split=split, protocol=protocol, suffix=f"{suffix} · {protocol}")
+        cells = {entry: _if_other(series.cell(entry), headline.cell(entry)) for entry in entries}
+        if any(cell.value is not None for cell in cells.values()):
+            found.append(replace(series, cell=cells.__getitem__))
+    return found
+
+
+def _if_other(cell: Cell, headline: Cell) -> Cell:
+    return cell if cell.value is not None and cell.value != headline.value else Cell(text="")
 
 
 def run_metric(entry: Entry, split: str) -> str:

@@ -14,7 +14,8 @@ from typing import Literal
 DASH = "–"
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q: it has no superscript form in Unicode
 
-RowKind = Literal["paper", "run", "difference"]
+RowKind = Literal["paper", "run", "reading", "difference"]
+"""Whose numbers: the paper's, a run's under its headline protocol, the same answers read otherwise, a difference."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,6 +140,28 @@ def test_other_protocols_stand_beside_the_headline(tmp_path: Path) -> None:
     assert labels[-3:] == ["mine", "mine · cambrian", "mine − AKI-4B"]
 
 
+def test_other_readings_stand_below_the_run_in_the_main_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "mine", {"pope": {"f1": metric(80.0)}, "mm_vet": {"overall": metric(40.0)}})
+    protocols = {"kit": {"f1": metric(80.0)}, "strict": {"f1": metric(81.0)}}
+    edit_json(run / "pope" / "metrics.json", protocols=protocols)
+    table = main_table("1", plan(open_runs([run])))
+    assert [each.label for each in table.rows][-3:-1] == ["mine", "mine · strict"]
+    strict = row(table, "mine · strict")
+    assert strict[7].number == "81.0"
+    assert "Protocol strict" in strict[7].notes[0]
+    assert {cell.number for place, cell in enumerate(strict) if place != 7} == {""}
+
+
+def test_both_splits_of_mmmu_show_other_readings(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "mine", {"mmmu": {"val": metric(30.0), "dev": metric(40.0)}})
+    strict = {"val": metric(31.0), "dev": metric(40.0)}
+    edit_json(
+        run / "mmmu" / "metrics.json", protocols={"kit": {"val": metric(30.0), "dev": metric(40.0)}, "strict": strict}
+    )
+    labels = [each.label for each in subtask_table("11", plan(open_runs([run]))).columns]
+    assert labels[5:] == ["mine (val)", "mine (val) · strict", "mine (dev)", "mine − AKI-4B"]
+
+
 def test_notes_become_letters_in_reading_order(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine", judge={"name": "offline", "comparable": False}, subset={"num_samples": 8})
     table = main_table("2", plan(open_runs([run])))

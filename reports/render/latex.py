@@ -123,7 +123,7 @@ def _marks(table: Table, notes: tuple[str, ...]) -> str:
 
 def _label(label: str, kind: str) -> str:
     text = escape(label)
-    return text if kind == "run" else re.sub(r"\\_(\w+)$", r"\\textsubscript{\1}", text)
+    return text if kind != "paper" else re.sub(r"\\_(\w+)$", r"\\textsubscript{\1}", text)
 
 
 def escape(text: str) -> str:

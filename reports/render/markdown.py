@@ -51,7 +51,7 @@ def _marks(table: Table, notes: tuple[str, ...]) -> str:
 
 def _label(label: str, kind: str) -> str:
     text = _text(label)
-    return text if kind == "run" else re.sub(r"\\_(\w+)$", r"<sub>\1</sub>", text)
+    return text if kind != "paper" else re.sub(r"\\_(\w+)$", r"<sub>\1</sub>", text)
 
 
 def _text(text: str) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ..tables import Cell, Row, Table
 
-STYLES = {"paper": "", "run": "bold cyan", "difference": "dim"}
+STYLES = {"paper": "", "run": "bold cyan", "reading": "cyan", "difference": "dim"}
 
 
 def show(table: Table, console: Console) -> None:
