@@ -10,14 +10,14 @@ from ..scene import Scene
 from ..skills import YES_NO
 
 WEIGHTS = {  # how often a skill is asked about, where a scene offers it
-    "existence": 3,
-    "color": 3,
-    "count": 3,
-    "number": 3,
+    "existence": 4,
+    "color": 5,
+    "count": 8,
+    "number": 9,  # only one scene in three has a number
     "shape": 2,
     "position": 2,
-    "relation": 2,
-    "depth": 2,
+    "relation": 1,
+    "depth": 1,
     "size": 1,
     "distance": 1,
     "conditional": 1,
