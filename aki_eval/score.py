@@ -11,6 +11,7 @@ from benchmarks.scoring import metrics_of, score_task
 from benchmarks.records import Judge, Prediction, Score, Task, UserError
 
 from .inputs import TaskInput
+from .judge import Budget, Price, make_judge
 from .store import RunFolder
 
 OFFLINE = "offline"
@@ -23,8 +24,11 @@ class JudgeOptions:
     name: str = "auto"
     base_url: str | None = None
     budget: float | None = None
+    price: str | None = None
     repeats: int = 1
     concurrency: int = 16
+    protocols: tuple[str, ...] = ()
+    """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
 
     def resolve(self, source: str) -> str:
         if self.name != "auto":
@@ -55,7 +59,8 @@ def score_inputs(
     """
     for given in inputs:
         _check_tables(run, given)
-    return [_score(folder, run, given, options) for given in inputs]
+    budget = Budget(limit=options.budget)  # one for the whole command
+    return [_score(folder, run, given, options, budget) for given in inputs]
 
 
 def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
@@ -68,11 +73,13 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
             )
 
 
-def _score(folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions) -> TaskResult:
+def _score(
+    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+) -> TaskResult:
     task = given.task
     predictions = folder.predictions(task.name)
-    judge = _judge(folder, task, options, run["data"]["source"])
-    scores = score_task(task, given.samples, predictions, judge)
+    judge = _judge(folder, task, options, run["data"]["source"], budget)
+    scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
         "subset": run["subset"],
         "judge": _judge_record(folder, task, judge, scores),
@@ -90,14 +97,17 @@ def _score(folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options:
     )
 
 
-def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str) -> Judge | None:
-    from .judge import make_judge
+def _protocols(task: Task, options: JudgeOptions) -> list[str]:
+    return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
 
+
+def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
     return make_judge(
         options.resolve(source),
         base_url=options.base_url,
         cache=folder.verdicts_path(task.name),
-        budget=options.budget,
+        budget=budget,
+        price=Price.parse(options.price) if options.price else None,
         repeats=options.repeats,
         concurrency=options.concurrency,
     )
@@ -109,7 +119,7 @@ def _judge_record(
     """Who judged; None where no score of the task rests on a judge."""
     if judge is None or not (task.judged or folder.verdicts_path(task.name).exists()):
         return None
-    return {"name": judge.name, "comparable": judge.comparable, "protocol": task.headline}
+    return {**judge.describe(), "protocol": task.headline}
 
 
 def _is_complete(given: TaskInput, predictions: Mapping[str, Prediction], headline: Sequence[Score]) -> bool:

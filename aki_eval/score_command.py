@@ -9,7 +9,7 @@ import typer
 from benchmarks.tasks import TASKS
 from rich.console import Console
 
-from benchmarks.records import UserError
+from benchmarks.records import PromptStyle, UserError
 
 from .inputs import find_tasks, load
 from .score import JudgeOptions, score_inputs
@@ -27,8 +27,10 @@ def score(
     ] = "auto",
     judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
     judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
+    judge_price: Annotated[str | None, typer.Option(help="IN/OUT in dollars per million tokens.")] = None,
     judge_repeats: Annotated[int, typer.Option(help="Verdicts a sample.", min=1)] = 1,
     judge_concurrency: Annotated[int, typer.Option(help="Judge requests at once.", min=1)] = 16,
+    protocols: Annotated[str, typer.Option(help="More protocols than the usual, such as official.")] = "",
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
@@ -43,10 +45,18 @@ def score(
     if not tasks:
         raise UserError(f"--bench {bench}: {run_dir} holds predictions for {', '.join(names) or 'nothing'}")
     options = JudgeOptions(
-        name=judge, base_url=judge_base_url, budget=judge_budget, repeats=judge_repeats, concurrency=judge_concurrency
+        name=judge,
+        base_url=judge_base_url,
+        budget=judge_budget,
+        price=judge_price,
+        repeats=judge_repeats,
+        concurrency=judge_concurrency,
+        protocols=tuple(name.strip() for name in protocols.split(",") if name.strip()),
     )
     with folder.locked():
-        inputs = load(tasks, data or run["data"]["source"], run["prompts"], from_record(run["subset"]))
+        # Of imported answers nobody knows the prompts; scoring needs none.
+        style: PromptStyle = "vlmevalkit" if run["prompts"] == "vlmevalkit" else "aki"
+        inputs = load(tasks, data or run["data"]["source"], style, from_record(run["subset"]))
         results = score_inputs(folder, run, inputs, options)
     show_results(Console(), run_dir, results)
     return explain_incomplete(run_dir, results, allow_partial)

@@ -142,6 +142,9 @@ class Judge(Protocol):
 
     def grade(self, requests: Sequence[JudgeRequest]) -> list[Verdict]: ...
 
+    def describe(self) -> dict[str, Any]:
+        """For the record: name, comparable, and whatever made the verdicts. Never a key."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
