@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.scoring import metrics_of, score_task
-
 from benchmarks.records import Judge, Prediction, Score, Task, UserError
+from benchmarks.scoring import metrics_of, score_task
 
 from .inputs import TaskInput
 from .judge import Budget, Price, make_judge

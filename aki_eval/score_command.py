@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from benchmarks.tasks import TASKS
 from rich.console import Console
 
 from benchmarks.records import PromptStyle, UserError
+from benchmarks.tasks import TASKS
 
 from .inputs import find_tasks, load
 from .score import JudgeOptions, score_inputs
