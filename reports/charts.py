@@ -111,8 +111,9 @@ def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlig
     if cell.value is None:
         return None
     low, high = cell.ci95 or (None, None)
+    split = " (development split)" if cell.task == "mmmu" and str(cell.metric).startswith("dev") else ""
     return Dot(
-        label=label,
+        label=label + split,
         text=f"{cell.number} {cell.interval}".strip(),
         at=_place(cell.value, largest),
         low=None if low is None else _place(low, largest),

@@ -106,6 +106,16 @@ def test_an_older_report_is_replaced(tmp_path: Path) -> None:
     assert data_of(site, "manifest")["runs"] == ["second"]
 
 
+def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    own = tmp_path / "html" / "data" / "thesis.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="no report of ours"):
+        report([run], formats="html", out=tmp_path)
+    assert own.read_text("utf-8") == "mine"
+
+
 def test_tables_that_changed_are_not_shown(tmp_path: Path) -> None:
     run = write_answered_run(tmp_path / "first", 0)
     table = run / "tables" / "RealWorldQA.tsv"

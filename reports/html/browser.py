@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import track
+
 from benchmarks.records import Prediction, Sample, Score, Verdict
 from benchmarks.tasks import TASKS
 
@@ -51,7 +54,9 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
     pictures = Pictures(out) if with_pictures else None
     scored = [task for task in TASKS if any(task in run.results for run in runs)]
-    tasks = [_write_task(task, runs, out, pictures) for task in scored]
+    console = Console(stderr=True)
+    steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
+    tasks = [_write_task(task, runs, out, pictures) for task in steps]
     manifest = {
         "runs": [run.label for run in runs],
         "page_size": PAGE,

@@ -51,8 +51,7 @@ def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
 
 
 def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
-    for folder in ("data", "pictures", "assets"):
-        shutil.rmtree(out / folder, ignore_errors=True)
+    clear(out)
     shutil.copytree(TEMPLATES / "assets", out / "assets")
     tasks = write_browser(plan.runs, out, with_pictures=with_pictures)
     shared = {
@@ -65,6 +64,22 @@ def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
         text = environment.get_template(template).render({**shared, **content})
         (out / name).write_text(text, encoding="utf-8")
     return out / "index.html"
+
+
+def clear(out: Path) -> None:
+    """Removes an earlier report, and nothing else.
+
+    Raises:
+        UserError: the folder holds something that is no report.
+    """
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / "data" / "manifest.js").is_file():
+        raise UserError(f"{out} holds files that are no report of ours; choose another --out or remove them")
+    for folder in ("data", "pictures", "assets"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for page in out.glob("*.html"):
+        page.unlink()
 
 
 def make_environment() -> Environment:
