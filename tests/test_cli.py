@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -99,7 +101,7 @@ def test_every_command_explains_itself(aki_eval: Callable[..., Done]) -> None:
         (["run", "--bench", "mme", "--model", "{model}", "--data", "/no/where"], "no folder of tables at /no/where"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "{empty}"], "table MME not found"),
         (["run", "--bench", "mme", "--model", "{empty}", "--data", "toy"], "no config.json"),
-        (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--out", "{file}/x"], "cannot write to the run"),
+        (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--out", "{file}/x"], "cannot write to"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--batch-size", "many"], "--batch-size"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--subset", "half"], "--subset"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--prompts", "mine"], "--prompts"),
@@ -161,3 +163,27 @@ def test_run_again_and_score(aki_eval: Callable[..., Done], checkpoint: Path, tm
     assert aki_eval("score", out, "--judge", "none", "--allow-partial").code == 0
     assert aki_eval("score", out).code == 0
     assert {path: path.read_bytes() for path in out.glob("*/*")} == before
+
+
+def test_ctrl_c_says_how_to_go_on_and_that_works(
+    aki_eval: Callable[..., Done], checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a run"  # with a space: the command has to survive pasting
+    arguments = ["--bench", "mme", "--model", str(checkpoint), "--data", "toy", "--out", str(out)]
+    arguments += ["--batch-size", "8", "--max-new-tokens", "4"]
+    program = Path(sys.executable).with_name("aki-eval")
+    with subprocess.Popen([program, "run", "--fresh", *arguments], stderr=subprocess.PIPE, text=True) as process:
+        predictions = out / "mme/predictions.jsonl"
+        while not predictions.exists() or predictions.stat().st_size == 0:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    (command,) = (line.strip() for line in said.splitlines() if line.strip().startswith("aki-eval run"))
+    assert "--fresh" not in command
+    answered = predictions.read_bytes()
+    assert aki_eval(*shlex.split(command)[1:]).code == 0
+    assert predictions.read_bytes().startswith(answered[: answered.rindex(b"\n")])
+    assert len(predictions.read_text().splitlines()) == 504

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from predictor_helpers import write_checkpoint
 from run_helpers import prompt, write_table
 
 from aki_eval.distributed import World, find_world
@@ -88,3 +89,22 @@ def test_the_world_comes_from_torchrun_or_from_a_slurm_step(monkeypatch: pytest.
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
     monkeypatch.setenv("SLURM_LOCALID", "1")
     assert find_world() == World(rank=5, size=8, local_rank=1)
+
+
+def test_the_command_line_under_torchrun(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    arguments = ["run", "--bench", "pope,mm_vet", "--model", str(checkpoint), "--data", "toy", "--max-new-tokens", "4"]
+    program = Path(sys.executable).with_name("aki-eval")
+    done = subprocess.run(
+        [*command, str(program), *arguments, "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("POPE") == 1, "only one process speaks"
+    session = json.loads((tmp_path / "run/run.json").read_text())["sessions"][0]
+    assert session["world_size"] == 2
+    assert session["num_predicted"] == {"pope": 286, "mm_vet": 104}
+    assert json.loads((tmp_path / "run/pope/metrics.json").read_text())["complete"] is True
