@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
-	$(BIN)/aki-eval report $(RUN)/eval --format term,md --out $(RUN)/report
+	$(BIN)/aki-eval report $(RUN)/eval --format term,md,html --out $(RUN)/report
 
 check: install
 	$(BIN)/ruff check .
