@@ -173,6 +173,7 @@ def _notes(items: Sequence[Item], encoded: Sequence[Encoded], length: int) -> No
         skipped=tuple(skipped),
         positions=dict(item.position for item in items if item.position is not None),
         num_samples=len(items),
+        num_images=sum(item.picture is not None for item in items),
         num_tokens=sum(len(one.input_ids) for one in encoded),
         num_positions=len(items) * length,
     )

@@ -42,6 +42,7 @@ class Notes:
     skipped: tuple[Skip, ...]
     positions: Mapping[int, Any]
     num_samples: int
+    num_images: int
     num_tokens: int
     """Positions with content, padding excluded."""
     num_positions: int

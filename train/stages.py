@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainingArguments
 
 from .captions import FOLDERS, CaptionStream, Lane, find_shards
@@ -29,7 +29,12 @@ class Machine:
     workers: int = 0
     logging_steps: int = 10
     save_steps: int | None = None
+    keep_checkpoints: int | None = None
     report_to: Sequence[str] = ()
+    fsdp: bool = False
+    gradient_checkpointing: bool = False
+    peak_flops: float | None = None
+    """Of one device, for the MFU in the log."""
     cpu: bool = False
 
     def accumulation(self, stage: Stage, world_size: int) -> int:
@@ -53,27 +58,28 @@ def run_stage(
     machine: Machine,
     pictures: PictureReader | None = None,
     resume: Path | None = None,
+    save_to: Path | None = None,
+    specification: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains the model in place and returns the log.
 
     Args:
         data_root: folder of the data sets.
-        out: checkpoints, `skipped.jsonl` and the log go here.
+        out: checkpoints and `skipped.jsonl` go here.
         pictures: how pictures are read; by default from disk.
         resume: checkpoint folder to go on from.
+        save_to: folder for the trained model and processor.
+        specification: written into every checkpoint, last, when all of it is on disk.
     """
     prepare_model(model, processor, stage)
     out.mkdir(parents=True, exist_ok=True)
-    arguments = training_arguments(stage, out, machine)
-    world = Lane(rank=arguments.process_index, world_size=arguments.world_size)
-    pictures = pictures or PixelReader(data_root, processor.image_processor)
-    if stage.kind == "sft":
-        dataset: Any = instruction_mixture(stage, data_root, pictures, cache=data_root / ".aki")
-    else:
-        dataset = caption_stream(stage, data_root, processor, machine, world, resume)
+    arguments = training_arguments(stage, out, machine, model)
+    dataset = training_data(stage, data_root, processor, machine, arguments, pictures, resume)
     trainer = AkiTrainer(
         stage=stage,
+        peak_flops=machine.peak_flops,
         skips=out / "skipped.jsonl",
+        specification=specification,
         model=model,
         args=arguments,
         train_dataset=dataset,
@@ -82,6 +88,10 @@ def run_stage(
     )
     quiet(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if save_to is not None:
+        trainer.save_model(str(save_to))
+        if trainer.is_world_process_zero():
+            processor.save_pretrained(save_to)
     return trainer.state.log_history
 
 
@@ -93,13 +103,13 @@ def prepare_model(model: Any, processor: Any, stage: Stage) -> None:
     model.model.vision_tower.requires_grad_(False)
 
 
-def training_arguments(stage: Stage, out: Path, machine: Machine) -> TrainingArguments:
-    world_size = int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else 1
+def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) -> TrainingArguments:
+    """The Trainer's settings. Schedule, optimizer and data order are not among them: AkiTrainer makes those itself."""
     return TrainingArguments(
         output_dir=str(out),
         max_steps=stage.steps,
         per_device_train_batch_size=machine.micro_batch,
-        gradient_accumulation_steps=machine.accumulation(stage, world_size),
+        gradient_accumulation_steps=machine.accumulation(stage, world_size()),
         max_grad_norm=stage.max_grad_norm,
         bf16=stage.precision == "bf16",
         average_tokens_across_devices=stage.averaging == "token",
@@ -107,15 +117,57 @@ def training_arguments(stage: Stage, out: Path, machine: Machine) -> TrainingArg
         logging_nan_inf_filter=False,
         save_strategy="steps" if machine.save_steps else "no",
         save_steps=machine.save_steps or 500,
+        save_total_limit=machine.keep_checkpoints,
         ignore_data_skip=stage.kind == "pretrain",
         remove_unused_columns=False,
         dataloader_num_workers=machine.workers,
         dataloader_pin_memory=not machine.cpu,
+        gradient_checkpointing=machine.gradient_checkpointing,
         report_to=list(machine.report_to) or "none",
         disable_tqdm=True,
         use_cpu=machine.cpu,
         seed=stage.seed,
+        **(fsdp_arguments(model) if machine.fsdp else {}),
     )
+
+
+def fsdp_arguments(model: Any) -> dict[str, Any]:
+    """FSDP2, everything sharded: each decoder layer, each resampler layer and the vision tower's layers on their own.
+
+    Parameters, buffers and gradients' sums stay fp32; computation is bf16 by autocast.
+    """
+    layers = [model.model.language_model.layers[0], model.model.resampler.layers[0]]
+    layers.append(model.model.vision_tower.encoder.layers[0])
+    return {
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "transformer_layer_cls_to_wrap": sorted({type(layer).__name__ for layer in layers}),
+            "state_dict_type": "FULL_STATE_DICT",
+        },
+    }
+
+
+def world_size() -> int:
+    """Processes that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def training_data(
+    stage: Stage,
+    data_root: Path,
+    processor: Any,
+    machine: Machine,
+    arguments: TrainingArguments,
+    pictures: PictureReader | None,
+    resume: Path | None,
+) -> Mixture | CaptionStream:
+    if stage.kind == "sft":
+        pictures = pictures or PixelReader(data_root, processor.image_processor)
+        return instruction_mixture(stage, data_root, pictures, cache=data_root / ".aki")
+    lane = Lane(rank=arguments.process_index, world_size=arguments.world_size)
+    return caption_stream(stage, data_root, processor, machine, lane, resume)
 
 
 def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, cache: Path) -> Mixture:

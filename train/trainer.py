@@ -4,9 +4,10 @@ positions."""
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
 from .captions import CaptionStream
+from .cost import Cost
 from .errors import UserError
 from .mixture import LengthGroups, Mixture
 from .recipe import Stage
@@ -24,6 +26,7 @@ from .samples import Notes
 from .schedule import CosineSchedule
 
 POSITIONS = "positions.rank{rank}.json"
+SPECIFICATION = "stage.json"
 
 
 class AkiTrainer(Trainer):  # type: ignore[misc]
@@ -33,9 +36,20 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     positions are saved and given back). Batches carry `notes`, which stay here.
     """
 
-    def __init__(self, *, stage: Stage, skips: Path | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        stage: Stage,
+        skips: Path | None = None,
+        peak_flops: float | None = None,
+        specification: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.specification = specification
         self.stage = stage
+        self.peak_flops = peak_flops
+        self.cost = Cost.of(self.model)
         self.skips = skips
         self.positions: dict[int, Any] = {}
         self.num_skipped: Counter[str] = Counter()
@@ -98,7 +112,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
 
     def _note(self, notes: Notes) -> None:
         self.positions.update(notes.positions)
-        for name in ("num_samples", "num_tokens", "num_positions"):
+        for name in ("num_samples", "num_images", "num_tokens", "num_positions"):
             self._since_log[name] += getattr(notes, name)
         for skip in notes.skipped:
             self.num_skipped[skip.source] += 1
@@ -139,10 +153,20 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             counts, world = self._since_log, self.args.world_size
             logs["samples_per_second"] = round(counts["num_samples"] * world / seconds, 2)
             logs["tokens_per_second"] = round(counts["num_tokens"] * world / seconds, 1)
+            if self.peak_flops:
+                flops = self.cost.training_flops(counts["num_tokens"], counts["num_images"])
+                logs["mfu"] = round(flops / seconds / self.peak_flops, 4)
             logs["padding"] = round(1 - counts["num_tokens"] / counts["num_positions"], 4)
             logs["skipped"] = float(sum(self.num_skipped.values()))
             self._since_log = Counter()
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            write_specification(folder, dict(self.specification or {}))
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
@@ -178,6 +202,13 @@ def parameter_groups(model: torch.nn.Module, stage: Stage) -> list[dict[str, Any
         for decays, parameters in groups.items()
         if parameters
     ]
+
+
+def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
+    """What a checkpoint or model was made with. Written last and at once: it says that the folder is complete."""
+    temporary = folder / f"{SPECIFICATION}.part"
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / SPECIFICATION)
 
 
 def saved_positions(checkpoint: Path) -> dict[int, Any]:

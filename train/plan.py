@@ -1,0 +1,124 @@
+"""What a recipe will take, and whether everything it needs is there: before a GPU is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .captions import FOLDERS, check_shard, find_shards
+from .cost import Cost
+from .errors import UserError
+from .instructions import SETS
+from .recipe import ModelChoice, Recipe, Stage
+
+PAPER_MODEL = ModelChoice()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """Upper bounds: every sample counted at its stage's maximal length."""
+
+    stage: Stage
+    samples: int
+    tokens: int
+    """With image vectors."""
+    flops: float
+    seconds: float
+    """On the given devices at the given utilisation."""
+
+
+def plan_stages(recipe: Recipe, cost: Cost, *, num_devices: int, peak_flops: float, mfu: float) -> list[StagePlan]:
+    """Each stage's samples, tokens and time."""
+    plans = []
+    for stage in recipe.stages:
+        samples = stage.steps * stage.batch_size
+        tokens = samples * (stage.max_length + cost.num_latents - 1)
+        flops = cost.training_flops(tokens, samples)
+        seconds = flops / (num_devices * peak_flops * mfu)
+        plans.append(StagePlan(stage=stage, samples=samples, tokens=tokens, flops=flops, seconds=seconds))
+    return plans
+
+
+def model_cost(choice: ModelChoice) -> Cost:
+    """Counted on a model without memory. The paper's own choice needs no download; others need their configuration.
+
+    Raises:
+        UserError: a configuration cannot be read.
+    """
+    import torch
+
+    from model import AkiConfig, AkiForConditionalGeneration
+
+    settings = {} if _same_parts(choice) else _read_parts(choice)
+    config = AkiConfig(num_latents=choice.num_image_tokens, **settings, **choice.resampler)
+    with torch.device("meta"):
+        return Cost.of(AkiForConditionalGeneration(config))
+
+
+def missing_parts(recipe: Recipe, data_root: Path | None) -> Iterator[str]:
+    """Everything that would end the run later, as one line each: model parts, annotation files, shards."""
+    yield from _missing_models(recipe.model)
+    if data_root is None:
+        yield "no --data given: the data was not checked"
+        return
+    for name in sorted({name for stage in recipe.stages for name in stage.data}):
+        yield from _missing_shards(data_root / FOLDERS[name]) if name in FOLDERS else _missing_files(name, data_root)
+
+
+def _missing_models(choice: ModelChoice) -> Iterator[str]:
+    """Both parts must lie on this machine; the tokenizer must know the chat marks of a family."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from model.chat_template import format_of
+
+    for what, name in (("vision tower", choice.vision), ("text backbone", choice.text)):
+        try:
+            AutoConfig.from_pretrained(name, local_files_only=True)
+        except (OSError, ValueError):
+            yield f"{what} {name}: neither a folder nor in the Hub's cache; fetch it with `hf download {name}`"
+            return
+    try:
+        format_of(AutoTokenizer.from_pretrained(choice.text, local_files_only=True))
+    except (OSError, ValueError) as error:
+        yield f"tokenizer of {choice.text}: {_first_line(error)}"
+
+
+def _missing_shards(folder: Path) -> Iterator[str]:
+    try:
+        for shard in find_shards(folder):
+            check_shard(shard)
+    except UserError as error:
+        yield str(error)
+
+
+def _missing_files(name: str, data_root: Path) -> Iterator[str]:
+    if name not in SETS:
+        yield f"{name}: no such set; known are {', '.join([*FOLDERS, *SETS])}"
+        return
+    for annotation in SETS[name].annotations:
+        if not (data_root / annotation).is_file():
+            yield f"{data_root / annotation}: not found; {SETS[name].title} needs it"
+
+
+def _same_parts(choice: ModelChoice) -> bool:
+    return (choice.vision, choice.text) == (PAPER_MODEL.vision, PAPER_MODEL.text)
+
+
+def _read_parts(choice: ModelChoice) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    try:
+        vision, text = (
+            AutoConfig.from_pretrained(name, local_files_only=True) for name in (choice.vision, choice.text)
+        )
+    except (OSError, ValueError):
+        raise UserError(
+            f"{choice.vision} and {choice.text} must both be folders or in the Hub's cache; fetch them with `hf download`"
+        ) from None
+    return {"vision_config": getattr(vision, "vision_config", vision).to_dict(), "text_config": text.to_dict()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
