@@ -102,8 +102,13 @@ def test_same_run_gives_the_same_files(tmp_path: Path) -> None:
 
 def test_an_older_report_is_replaced(tmp_path: Path) -> None:
     make_site(tmp_path, "first", "second")
+    picture = next((tmp_path / "html" / "pictures").iterdir())
+    picture.write_bytes(b"cut short")
+    (picture.parent / "old.png").write_bytes(b"old")
     site = write_site(plan(open_runs([tmp_path / "second"])), tmp_path / "html").parent
     assert data_of(site, "manifest")["runs"] == ["second"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert not (picture.parent / "old.png").exists()
 
 
 def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path) -> None:

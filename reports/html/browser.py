@@ -57,6 +57,8 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
     console = Console(stderr=True)
     steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
     tasks = [_write_task(task, runs, out, pictures) for task in steps]
+    if pictures:
+        pictures.remove_others()
     manifest = {
         "runs": [run.label for run in runs],
         "page_size": PAGE,

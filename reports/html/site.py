@@ -67,7 +67,7 @@ def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
 
 
 def clear(out: Path) -> None:
-    """Removes an earlier report, and nothing else.
+    """Removes an earlier report, and nothing else. Pictures stay: their names tell whether they are still the same.
 
     Raises:
         UserError: the folder holds something that is no report.
@@ -76,7 +76,7 @@ def clear(out: Path) -> None:
         return
     if not (out / "data" / "manifest.js").is_file():
         raise UserError(f"{out} holds files that are no report of ours; choose another --out or remove them")
-    for folder in ("data", "pictures", "assets"):
+    for folder in ("data", "assets"):
         shutil.rmtree(out / folder, ignore_errors=True)
     for page in out.glob("*.html"):
         page.unlink()
