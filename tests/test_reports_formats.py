@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,15 @@ def test_unwritable_output_is_one_clear_line(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot write"):
         report([run], formats="md", out=tmp_path / "file")
+
+
+def test_tables_need_neither_torch_nor_the_kit(run: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from reports.cli import report;"
+        f"run, out = Path({str(run)!r}), Path({str(tmp_path / 'out')!r});"
+        "report([run], formats='term,md,tex,csv,json', out=out, audit=True);"
+        "heavy = {'torch', 'vlmeval', 'pandas', 'scipy', 'matplotlib', 'transformers'} & set(sys.modules);"
+        "print('heavy:', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"

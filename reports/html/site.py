@@ -52,6 +52,8 @@ def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
 
 def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
     clear(out)
+    if not with_pictures:
+        shutil.rmtree(out / "pictures", ignore_errors=True)
     shutil.copytree(TEMPLATES / "assets", out / "assets")
     tasks = write_browser(plan.runs, out, with_pictures=with_pictures)
     shared = {
