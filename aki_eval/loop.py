@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.records import Prediction, Prompt
 
 from .batching import BatchSize
-from .predictors import Generation, OverlappingPredictor, Predictor, Unusable, is_out_of_memory
+from .predictors import Generation, OverlappingPredictor, Predictor, Unusable, is_out_of_memory, release_memory
 
 Save = Callable[[list[Prediction]], None]
 
@@ -95,10 +95,12 @@ class Loop:
         except Unusable:
             raise
         except Exception as error:  # noqa: BLE001  whatever one sample does must not end the run
-            if len(batch) > 1 and is_out_of_memory(error):
-                self.batch_size.out_of_memory(len(batch))
-                queue.extendleft(reversed(batch))
-                return []
+            too_large = len(batch) > 1 and is_out_of_memory(error)
+        if too_large:
+            self.batch_size.out_of_memory(len(batch))
+            release_memory()
+            queue.extendleft(reversed(batch))
+            return []
         return [self._ask_alone(prompt) for prompt in batch]
 
     def _generate(self, batch: list[Prompt], ready: Any) -> list[Generation]:

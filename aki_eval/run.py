@@ -248,10 +248,7 @@ def _num_right(targets: Mapping[str, str], predictions: Sequence[Prediction]) ->
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A request to end (SIGTERM.
-
-    Schedulers, torchrun) is treated like Ctrl-C: what is answered is on the disk, so just stop.
-    """
+    """SIGTERM (schedulers, torchrun) is treated like Ctrl-C: what is answered is on the disk, so just stop."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from judge_server import JudgeServer
 from kit_worker import canned_reply
 from predictor_helpers import write_checkpoint
 
+from aki_eval.cli import main
 from aki_eval.inputs import find_tasks
 from aki_eval.predictors import make_predictor
 from aki_eval.progress import Progress
 from aki_eval.run import RunOptions, run
 from aki_eval.score import JudgeOptions
 from aki_eval.subset import Subset, choose
+from aki_eval.vlmevalkit import tables_folder
 from benchmarks.data import load_samples
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
@@ -154,3 +157,56 @@ def test_the_judges_key_is_nowhere(both: Both) -> None:
     for path in both.kit.parent.rglob("*"):
         if path.is_file() and path.suffix in (".log", ".json", ".csv", ".tsv", ".txt"):
             assert "sk-not-to-be-seen" not in path.read_text(errors="replace"), path
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str]]:
+    """`aki-eval vlmevalkit` with a kit that does nothing and reports success, as the real one does when it fails."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    monkeypatch.setattr("aki_eval.vlmevalkit_command.subprocess.run", lambda *_, **__: None)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        given = ["--model", f"m={tmp_path / 'model'}", "--data", "MME", "--tables", "toy"]
+        monkeypatch.setattr(
+            sys, "argv", ["aki-eval", "vlmevalkit", *given, "--work-dir", str(tmp_path / "kit"), *arguments]
+        )
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, capsys.readouterr().err
+
+    return call
+
+
+def test_success_without_results_is_a_failure(command: Callable[..., tuple[int, str]]) -> None:
+    code, said = command()
+    assert code == 1
+    assert "VLMEvalKit left no predictions of MME by m" in said
+
+
+def test_old_predictions_are_not_scored_as_new_ones(command: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    (tmp_path / "kit/m").mkdir(parents=True)
+    (tmp_path / "kit/m/m_MME.tsv").write_text("")
+    code, said = command()
+    assert (code, "is there already" in said) == (2, True)
+    code, said = command("--reuse")
+    assert (code, "left no scores of MME" in said) == (1, True)
+
+
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(command: Callable[..., tuple[int, str]]) -> None:
+    code, said = command("--judge-key", "sk-secret-secret")
+    assert (code, "set OPENAI_API_KEY instead" in said, "sk-secret" in said) == (2, True, False)
+
+
+def test_each_version_of_the_tables_has_its_own_folder(tmp_path: Path) -> None:
+    root = tmp_path / "tables"
+    root.mkdir()
+    (root / "MME.tsv").write_text("one")
+    first = tables_folder(root, tmp_path / "kit")
+    assert (first / "MME.tsv").read_text() == "one"
+    assert tables_folder(root, tmp_path / "kit") == first
+    (root / "MME.tsv").write_text("two")
+    assert tables_folder(root, tmp_path / "kit") != first, "pictures of the old version would be shown"

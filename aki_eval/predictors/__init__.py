@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .base import Generation, OverlappingPredictor, Predictor, TaskAwarePredictor, Unusable, is_out_of_memory
+from .base import (
+    Generation,
+    OverlappingPredictor,
+    Predictor,
+    TaskAwarePredictor,
+    Unusable,
+    is_out_of_memory,
+    release_memory,
+)
 from .make import make_predictor
 
 __all__ = [
@@ -13,4 +21,5 @@ __all__ = [
     "Unusable",
     "is_out_of_memory",
     "make_predictor",
+    "release_memory",
 ]

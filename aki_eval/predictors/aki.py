@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.records import ImageRef, Prompt, UserError
 
 from .base import Generation, Unusable
-from .weights import read_config, settings_checksum, weights_checksum
+from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +63,7 @@ class AkiPredictor:
                 f"--model: {checkpoint} is a checkpoint of {self.config.get('model_type')!r}, expected 'aki'; "
                 "the released weights are brought over by aki-train convert, other models come as vlmevalkit:NAME"
             )
-        self.weights_sha256 = weights_checksum(checkpoint)
+        refuse_pickled(checkpoint)
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.config, self.device)
         self.features = FeatureCache(cache_megabytes * 2**20)
@@ -71,13 +71,14 @@ class AkiPredictor:
         self._model: Any = None
         self._processor: Any = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
+        self._weights_sha256 = cache(lambda: weights_checksum(checkpoint))
         self._stop_ids = cache(lambda: list(self.processor.stop_token_ids))
 
     def describe(self) -> dict[str, Any]:
         return {
             "kind": "aki",
             "path": str(self.checkpoint),
-            "weights_sha256": self.weights_sha256,
+            "weights_sha256": self._weights_sha256(),
             "settings_sha256": settings_checksum(self.checkpoint),
             "attention": self.config.get("attention"),
             "image_order": self.config.get("image_order"),
@@ -170,7 +171,7 @@ class AkiPredictor:
                 pad_token_id=self.processor.tokenizer.pad_token_id,
             )
         answers = output[:, prepared.input_ids.shape[1] :].cpu()
-        return [self._to_generation(row, max_new_tokens) for row in answers]
+        return [self._to_generation(row) for row in answers]
 
     def _vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
@@ -189,7 +190,7 @@ class AkiPredictor:
                 self.features.put(image.key, vector)
         return torch.stack([found[image.key] for image in prepared.images])
 
-    def _to_generation(self, row: Tensor, max_new_tokens: int) -> Generation:
+    def _to_generation(self, row: Tensor) -> Generation:
         """Cut at the first stop token: what a batch adds behind it is padding."""
         stops = self._stop_ids()
         ids = row.tolist()
@@ -243,9 +244,9 @@ class FeatureCache:
 
 
 def _device(wanted: str) -> str:
-    """`auto`.
+    """`auto` is the first GPU (under torchrun: this process's own), else the CPU.
 
-    The first GPU (of this process's own, under torchrun), else the CPU. Raises UserError for one that is not there.
+    Raises UserError for a device that is not there.
     """
     if wanted == "cpu":
         return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -90,3 +91,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
     return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+def release_memory() -> None:
+    """Gives back what a batch that did not fit has left reserved on the GPU."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.cuda.empty_cache()

@@ -20,12 +20,15 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
     return config
 
 
-def weights_checksum(checkpoint: Path) -> str:
-    """sha256 over the safetensors files. Raises UserError when there are none: pickled weights are not loaded."""
-    files = sorted(checkpoint.glob("*.safetensors"))
-    if not files:
+def refuse_pickled(checkpoint: Path) -> None:
+    """Raises UserError when there are no safetensors: pickled weights are code, and are not loaded."""
+    if not any(checkpoint.glob("*.safetensors")):
         raise UserError(f"--model: {checkpoint} holds no *.safetensors; weights load from safetensors only")
-    return file_checksums(files)
+
+
+def weights_checksum(checkpoint: Path) -> str:
+    """sha256 over the safetensors files."""
+    return file_checksums(sorted(checkpoint.glob("*.safetensors")))
 
 
 def settings_checksum(checkpoint: Path) -> str:

@@ -135,7 +135,8 @@ class Clock(Progress):
     @contextmanager
     def predicting(self, totals: Mapping[str, int]) -> Iterator[None]:
         start = time.process_time()
-        yield
+        with super().predicting(totals):
+            yield
         self.cpu = time.process_time() - start
 
 
