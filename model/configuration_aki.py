@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
-from .published import PHI_3_5, SO400M
+from .published import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
 Attention = Literal["mma", "causal", "cca"]
 ImageOrder = Literal["image_first", "text_first"]
@@ -27,9 +27,10 @@ class AkiConfig(PreTrainedConfig):
         that train for minutes; neither is the paper's.
     attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline).
     image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own
-    setting. image_token_id: placeholder id. question_end_token_id: the token that ends the question (`<|assistant|>`
-    for Phi); an image
-        sees the prompt's text up to and including it. None: the mask stays causal.
+        setting.
+    image_token_id, question_end_token_id: placeholder, and the token that ends a question (`<|assistant|>` for Phi): an
+        image sees the prompt's text up to and including it. Both depend on the tokenizer and have no default, except
+        for the published text backbone; a processor knows them by the same names.
     lm_head_bias: the published weights have one.
 
     Raises ValueError for settings that exclude each other.
@@ -49,12 +50,15 @@ class AkiConfig(PreTrainedConfig):
     resampler_init: Literal["normal", "identity"] = "normal"
     attention: Attention = "mma"
     image_order: ImageOrder = "image_first"
-    image_token_id: int = 32012
-    question_end_token_id: int | None = 32001
+    image_token_id: int | None = None
+    question_end_token_id: int | None = None
     lm_head_bias: bool = False
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        if self.text_config is None:  # the published model
+            self.image_token_id = IMAGE_ID if self.image_token_id is None else self.image_token_id
+            self.question_end_token_id = self.question_end_token_id or PHI_ASSISTANT
         self.vision_config = _vision_config(self.vision_config)
         self.text_config = _text_config(self.text_config)
         if getattr(self.text_config, "tie_word_embeddings", False):  # some backbones share embedding and head
@@ -94,7 +98,7 @@ def _check(config: AkiConfig) -> None:
             f"attention='cca' lays the latents out as a square with an even side, but "
             f"num_latents={config.num_latents}; use 4, 16, 36, 64, 100, 144, ..."
         )
-    if not 0 <= config.image_token_id < config.text_config.vocab_size:
+    if config.image_token_id is not None and not 0 <= config.image_token_id < config.text_config.vocab_size:
         raise ValueError(
             f"image_token_id={config.image_token_id} lies outside the vocabulary of {config.text_config.vocab_size}; "
             "enlarge text_config.vocab_size to cover the placeholder"

@@ -120,9 +120,24 @@ class AkiModel(AkiPreTrainedModel):
         )
 
     def token_types(self, input_ids: Tensor | None, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(B, L) types. Without ids every token counts as text, except when `mm_token_type_ids` says otherwise."""
+        """(B, L) types from ids. Embeddings do not tell: with them, only causal attention needs no `mm_token_type_ids`.
+
+        Raises ValueError otherwise.
+        """
         if input_ids is None:
+            if self.config.attention != "causal":
+                raise ValueError(
+                    f"attention={self.config.attention!r} with inputs_embeds needs mm_token_type_ids, types of "
+                    "model.attention (zeros for text alone): embeddings do not tell pictures and questions apart"
+                )
             return torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        if self.config.image_token_id is None or (
+            self.config.attention == "mma" and self.config.question_end_token_id is None
+        ):
+            raise ValueError(
+                "the configuration lacks image_token_id or question_end_token_id, and the mask would be causal without "
+                "a word; a processor of the backbone's family knows both"
+            )
         return attention.token_types(input_ids, self.config.image_token_id, self.config.question_end_token_id)
 
     def _image_vectors(
@@ -210,7 +225,8 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
             config.text_config.hidden_size, config.text_config.vocab_size, bias=config.lm_head_bias
         )
         self.post_init()
-        self.generation_config.suppress_tokens = [config.image_token_id]  # a placeholder is no word
+        if config.image_token_id is not None:
+            self.generation_config.suppress_tokens = [config.image_token_id]  # a placeholder is no word
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
+from .attention import IMAGE, QUESTION_END, TEXT
 from .chat_template import chat_template as template_for
 from .chat_template import format_of, question_end_token_id
 from .configuration_aki import IMAGE_TOKEN, ImageOrder
@@ -120,6 +121,11 @@ class AkiProcessor(ProcessorMixin):
             raise ValueError("the conversation is empty; it needs at least one message")
         kwargs.setdefault("image_order", self.image_order)
         return super().apply_chat_template(conversation, chat_template, **kwargs)
+
+    def create_mm_token_type_ids(self, input_ids: list[list[int]]) -> list[list[int]]:
+        """Types of `model.attention` (the library's own know of no question end, and would make the mask causal)."""
+        kind = {self.image_token_id: IMAGE, self.question_end_token_id: QUESTION_END}
+        return [[kind.get(int(token), TEXT) for token in row] for row in input_ids]
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         """What one `<image>` mark becomes."""

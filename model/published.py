@@ -153,8 +153,8 @@ AKI_4B: dict[str, Any] = {
 }
 """What matters of the config.json of Sony/AKI-4B-phi-3.5-mini."""
 
-PHI_ASSISTANT, PHI_END_OF_TURN = 32001, 32007
-"""Ids of `<|assistant|>` and `<|end|>` in Phi's tokenizer, which every published checkpoint has."""
+PHI_ASSISTANT, PHI_END_OF_TURN, IMAGE_ID = 32001, 32007, 32012
+"""Ids of `<|assistant|>` and `<|end|>` in Phi's tokenizer, and of `<image>`, which AKI added to it."""
 
 ADDED_TOKENS = ("<pad>", "<image>", "<|endofchunk|>")
 """What AKI adds to Phi's tokenizer, in the order of their ids."""

@@ -245,7 +245,8 @@ def test_self_test_sees_a_back_end_that_drops_the_mask(monkeypatch):
 
 def test_self_test_sees_a_wrong_question_end():
     own = processor()
-    assert not attention.self_test(model_for(own, question_end_token_id=None), own)["passed"]
+    wrong = own.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert not attention.self_test(model_for(own, question_end_token_id=wrong), own)["passed"]
 
 
 @pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3", "paged|sdpa", "paged|eager", "my_kernel"])

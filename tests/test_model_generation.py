@@ -337,6 +337,18 @@ def test_embeddings_instead_of_ids():
             inputs_embeds=embeds, mm_token_type_ids=types, attention_mask=given["attention_mask"], pixel_values=pixels()
         ).logits
     assert torch.equal(by_ids, by_embeds)
+    with pytest.raises(ValueError, match="needs mm_token_type_ids"):
+        made(inputs_embeds=embeds)
+    said = made.generate(
+        inputs_embeds=embeds,
+        mm_token_type_ids=types,
+        attention_mask=given["attention_mask"],
+        pixel_values=pixels(),
+        max_new_tokens=8,
+        do_sample=False,
+        pad_token_id=PAD,
+    )
+    assert said.tolist() == answer(made, given)
 
 
 def test_switching_attention_on_a_loaded_model():

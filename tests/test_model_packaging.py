@@ -332,6 +332,21 @@ def test_settings_that_make_no_sense(settings, message):
         config(**settings)
 
 
+def test_default_is_the_published_model():
+    published = AkiConfig()
+    assert (published.image_token_id, published.question_end_token_id) == (32012, 32001)
+    assert published.text_config.vocab_size == 32014
+    other = AkiConfig(text_config={"model_type": "qwen2", "vocab_size": 60_000})
+    assert (other.image_token_id, other.question_end_token_id) == (None, None)  # not those of another tokenizer
+
+
+@pytest.mark.parametrize("absent", ["image_token_id", "question_end_token_id"])
+def test_mutual_attention_without_its_tokens_is_refused(absent):
+    made = model(**{absent: None})
+    with pytest.raises(ValueError, match="lacks image_token_id or question_end_token_id"):
+        made(input_ids=torch.tensor([[1, 2]]))
+
+
 def test_pictures_and_placeholders_must_match():
     made, inputs = model(), batch()
     with pytest.raises(ValueError, match="8 image placeholder tokens, but there are 4 image vectors"):

@@ -15,6 +15,7 @@ from torchvision.transforms import functional as vision
 from torchvision.transforms.functional import InterpolationMode
 
 from model import AkiImageProcessor, AkiProcessor
+from model.attention import QUESTION_END, token_types
 from model.chat_template import SYSTEM_MESSAGE, chat_template, format_of
 
 QUESTION = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}
@@ -266,6 +267,15 @@ def test_batch_of_prompts_with_nested_pictures_and_left_padding():
     assert inputs["attention_mask"][1].tolist() == [0] * (2 * NUM_LATENTS + 1) + [1]
     one = own(images=[picture(seed=2)], text=texts[2], return_tensors="pt")["pixel_values"]
     assert torch.equal(inputs["pixel_values"][2], one[0])
+
+
+def test_token_types_of_the_library_s_switch_are_ours():
+    own = processor()
+    text = own.apply_chat_template([QUESTION], add_generation_prompt=True)
+    inputs = own(images=[picture()], text=text, return_mm_token_type_ids=True, return_tensors="pt")
+    wanted = token_types(inputs["input_ids"], own.image_token_id, own.question_end_token_id)
+    assert torch.equal(inputs["mm_token_type_ids"], wanted)
+    assert QUESTION_END in wanted
 
 
 @pytest.mark.parametrize("none", [None, [], [[], []]])
