@@ -179,20 +179,22 @@ def _machine(
 
 
 def _show_plan(recipe: Recipe, cost: Cost, stages: list[Any], devices: int) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
-        title=f"{recipe.title}: {cost.trained / 1e9:.2f} B trained, {cost.vision / 1e9:.2f} B frozen parameters"
+        box=SIMPLE,
+        title=f"{recipe.title}: {cost.trained / 1e9:.2f} B trained, {cost.vision / 1e9:.2f} B frozen parameters",
     )
-    for heading in ("stage", "attention", "order", "data", "steps", "batch", "M samples", "B tokens", "days"):
+    for heading in ("stage", "attention", "order", "data", "steps", "batch", "samples", "tokens", "days"):
         justify: Any = "left" if heading in ("stage", "attention", "order", "data") else "right"
-        table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading != "stage")
+        table.add_column(heading, justify=justify)
     for one in stages:
         stage = one.stage
         names = ", ".join(stage.data) if len(stage.data) < 3 else f"{len(stage.data)} sets"
-        sizes = [f"{stage.steps:,}", str(stage.batch_size), f"{one.samples / 1e6:.2f}", f"{one.tokens / 1e9:.2f}"]
-        order = stage.image_order.removesuffix("_first") + " first"
+        sizes = [f"{stage.steps:,}", str(stage.batch_size), f"{one.samples / 1e6:.2f}M", f"{one.tokens / 1e9:.2f}B"]
+        order = "I&T" if stage.image_order == "image_first" else "T&I"
         table.add_row(stage.name, stage.attention, order, names, *sizes, f"{one.seconds / 86400:.2f}")
     Console().print(table)
     typer.echo("tokens: every sample at its stage's maximum, image vectors included; days: at the given peak and MFU")

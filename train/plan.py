@@ -115,7 +115,7 @@ def _read_parts(choice: ModelChoice) -> dict[str, Any]:
         )
     except (OSError, ValueError):
         raise UserError(
-            f"{choice.vision} and {choice.text} must both be folders or in the Hub's cache; fetch them with `hf download`"
+            f"{choice.vision} and {choice.text}: both must be folders or in the Hub's cache; use `hf download`"
         ) from None
     return {"vision_config": getattr(vision, "vision_config", vision).to_dict(), "text_config": text.to_dict()}
 

@@ -122,11 +122,11 @@ def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) ->
         remove_unused_columns=False,
         dataloader_num_workers=machine.workers,
         dataloader_pin_memory=not machine.cpu,
-        gradient_checkpointing=machine.gradient_checkpointing,
         report_to=list(machine.report_to) or "none",
         disable_tqdm=True,
         use_cpu=machine.cpu,
         seed=stage.seed,
+        **({"gradient_checkpointing": True} if machine.gradient_checkpointing else {}),
         **(fsdp_arguments(model) if machine.fsdp else {}),
     )
 

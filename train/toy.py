@@ -42,7 +42,7 @@ class ToyPlan:
     num_captions: int = 6000
     vision_steps: int = 500
     caption_steps: int = 300
-    sft_steps: int = 2400
+    sft_steps: int = 2600
 
     @property
     def key(self) -> str:
@@ -79,7 +79,7 @@ def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
         name="instructions",
         kind="sft",
         attention=attention,
-        data={"vqav2": 0.4, "aokvqa": 0.5, "llava": 0.1},
+        data={"vqav2": 0.35, "aokvqa": 0.55, "llava": 0.1},
         steps=plan.sft_steps,
         batch_size=64,
         learning_rate=2e-3,

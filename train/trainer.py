@@ -4,6 +4,7 @@ positions."""
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -135,9 +136,10 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
-    def _clip_grad_norm(self, model: Any) -> Any:
-        norm = super()._clip_grad_norm(model)
-        if not torch.isfinite(torch.as_tensor(norm)):
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Stands between clipping and the optimizer's step: nothing that is not a number gets into the weights."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
             raise FloatingPointError(
                 f"step {self.state.global_step + 1}: the gradient's norm is {float(norm)}; no weight was changed. "
                 "The last checkpoint is good; lower the learning rate or look at the data of this step"
