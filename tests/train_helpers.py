@@ -1,0 +1,84 @@
+"""A small toy root, a model without a past, and stages of a few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from benchmarks import toy_world
+from model import AkiForConditionalGeneration, AkiProcessor
+from train.recipe import Stage
+from train.stages import Machine
+from train.toy import build_model, build_processor
+
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "min_learning_rate": 3e-4,
+    "warmup_steps": 2,
+    "weight_decay": 0.01,
+    "precision": "fp32",
+    "steps": 6,
+    "batch_size": 4,
+    "max_length": 512,
+    "streams": 4,
+    "shuffle_block": 8,
+    "seed": 3,
+}
+
+
+def write_root(root: Path) -> Path:
+    toy_world.write_training_data(root, num_images=60, num_captions=64, shard_size=8)
+    return root
+
+
+def sft(**changes: Any) -> Stage:
+    defaults = {
+        "name": "sft",
+        "kind": "sft",
+        "attention": "mma",
+        "data": {"vqav2": 2.0, "scienceqa": 1.0, "llava": 1.0},
+    }
+    return Stage(**{**SETTINGS, **defaults, **changes})
+
+
+def pretrain(**changes: Any) -> Stage:
+    defaults = {"name": "pretrain", "kind": "pretrain", "data": {"kale": 1.0}, "max_length": 128}
+    return Stage(**{**SETTINGS, **defaults, **changes})
+
+
+def parts(seed: int = 0) -> tuple[AkiForConditionalGeneration, AkiProcessor]:
+    torch.manual_seed(seed)
+    processor = build_processor()
+    return build_model(processor, "mma"), processor
+
+
+def machine(micro_batch: int = 2, **changes: Any) -> Machine:
+    return Machine(micro_batch=micro_batch, cpu=True, logging_steps=1, **changes)
+
+
+def losses(log: list[dict[str, Any]]) -> list[float]:
+    return [entry["loss"] for entry in log if "loss" in entry]
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], tolerance: float = 0.0) -> None:
+    assert first.keys() == second.keys()
+    worst = max((float((first[name] - second[name]).abs().max()), name) for name in first)
+    assert worst[0] <= tolerance, worst
+
+
+class Gradients(TrainerCallback):  # type: ignore[misc]
+    """Keeps the gradients of every optimizer step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, torch.Tensor]] = []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        self.steps.append(found)
