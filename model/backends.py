@@ -91,7 +91,15 @@ def _mask(
         padding=attention_mask,
         window=window,
     )
-    return attention.to_additive(visible, inputs_embeds.dtype)
+    return attention.to_additive(visible, _dtype(inputs_embeds))
+
+
+def _dtype(inputs_embeds: Tensor) -> torch.dtype:
+    """The type attention computes in. Under autocast it is a narrower one, in which the wider one's minimum is -inf:
+    rows of padding, where nothing is visible, would become NaN and spread.
+    """
+    kind = inputs_embeds.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs_embeds.dtype
 
 
 def _block_mask(

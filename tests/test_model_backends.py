@@ -67,6 +67,20 @@ def test_forward_compiles_as_one_graph(kind):
     assert torch.allclose(plain[real], graph[real], atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_finite_and_near(backend, dtype):
+    made, given = model(), inputs()
+    made.set_attn_implementation(backend)
+    with torch.no_grad():
+        full = made(**given).logits
+        with torch.autocast("cpu", dtype=dtype):
+            narrow = made(**given).logits
+    assert narrow.isfinite().all()
+    real = given["attention_mask"].bool()
+    assert (narrow - full)[real].abs().mean() < 0.05 * full[real].abs().mean()
+
+
 def test_compiled_training_step_has_the_same_gradient():
     torch.compiler.reset()
     made, given = model(), inputs()
@@ -74,7 +88,7 @@ def test_compiled_training_step_has_the_same_gradient():
     made(**given, labels=labels).loss.backward()
     plain = made.model.resampler.latents.grad.clone()
     made.zero_grad()
-    torch.compile(made.forward, backend="aot_eager")(**given, labels=labels).loss.backward()
+    torch.compile(made.forward, backend="eager")(**given, labels=labels).loss.backward()
     assert torch.allclose(plain, made.model.resampler.latents.grad, atol=1e-6)
 
 

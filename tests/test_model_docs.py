@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from model_helpers import model_for, picture, processor
 
 import model
 from model import attention
+from model.examples import zero_shot
 
 HERE = Path(model.__file__).parent
 PAGE = (HERE / "README.md").read_text()
@@ -28,14 +28,13 @@ def folder(tmp_path_factory):
     return place
 
 
-def test_script(folder):
-    command = [sys.executable, "-m", "model.examples.zero_shot", str(folder), str(folder / "park.png"), "Why?"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    done = subprocess.run(command[:3], capture_output=True, text=True, cwd=HERE.parent, check=False)
-    assert done.returncode != 0
-    assert "CHECKPOINT PICTURE" in done.stderr
+def test_script(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["zero_shot", str(folder), str(folder / "park.png"), "Why?"])
+    zero_shot.main()
+    assert capsys.readouterr().out.strip()
+    monkeypatch.setattr(sys, "argv", ["zero_shot"])
+    with pytest.raises(SystemExit, match="CHECKPOINT PICTURE"):
+        zero_shot.main()
 
 
 def test_notebook(folder, monkeypatch, capsys):
