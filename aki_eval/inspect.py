@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .attention_maps import View
 
 TITLES = {"causal": "causal (Eq. 2)", "mma": "modality-mutual (Eq. 5)", "cca": "concentric causal"}
-MOST_WORDS = 19
+LOOKS_TITLE = "Where each word looks on the picture (share of the word's attention that goes there)"
+MOST_WORDS = 17
 
 
 def command(
@@ -73,7 +74,7 @@ def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path
         return [
             *save(mask_figure(masks, spans(view)), out, "attention_mask"),
             *save(heat_figure(shown, to_words, image_to_words_title(to_words, attention)), out, "image_to_words"),
-            *save(heat_figure(shown, from_words, "Where each word looks on the picture"), out, "words_to_image"),
+            *save(heat_figure(shown, from_words, LOOKS_TITLE), out, "words_to_image"),
             write_numbers(view, to_words, from_words, out, attention),
         ]
     except OSError as error:

@@ -86,10 +86,11 @@ def _legend(figure: Figure, used: set[int]) -> None:
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8, frameon=False)
 
 
-def heat_figure(picture: Image.Image, heats: Sequence[Heat], title: str, columns: int = 5) -> Figure:
+def heat_figure(picture: Image.Image, heats: Sequence[Heat], title: str, most_columns: int = 6) -> Figure:
     """The picture, then the picture under each word's heat, in the order of the words."""
-    columns = min(columns, len(heats) + 1)
-    rows = -(-(len(heats) + 1) // columns)
+    panels = len(heats) + 1
+    rows = -(-panels // most_columns)
+    columns = -(-panels // rows)
     figure, axes = _panels(columns, rows, size=2.1)
     axes[0].imshow(picture)
     axes[0].set_title("picture", fontsize=9)

@@ -19,7 +19,6 @@ PROTOCOLS = {
     "official": "the benchmark's published rule",
     "cambrian": "Cambrian's normalised letter",
     "strict": "the kit's reading with its known defect mended",
-    "clean": "the kit's reading with its known defect mended",
 }
 
 Found = TypeVar("Found")
@@ -164,6 +163,8 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
         yield f"Subset: {describe_subset(result.subset)}."
+    if result.data.get("source") not in {"official", "toy"}:
+        yield "Measured on local tables, which may differ from the official ones."
     if result.judge is not None:
         yield judge_caveat(result)
     if result.prompts != "aki":
@@ -180,7 +181,8 @@ def judge_caveat(result: TaskResult) -> str:
 
 
 def describe_subset(subset: object) -> str:
-    """`num_samples 100, seed 0` from the run's own record of its subset."""
+    """`size 100, seed 2503` from the run's own record of its subset."""
     if isinstance(subset, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in subset.items())
+        given = {name: value for name, value in subset.items() if value is not None}
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
     return str(subset)

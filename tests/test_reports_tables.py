@@ -163,11 +163,15 @@ def test_both_splits_of_mmmu_show_other_readings(tmp_path: Path) -> None:
 
 
 def test_notes_become_letters_in_reading_order(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "mine", judge={"name": "offline", "comparable": False}, subset={"num_samples": 8})
+    run = write_run(
+        tmp_path / "mine",
+        judge={"name": "offline", "comparable": False},
+        subset={"size": 8, "name": None, "seed": 2503},
+    )
     table = main_table("2", plan(open_runs([run])))
     assert list(table.footnotes.values())[:3] == ["a", "b", "c"]
     assert "Judged by offline: not comparable to GPT-4." in table.footnotes
-    assert "Subset: num samples 8." in table.footnotes
+    assert "Subset: size 8, seed 2503." in table.footnotes
     mine = row(table, "mine")[4]
     assert table.marks(mine.notes) == ",".join(table.footnotes[note] for note in mine.notes)
 
@@ -187,6 +191,11 @@ def test_toy_numbers_carry_a_warning(tmp_path: Path) -> None:
     tables = all_tables(plan(open_runs([write_run(tmp_path / "demo", source="toy")])))
     assert len(tables) == 11
     assert all("not comparable with the paper" in table.notices[0] for table in tables)
+
+
+def test_local_tables_are_marked(tmp_path: Path) -> None:
+    table = main_table("1", plan(open_runs([write_run(tmp_path / "mine", source="/somewhere")])))
+    assert "Measured on local tables, which may differ from the official ones." in row(table, "mine")[0].notes
 
 
 # Renderers.
