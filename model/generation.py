@@ -44,6 +44,8 @@ class AkiGeneration:
             if model_kwargs.get("mm_token_type_ids") is None:
                 model_kwargs["mm_token_type_ids"] = self.model.token_types(inputs)
         if (vision := model_kwargs.pop("vision_hidden_states", None)) is not None:
+            if model_kwargs.get("pixel_values") is not None or model_kwargs.get("mm_encoder_outputs"):
+                raise ValueError("pass only one of pixel_values, vision_hidden_states and mm_encoder_outputs['image']")
             image = self.get_image_features(vision_hidden_states=vision)
             model_kwargs["mm_encoder_outputs"] = {"image": image}
         return inputs, name, model_kwargs

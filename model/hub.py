@@ -18,6 +18,8 @@ def released_folder(name: str | Path | None, **kwargs: Any) -> Path | None:
     """The folder of a checkpoint as AKI's authors publish it, fetched if need be; None for any other kind."""
     if name is None:
         return None
+    if not Path(name).exists() and str(name).startswith(("/", ".", "~")):
+        raise ValueError(f"{name} does not exist; expected the folder of a checkpoint, or a Hub id")
     place = {key: kwargs[key] for key in _PLACE if kwargs.get(key) is not None}
     config = cached_file(name, "config.json", **place, _raise_exceptions_for_missing_entries=False)
     if config is None or not is_reference_config(read_json(Path(config))):

@@ -97,7 +97,7 @@ class AkiModel(AkiPreTrainedModel):
         # 3. Positions and mask. A decoding step needs no mask of ours: one query that sees all of the past.
         if position_ids is None:
             position_ids = self._positions(mm_token_type_ids, attention_mask, past_key_values)
-        self._check_length(inputs_embeds, past_key_values)
+        self._check_length(inputs_embeds)
         if inputs_embeds.shape[1] > 1 and not is_finished(attention_mask):
             attention_mask = create_masks(
                 self.config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids=mm_token_type_ids
@@ -172,7 +172,7 @@ class AkiModel(AkiPreTrainedModel):
             return (padding.long().cumsum(-1) - 1).clamp(min=0)[:, -types.shape[1] :]
         return torch.arange(types.shape[1], device=types.device)[None] + past
 
-    def _check_length(self, inputs_embeds: Tensor, past_key_values: Cache | None) -> None:
+    def _check_length(self, inputs_embeds: Tensor) -> None:
         limit = getattr(self.config.text_config, "max_position_embeddings", None)
         if limit is not None and inputs_embeds.shape[1] > limit:
             raise ValueError(

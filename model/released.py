@@ -154,11 +154,15 @@ def generation_settings(config: AkiConfig) -> dict[str, Any]:
     text = config.text_config
     return {
         "bos_token_id": text.bos_token_id,
-        "eos_token_id": [text.eos_token_id, PHI_END_OF_TURN],
+        "eos_token_id": list(dict.fromkeys([*_listed(text.eos_token_id), PHI_END_OF_TURN])),
         "pad_token_id": text.pad_token_id,
         "suppress_tokens": [config.image_token_id],
         "do_sample": False,
     }
+
+
+def _listed(value: int | list[int]) -> list[int]:
+    return value if isinstance(value, list) else [value]
 
 
 def _network(name: str, folder: Path | None) -> dict[str, Any]:

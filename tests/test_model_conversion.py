@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 from typer.testing import CliRunner
 
-from model import AkiConfig, AkiForConditionalGeneration
+from model import AkiConfig, AkiForConditionalGeneration, AkiProcessor
 from model.conversion import check_shapes, layout, reference_name, to_ours, to_reference
 from model.convert import convert
 from model.published import AKI_4B
-from model.released import Weights, config_from_reference
+from model.released import Weights, config_from_reference, generation_settings
 
 NAME = next(iter(MANIFEST["models"]))
 SOURCE = GOLDEN / NAME
@@ -324,6 +324,18 @@ def test_networks_named_by_folder(published, tmp_path):
     assert found.text_config.hidden_size == whole.text_config.hidden_size
     named_by = {"_name_or_path": None}
     assert found.vision_config.to_dict() | named_by == whole.vision_config.to_dict() | named_by
+
+
+@pytest.mark.parametrize("load", [AkiForConditionalGeneration.from_pretrained, AkiProcessor.from_pretrained])
+def test_folder_that_does_not_exist(tmp_path, load):
+    with pytest.raises(ValueError, match=r"nowhere does not exist"):
+        load(tmp_path / "nowhere")
+
+
+def test_several_end_of_text_tokens():
+    config = config_from_reference(AKI_4B)
+    config.text_config.eos_token_id = [32007, 32001, 32000]
+    assert generation_settings(config)["eos_token_id"] == [32007, 32001, 32000]
 
 
 def test_hub_id(monkeypatch):

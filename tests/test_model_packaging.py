@@ -355,6 +355,8 @@ def test_pictures_and_placeholders_must_match():
         made(**inputs)
     with pytest.raises(ValueError, match="only one of pixel_values"):
         made(**inputs, pixel_values=pixels(), vision_hidden_states=torch.zeros(2, 16, 32))
+    with pytest.raises(ValueError, match="only one of pixel_values"):
+        made.generate(**inputs, pixel_values=pixels(), vision_hidden_states=torch.zeros(2, 16, 32), max_new_tokens=1)
     with pytest.raises(ValueError, match="neither pixel_values nor"):
         made.get_image_features()
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
