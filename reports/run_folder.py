@@ -7,6 +7,7 @@ second. Metrics are read and checked on opening, everything else when asked for.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -152,8 +153,11 @@ def _result(path: Path, task: str) -> TaskResult:
 
 def _metric(content: Mapping[str, Any]) -> Metric:
     interval = content.get("ci95")
+    value = content["value"]
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+        raise TypeError(f"value {value!r} is no number")
     return Metric(
-        value=content["value"],
+        value=value,
         ci95=(float(interval[0]), float(interval[1])) if interval else None,
         num_samples=content["num_samples"],
         num_scored=content["num_scored"],

@@ -262,6 +262,10 @@ def test_damaged_metrics_are_refused(tmp_path: Path) -> None:
     edit_json(run / "pope" / "metrics.json", protocols={"kit": {"f1": {"value": 1.0}}})
     with pytest.raises(UserError, match="num_samples"):
         open_run(run)
+    for value in (float("nan"), "80.0", [80.0]):
+        edit_json(run / "pope" / "metrics.json", protocols={"kit": {"f1": {**metric(1.0), "value": value}}})
+        with pytest.raises(UserError, match="is no number"):
+            open_run(run)
     edit_json(run / "pope" / "metrics.json", task="mme")
     with pytest.raises(UserError, match="is about 'mme', expected 'pope'"):
         open_run(run)
