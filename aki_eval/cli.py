@@ -27,6 +27,7 @@ COMMANDS = {
     "view": ("reports.cli", "view", "The HTML report on localhost."),
     "compare": ("aki_eval.compare", "command", "Two runs, paired: is the difference real, which questions flipped?"),
     "gate": ("aki_eval.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
+    "inspect": ("aki_eval.inspect", "command", "Draw who sees whom in a prompt, and what its image tokens attend to."),
     "judge-agreement": ("aki_eval.judge_agreement", "command", "How far two judges agree on the same answers."),
     "vlmevalkit": ("aki_eval.vlmevalkit_command", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
 }
