@@ -38,24 +38,16 @@ def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_
     first = set(folder.predictions("small"))
     assert 0 < len(first) < 90
 
-    died = torchrun(tables, 2, DYING_RANK="0")
-    assert died.returncode != 0
-    second = set(folder.predictions("small"))
-    assert first < second
-
     done = torchrun(tables, 2)
     assert done.returncode == 0, done.stderr
     asked = Counter((tmp_path / "log").read_text().split())
     assert set(asked) == {str(index) for index in range(90)}
-    assert asked.total() <= 90 + 4 * 5  # at most the batch in flight of each of the five processes that ended early
+    assert asked.total() <= 90 + 4 * 3  # at most the batch in flight of each of the three processes that ended early
     assert [path.name for path in (folder.root / "small").glob("predictions*")] == ["predictions.jsonl"]
     metrics = json.loads((folder.root / "small/metrics.json").read_text())
     assert metrics["protocols"]["kit"]["overall"]["value"] == 100.0
-    assert [session["world_size"] for session in json.loads((folder.root / "run.json").read_text())["sessions"]] == [
-        3,
-        2,
-        2,
-    ]
+    sessions = json.loads((folder.root / "run.json").read_text())["sessions"]
+    assert [session["world_size"] for session in sessions] == [3, 2]
 
 
 def test_when_rank_0_is_refused_the_others_do_not_wait(tmp_path: Path) -> None:

@@ -81,12 +81,6 @@ def test_a_model_of_the_kit_answers_and_its_failure_text_is_no_answer(
     predictor.close()
 
 
-def test_an_unknown_model_is_one_line_with_what_is_near() -> None:
-    with pytest.raises(Unusable, match="unknown; close to it are") as error:
-        KitPredictor("GPT4o_MIMI")
-    assert "GPT4o_MINI" in str(error.value)
-
-
 def probe(code: str, home: Path) -> dict[str, Any]:
     """State of a process before and after `code`."""
     whole = PROBE + code + "\nprint('\\nSTATE', json.dumps([before, state()]))"
@@ -108,6 +102,10 @@ def test_registering_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         "from vlmeval.config import supported_VLM\n"
         f"model = supported_VLM['tiny']()\n"
         "assert isinstance(model.generate([dict(type='text', value='what color is the circle?')]), str)\n"
+        "from aki_eval.predictors.kit_process import build_model\n"
+        "try: build_model('GPT4o_MIMI')\n"
+        "except LookupError as error: assert 'unknown; close to it are GPT4o_MINI' in str(error), error\n"
+        "else: raise AssertionError('a model that nobody knows')\n"
     )
     state = probe(code, tmp_path)
     for name in ("verifies", "logging", "pixels", "lmudata"):

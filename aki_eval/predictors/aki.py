@@ -170,8 +170,8 @@ class AkiPredictor:
                 eos_token_id=self._stop_ids(),
                 pad_token_id=self.processor.tokenizer.pad_token_id,
             )
-        answers = output[:, prepared.input_ids.shape[1] :].cpu()
-        return [self._to_generation(row) for row in answers]
+        answers = output[:, prepared.input_ids.shape[1] :].tolist()
+        return [self._to_generation(ids) for ids in answers]
 
     def _vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
@@ -190,10 +190,9 @@ class AkiPredictor:
                 self.features.put(image.key, vector)
         return torch.stack([found[image.key] for image in prepared.images])
 
-    def _to_generation(self, row: Tensor) -> Generation:
+    def _to_generation(self, ids: list[int]) -> Generation:
         """Cut at the first stop token: what a batch adds behind it is padding."""
         stops = self._stop_ids()
-        ids = row.tolist()
         end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
         text = self.processor.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
         return Generation(text=text, num_tokens=end, finish_reason="stop" if end < len(ids) else "length")
