@@ -134,4 +134,4 @@ def escape(text: str) -> str:
 def _escape(character: str) -> str:
     if character in SPECIAL:
         return SPECIAL[character]
-    return character if character.isprintable() and ord(character) < 0x180 else rf"\texttt{{U+{ord(character):04X}}}"
+    return character if character.isprintable() and ord(character) < 0x100 else rf"\texttt{{U+{ord(character):04X}}}"
