@@ -163,9 +163,15 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
 def _summary(run: RunFolder) -> str:
     """One line about what made the run."""
     model = run.record.get("model", {})
-    name = model.get("name") if isinstance(model, Mapping) else model
-    source = next(iter(run.results.values())).data.get("source", "unknown")
-    return f"model {name or 'unknown'} · {len(run.results)} tasks · data {source}"
+    checked = run.record.get("mask_self_test")
+    parts = [
+        f"model {model.get('path') or model.get('name') or 'unknown'}",
+        f"{model['attention']} attention" if model.get("attention") else "",
+        "self-test passed" if checked and checked.get("passed") else "",
+        f"{len(run.results)} tasks",
+        f"data {next(iter(run.results.values())).data.get('source', 'unknown')}",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _without_notices(table: Table) -> Table:
