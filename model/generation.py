@@ -31,6 +31,8 @@ class AkiGeneration:
         if config.get_text_config()._attn_implementation == "flex_attention":
             raise ValueError("static caches need dense masks, flex_attention takes none; use sdpa with a static cache")
         if mm_token_type_ids is None:
+            if inputs_embeds.shape[1] > 1 and config.attention != "causal":
+                raise ValueError("a prompt's mask needs mm_token_type_ids; without them it would be causal")
             mm_token_type_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         return create_masks(config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids=mm_token_type_ids)
 

@@ -294,6 +294,13 @@ def test_chunked_prefill_is_refused():
         answer(model(), inputs(), prefill_chunk_size=4)
 
 
+def test_static_mask_of_a_prompt_needs_its_types():
+    made = model()
+    with pytest.raises(ValueError, match="needs mm_token_type_ids"):
+        made.create_masks_for_generate(made.config, torch.zeros(1, 5, 0), None, None)
+    assert made.create_masks_for_generate(made.config, torch.zeros(1, 1, 0), None, None).shape == (1, 1, 1, 1)
+
+
 def test_continuous_batching_is_refused():
     with pytest.raises(ValueError, match="continuous batching"):
         model().generate_batch([PROMPTS[2]])
