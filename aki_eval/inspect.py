@@ -21,7 +21,7 @@ MOST_WORDS = 17
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint folder of AKI.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint folder of AKI, or its Hub id.")],
     image: Annotated[Path, typer.Option(help="The picture.")],
     prompt: Annotated[str, typer.Option(help="The question about it.")],
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("inspection"),
@@ -30,22 +30,16 @@ def command(
     """Draw the attention mask of a prompt, and which words its image tokens attend to."""
     from .attention_maps import look
     from .predictors.aki import AkiPredictor
+    from .predictors.make import find_checkpoint
 
     if not prompt.strip():
         raise UserError("--prompt is empty; ask something about the picture")
     picture = read_picture(image)
-    predictor = AkiPredictor(check_model(model), device=device)
+    predictor = AkiPredictor(find_checkpoint(model, offline=False), device=device)
     view = look(predictor, Prompt(index="0", parts=(picture, prompt)), prompt)
     typer.echo(f"answer: {view.answer}")
     for path in write(view, picture, out, str(predictor.config.get("attention"))):
         typer.echo(path)
-
-
-def check_model(path: Path) -> Path:
-    """Raises UserError for what is no checkpoint folder."""
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path} is no checkpoint folder: it has no config.json; give what `aki-train` wrote")
-    return path
 
 
 def read_picture(path: Path) -> ImageRef:

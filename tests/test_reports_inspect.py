@@ -82,7 +82,7 @@ def test_roll_out_follows_latents_through_layers() -> None:
 
 
 def test_command_writes_figures_and_numbers(folders: dict[str, Path], tmp_path: Path) -> None:
-    command(folders["mma"], image=folders["picture"], prompt=QUESTION, out=tmp_path, device="cpu")
+    command(str(folders["mma"]), image=folders["picture"], prompt=QUESTION, out=tmp_path, device="cpu")
     names = {path.name for path in tmp_path.iterdir()}
     figures = {"attention_mask", "image_to_words", "words_to_image"}
     assert names == {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {"inspection.json"}
@@ -104,8 +104,21 @@ def test_spans_cover_prompt_and_answer(folders: dict[str, Path]) -> None:
 def test_bad_input_is_one_clear_line(folders: dict[str, Path], tmp_path: Path) -> None:
     picture = folders["picture"]
     with pytest.raises(UserError, match=r"no config\.json"):
-        command(tmp_path, image=picture, prompt="what?", out=tmp_path, device="cpu")
+        command(str(tmp_path), image=picture, prompt="what?", out=tmp_path, device="cpu")
     with pytest.raises(UserError, match="cannot be read as a picture"):
-        command(folders["mma"], image=folders["mma"] / "config.json", prompt="what?", out=tmp_path, device="cpu")
+        command(str(folders["mma"]), image=folders["mma"] / "config.json", prompt="what?", out=tmp_path, device="cpu")
     with pytest.raises(UserError, match="--prompt is empty"):
-        command(folders["mma"], image=picture, prompt="  ", out=tmp_path, device="cpu")
+        command(str(folders["mma"]), image=picture, prompt="  ", out=tmp_path, device="cpu")
+
+
+def test_text_first_prompts_and_wide_pictures_work(tmp_path: Path) -> None:
+    processor = model_helpers.processor(image_order="text_first")
+    model_helpers.model_for(processor, attention="cca").save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    model_helpers.picture(90, 20).save(tmp_path / "wide.png")
+    picture = ImageRef("p", (tmp_path / "wide.png").read_bytes)
+    view = look(AkiPredictor(tmp_path / "model", device="cpu"), Prompt("0", (picture, QUESTION)), QUESTION, 4)
+    assert [word.text for word in view.words] == QUESTION.split()
+    assert all(word.end <= view.image[0] for word in view.words)
+    assert all(heat.share > 0 for heat in heats(view, "image_to_word"))
+    assert all(heat.share == 0 for heat in heats(view, "word_to_image"))
