@@ -15,6 +15,7 @@ from model_helpers import SPECIAL, VISION, batch, config, model, model_for, pict
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -24,7 +25,7 @@ from transformers import (
     pipeline,
 )
 
-from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
+from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiModel, AkiProcessor
 from model.assemble import assemble
 from model.attention import self_test
 from model.resampler import grid_positions
@@ -58,6 +59,16 @@ def test_auto_classes(folder):
     assert isinstance(AutoProcessor.from_pretrained(folder), AkiProcessor)
     assert isinstance(AutoImageProcessor.from_pretrained(folder), AkiImageProcessor)
     assert isinstance(AutoModelForImageTextToText.from_pretrained(folder), AkiForConditionalGeneration)
+
+
+def test_base_model_without_head(folder):
+    base, whole = AutoModel.from_pretrained(folder), AkiForConditionalGeneration.from_pretrained(folder)
+    assert isinstance(base, AkiModel)
+    assert all(torch.equal(tensor, base.state_dict()[name]) for name, tensor in whole.model.state_dict().items())
+
+
+def test_no_layer_is_split_over_devices():
+    assert {"Phi3DecoderLayer", "SiglipEncoderLayer", "ResamplerLayer"} <= set(model()._no_split_modules)
 
 
 def test_round_trip_of_model_and_processor(folder):
