@@ -222,6 +222,18 @@ def test_terminal_shows_every_table(tmp_path: Path) -> None:
     assert "±2.0" in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_narrow_terminals_get_the_table_in_parts(width: int, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    terminal.show(main_table("2", plan(open_runs([write_run(tmp_path / "mine")]))), Console(file=stream, width=width))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    honeybee = [line for line in lines if line.startswith("Honeybee-C-7B")]
+    assert (len(honeybee) == 1) == (width == 200)
+    numbers = [word for line in honeybee for word in line.split()[2:]]
+    assert numbers == ["1584.2", "307.1", "70.1", "64.5", "67.1", "35.3", "-", "83.2", "34.9", "-", "-", "-"]
+
+
 def test_report_writes_files_and_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "mine")
     report([run], formats="term,md", out=tmp_path / "out")

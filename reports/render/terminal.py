@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -18,28 +19,48 @@ def show(table: Table, console: Console) -> None:
     console.print(Text(table.title, style="bold"))
     for notice in table.notices:
         console.print(Text(notice, style="bold yellow"))
-    console.print(_grid(table))
+    for place, grid in enumerate(_grids(table, console)):
+        if place:
+            console.print()
+        console.print(grid)
     for note, letter in table.footnotes.items():
         console.print(Text(f"{letter}  {note}", style="dim"))
     for remark in table.remarks:
         console.print(Text(remark, style="dim"))
 
 
-def _grid(table: Table) -> RichTable:
+def _grids(table: Table, console: Console) -> list[RichTable]:
+    """The table in as few parts as its columns need to fit the terminal; a number is never broken over lines."""
+    grids: list[RichTable] = []
+    unbounded = console.options.update_width(10_000)
+    for num_parts in range(1, len(table.columns) + 1):
+        size = -(-len(table.columns) // num_parts)
+        grids = [_grid(table, start, start + size) for start in range(0, len(table.columns), size)]
+        widest = max(Measurement.get(console, unbounded, grid).maximum for grid in grids)
+        if widest <= console.width:
+            break
+    return grids
+
+
+def _grid(table: Table, first: int, last: int) -> RichTable:
+    """The columns from `first` to `last` (exclusive), behind the rows' labels."""
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column(Text(table.corner), min_width=14)
+    grid.add_column(Text(table.corner), min_width=14, max_width=30)
     # A run is a column: one line a cell keeps a long table short. A run is a row: stacked lines keep a wide one narrow.
     stacked = all(column.kind == "paper" for column in table.columns)
-    for column in table.columns:
+    for column in table.columns[first:last]:
         heading = _marked(table, column.label, column.notes, STYLES[column.kind])
         grid.add_column(heading, justify="left" if column.text else "right", style=STYLES[column.kind])
     previous: Row | None = None
     for row in table.rows:
+        if all(cell.text == "" for cell in row.cells[first:last]):
+            continue
         if row.section and (previous is None or previous.section != row.section):
             grid.add_row(Text(row.section, style="italic"))
         elif previous is not None and previous.kind == "paper" and row.kind != "paper":
             grid.add_section()
-        grid.add_row(*_row(table, row, "\n" if stacked else "  "))
+        label, *cells = _row(table, row, "\n" if stacked else "  ")
+        grid.add_row(label, *cells[first:last])
         previous = row
     return grid
 
