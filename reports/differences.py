@@ -21,6 +21,7 @@ from .run_folder import RunFolder, TaskResult
 from .series import Series, find_metric, metric_names, paper_value, run_cell, run_metric
 from .tables import Cell
 
+NO_DEV = "Not compared: the paper's number is on the development split, which this run did not measure."
 OTHER_RUN = "unscored in the other run"
 TO_PAPER = (
     "▲ and ▼ beside a difference to the paper: the printed number lies outside the run's 95 % interval. The paper's "
@@ -63,7 +64,7 @@ def _unlike_paper(result: TaskResult) -> str | None:
 
 def _minus(own: Cell, printed: float, metric: str) -> Cell:
     if own.value is None:
-        return Cell()
+        return Cell(notes=(NO_DEV,)) if metric.startswith("dev") else Cell()
     interval = (own.ci95[0] - printed, own.ci95[1] - printed) if own.ci95 else None
     note = ("Development split, as the paper's number.",) if metric.startswith("dev") else ()
     return replace(

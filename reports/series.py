@@ -168,7 +168,7 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
     if result.judge is not None:
         yield judge_caveat(result)
     if result.prompts != "aki":
-        yield f"Asked with the {result.prompts} prompts."
+        yield f"Asked with {result.prompts} prompts."
     if protocol != "kit":
         yield f"Protocol {protocol}: {PROTOCOLS.get(protocol, 'see the benchmark')}."
 

@@ -112,6 +112,10 @@ def test_mmmu_is_compared_on_the_papers_split(tmp_path: Path) -> None:
     found = cells(main_table("1", plan(run)), "mine − AKI-4B (Ours)")[5]
     assert found.value == pytest.approx(40.0 - 38.7)
     assert "Development split, as the paper's number." in found.notes
+    only_val = open_runs([write_run(tmp_path / "other", {"mmmu": {"val": metric(50.0)}})])
+    missing = cells(main_table("1", plan(only_val)), "other − AKI-4B (Ours)")[5]
+    assert missing.value is None
+    assert "which this run did not measure" in missing.notes[0]
     found = cells(main_table("1", Plan(tuple(run), reference="cca")), "mine − CCA [44]")[5]
     assert found.value == pytest.approx(50.0 - 34.6)
 
