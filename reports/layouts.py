@@ -10,7 +10,7 @@ from benchmarks.records import UserError
 
 from . import paper
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
-from .notices import notices
+from .notices import missing_tasks, notices
 from .paper import Entry, PaperModel
 from .run_folder import RunFolder
 from .series import Series, other_readings, paper_series, run_series
@@ -114,7 +114,7 @@ def main_table(number: str, plan: Plan) -> Table:
         if not run.toy:
             series.append(to_paper(run, *reference_row(plan.reference)))
         series += [pair.series(entries) for pair in plan.pairs if pair.run is run]
-    remarks = (*_remarks(series), *closing)
+    remarks = (*missing_tasks(plan.runs), *_remarks(series), *closing)
     return down(Frame(number=number, entries=entries, notices=notices(plan.runs), remarks=remarks), series)
 
 

@@ -15,7 +15,7 @@ TOY = (
 
 
 def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
-    """Toy data, failed self-tests, tasks without scores or answers, runs on different data."""
+    """Toy data, failed self-tests, tasks answered but not scored, runs on different data."""
     toy = [run.label for run in runs if run.toy]
     lines = [TOY.format(labels=", ".join(toy))] if toy else []
     for run in runs:
@@ -29,9 +29,14 @@ def _of_one(run: RunFolder) -> Iterator[str]:
     if run.unscored:
         names = ", ".join(run.unscored)
         yield f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it."
-    missing = [task for task in TASKS if task not in run.results and task not in run.unscored]
-    if missing:
-        yield f"{run.label}: nothing measured on {', '.join(missing)}."
+
+
+def missing_tasks(runs: Sequence[RunFolder]) -> Iterator[str]:
+    """What a run says nothing about, one sentence a run: the reason for its dashes."""
+    for run in runs:
+        missing = [task for task in TASKS if task not in run.results and task not in run.unscored]
+        if missing:
+            yield f"{run.label}: nothing measured on {', '.join(missing)}."
 
 
 def _of_several(runs: Sequence[RunFolder]) -> Iterator[str]:

@@ -308,6 +308,13 @@ def test_prediction_cut_short_is_left_out(tmp_path: Path) -> None:
     assert {index: each.text for index, each in predictions.items()} == {"1": "yes", "2": "yes"}
 
 
+def test_tasks_that_were_not_run_are_named_once(tmp_path: Path) -> None:
+    runs = plan(open_runs([write_run(tmp_path / "mine", {"pope": {"f1": metric(80.0)}})]))
+    remark = "mine: nothing measured on mme, mmbench, seed_image, llava_bench"
+    assert main_table("1", runs).remarks[0].startswith(remark)
+    assert not any("nothing measured" in line for line in subtask_table("13", runs).remarks)
+
+
 def test_answered_but_unscored_task_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine")
     (run / "mme" / "metrics.json").unlink()

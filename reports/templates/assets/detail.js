@@ -24,7 +24,7 @@ AKI.detail = (() => {
   const badge = (worth) => make("span", `badge ${kind(worth)}`, kind(worth) === "partial" ? `${Math.round(worth * 100)} %` : WORDS[kind(worth)]);
 
   const pictures = (id, sample) => {
-    const box = make("div", "pictures");
+    const box = make("div", sample.pictures.length > 2 ? "pictures many" : "pictures");
     sample.pictures.forEach((address, place) => {
       const link = make("a");
       link.href = address;
