@@ -53,7 +53,8 @@ def masks() -> None:
             parts = attention.layout(types, latents)
             function = attention.mask_function("mma", parts, parts)
             rows, length = types.shape
-            return sdpa_mask(rows, length, length, mask_function=function, attention_mask=padding.bool(), use_vmap=True)
+            settings = {"attention_mask": padding.bool(), "use_vmap": True, "allow_is_causal_skip": False}
+            return sdpa_mask(rows, length, length, mask_function=function, **settings)
 
         times = [milliseconds(lambda kind=kind: ours(kind)) for kind in ("causal", "mma", "cca")]
         line = "".join(f"{value:10.2f}" for value in [*times, milliseconds(overlay)])
