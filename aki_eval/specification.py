@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +50,7 @@ def prompts_hash(prompts: Iterable[Prompt]) -> str:
     return digest.hexdigest()
 
 
+@cache
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide answers and scores."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
@@ -60,6 +62,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def commit() -> dict[str, Any] | None:
     """The checkout this code runs from and whether it was changed; None when it is no checkout or there is no git."""
     folder = Path(__file__).parent

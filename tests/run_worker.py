@@ -40,19 +40,19 @@ class SlowPredictor(ScriptedPredictor):
         return super().predict(prompts, max_new_tokens)
 
 
-def main() -> int:
-    tables, out, log = (Path(argument) for argument in sys.argv[1:4])
-    predictor = SlowPredictor(log, float(sys.argv[4]) if len(sys.argv) > 4 else 0.0)
+def work(tables: Path, out: Path, log: Path, seconds: float) -> None:
+    """Ends the process: 0 complete, 1 incomplete, 2 refused, 130 asked to stop."""
     options = RunOptions(tasks=[TASK], data=str(tables), out=out, batch_size=4)
     try:
-        result = run(options, predictor, Progress(quiet=True))
+        result = run(options, SlowPredictor(log, seconds), Progress(quiet=True))
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        sys.exit(2)
     except KeyboardInterrupt:
-        return 130
-    return 0 if all(one.complete for one in result.results) else 1
+        sys.exit(130)
+    sys.exit(0 if all(one.complete for one in result.results) else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tables, out, log = (Path(argument) for argument in sys.argv[1:4])
+    work(tables, out, log, float(sys.argv[4]) if len(sys.argv) > 4 else 0.0)

@@ -16,6 +16,7 @@ from run_helpers import prompt
 
 from aki_eval.predictors import Unusable
 from aki_eval.predictors.kit import KitPredictor
+from aki_eval.predictors.kit_process import answer
 from benchmarks.tasks import TASKS
 
 PROBE = """
@@ -79,6 +80,51 @@ def test_a_model_of_the_kit_answers_and_its_failure_text_is_no_answer(
     with pytest.raises(Unusable, match="process ended"):
         predictor.predict([prompt("1")], 8)
     predictor.close()
+
+
+class Model:
+    """In the shape of the kit's models."""
+
+    def __init__(self, reply: Any = "fine") -> None:
+        self.reply = reply
+        self.asked: list[Any] = []
+
+    def use_custom_prompt(self, table: str) -> bool:
+        return table == "MME"
+
+    def set_dump_image(self, dump: Any) -> None:
+        self.dump = dump
+
+    def build_prompt(self, line: Any, dataset: str) -> list[dict[str, str]]:
+        hint = line.get("hint", "no hint")
+        return [
+            {"type": "image", "value": self.dump(line)[0]},
+            {"type": "text", "value": f"{line['question']} ({hint})"},
+        ]
+
+    def generate(self, message: Any, dataset: str | None) -> Any:
+        self.asked.append((message, dataset))
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+REQUEST = {"table": "MME", "parts": [["image", "/picture.png"], ["text", "ours"]], "row": None}
+
+
+def test_a_model_may_word_the_prompt_itself_only_when_the_kits_prompts_are_wanted() -> None:
+    model = Model()
+    assert answer(model, REQUEST) == {"text": "fine", "sent": "<image>ours"}
+    assert answer(model, REQUEST | {"row": {"question": "theirs"}})["sent"] == "<image>theirs (no hint)"
+    assert answer(model, REQUEST | {"row": {"question": "theirs"}, "table": "POPE"})["sent"] == "<image>ours"
+    assert [table for _, table in model.asked] == ["MME", "MME", "POPE"]
+    assert model.asked[1][0][0] == {"type": "image", "value": "/picture.png"}
+
+
+def test_whatever_a_model_does_instead_of_answering_is_an_error() -> None:
+    assert answer(Model(RuntimeError("CUDA error")), REQUEST) == {"error": "RuntimeError: CUDA error"}
+    assert "error" in answer(Model("Failed to obtain answer via API."), REQUEST)
+    assert "error" in answer(Model(None), REQUEST)
 
 
 def probe(code: str, home: Path) -> dict[str, Any]:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from run_helpers import TASK, ScriptedPredictor, write_table
+from run_worker import work
 
+from aki_eval.loop import TooManyFailures
 from aki_eval.progress import Progress
 from aki_eval.run import RunOptions, RunResult, run
 from aki_eval.store import RunFolder
 from aki_eval.subset import Subset
 from benchmarks.records import Prompt, UserError
-
-WORKER = Path(__file__).with_name("run_worker.py")
 
 
 @pytest.fixture
@@ -125,6 +128,46 @@ def test_another_model_and_other_tables_are_refused(tables: Path) -> None:
         go(tables)
 
 
+def test_a_copied_folder_without_its_locks_goes_on(tables: Path) -> None:
+    go(tables)
+    shutil.rmtree(tables.parent / "run/.locks")
+    assert go(tables).num_predicted == 0
+
+
+def test_predictions_of_nobody_knows_what_are_not_taken_up(tables: Path) -> None:
+    go(tables)
+    (tables.parent / "run/run.json").unlink()
+    with pytest.raises(UserError, match="holds predictions but no"):
+        go(tables)
+
+
+def test_tasks_are_added_to_a_run(tables: Path) -> None:
+    go(tables)
+    other = replace(TASK, name="other")
+    assert go(tables, tasks=[other]).num_predicted == 12
+    assert go(tables, tasks=[TASK, other]).num_predicted == 0
+    assert set(read(tables.parent / "run/run.json")["tasks"]) == {"small", "other"}
+
+
+def test_too_many_failures_stop_the_run_and_what_was_answered_stays(tables: Path) -> None:
+    write_table(tables, rows=90)
+
+    def answer(prompt: Prompt) -> str:
+        if len(predictor.batches) > 5:
+            raise RuntimeError("device-side assert")
+        return f"answer to {prompt.index}"
+
+    predictor = ScriptedPredictor(answer)
+    with pytest.raises(TooManyFailures, match="device-side assert"):
+        go(tables, predictor)
+    found = RunFolder(tables.parent / "run").predictions("small")
+    assert sum(prediction.error is None for prediction in found.values()) == 20
+    assert len(found) < 90
+    again = ScriptedPredictor()
+    assert go(tables, again).results[0].complete
+    assert len(again.asked) == 70
+
+
 def test_a_renamed_folder_is_the_same_model(tables: Path) -> None:
     go(tables)
     renamed = ScriptedPredictor()
@@ -170,44 +213,40 @@ def test_a_failed_mask_self_test_ends_the_run_before_the_first_answer(tables: Pa
     assert read(tables.parent / "run/run.json")["mask_self_test"]["passed"] is False
 
 
-def start(tables: Path, *extra: str) -> subprocess.Popen[str]:
-    arguments = [
-        sys.executable,
-        str(WORKER),
-        str(tables),
-        str(tables.parent / "run"),
-        str(tables.parent / "log"),
-        *extra,
-    ]
-    return subprocess.Popen(arguments, text=True, stderr=subprocess.PIPE)
+def start(tables: Path, seconds_a_batch: float) -> BaseProcess:
+    """Another process at the same run; made by a fork server that has everything imported, so it begins at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["run_worker"])
+    process = context.Process(target=work, args=(tables, tables.parent / "run", tables.parent / "log", seconds_a_batch))
+    process.start()
+    return process
 
 
 def test_killed_at_random_moments_nothing_answered_is_lost_or_asked_again(tables: Path) -> None:
-    write_table(tables, rows=120)
+    write_table(tables, rows=300)
     folder = RunFolder(tables.parent / "run")
     random.seed(2503)
     kills = 0
     while True:
         answered = set(folder.predictions("small"))
         asked_before = len(asked(tables))
-        with start(tables, "0.02") as worker:
-            deadline = time.monotonic() + 30
-            while len(asked(tables)) == asked_before and worker.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(random.uniform(0, 0.15))
-            worker.send_signal(signal.SIGKILL)
-            code = worker.wait()
+        worker = start(tables, 0.02)
+        while len(asked(tables)) == asked_before and worker.is_alive():
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.12))
+        worker.kill()
+        worker.join()
         now = set(folder.predictions("small"))
         assert answered <= now
         assert not answered & set(asked(tables)[asked_before:])
-        if code == 0:
+        if worker.exitcode == 0:
             break
         kills += 1
-    assert kills >= 4
+    assert kills >= 10
     counts = Counter(asked(tables))
-    assert set(counts) == {str(index) for index in range(120)}
-    assert counts.total() <= 120 + 4 * kills  # the batch in flight, nothing else
-    assert len((folder.root / "small/predictions.jsonl").read_text().splitlines()) == 120
+    assert set(counts) == {str(index) for index in range(300)}
+    assert counts.total() <= 300 + 4 * kills  # the batch in flight, nothing else
+    assert len((folder.root / "small/predictions.jsonl").read_text().splitlines()) == 300
 
 
 def asked(tables: Path) -> list[str]:
@@ -217,12 +256,14 @@ def asked(tables: Path) -> list[str]:
 
 def test_a_request_to_end_stops_cleanly(tables: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        with start(tables, "60") as worker:
-            while not asked(tables):
-                time.sleep(0.01)
-            with pytest.raises(UserError, match="another process is working"):
-                go(tables)
-            worker.send_signal(number)
-            assert worker.wait(20) == 130
+        worker = start(tables, 60)
+        while not asked(tables):
+            time.sleep(0.01)
+        with pytest.raises(UserError, match="another process is working"):
+            go(tables)
+        assert worker.pid is not None
+        os.kill(worker.pid, number)
+        worker.join(20)
+        assert worker.exitcode == 130
         (tables.parent / "log").unlink()
     assert go(tables).num_predicted == 12
