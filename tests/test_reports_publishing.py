@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from reports_helpers import edit_json, metric, plan, write_run
 
 from benchmarks.records import UserError
-from reports.cli import report
+from reports.cli import report, view
 from reports.html import write_site
 from reports.model_card import entries, notes_on
 from reports.run_folder import open_run, open_runs
@@ -141,3 +141,39 @@ def test_taken_port_is_one_clear_line(port: int, tmp_path: Path) -> None:
         make_server(tmp_path, port)
     with pytest.raises(UserError, match="choose another, or 0"):
         make_server(tmp_path, 99_999_999)
+
+
+class OneLook:
+    """A server that is stopped with Ctrl-C as soon as it runs."""
+
+    server_port = 1234
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.pages = sorted(path.name for path in folder.glob("*.html"))
+
+    def __enter__(self) -> OneLook:
+        SEEN.append(self.pages)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def serve_forever(self) -> None:
+        raise KeyboardInterrupt
+
+
+SEEN: list[list[str]] = []
+
+
+def test_view_serves_runs_and_finished_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("reports.serving.make_server", OneLook)
+    run = write_run(tmp_path / "mine", {"pope": {"f1": metric(80.0)}})
+    (run / "pope" / "scores.jsonl").write_text("", encoding="utf-8")
+    finished = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    SEEN.clear()
+    view([run])
+    view([finished])
+    assert SEEN == [["benchmark-pope.html", "index.html", "paper.html", "samples.html"]] * 2
+    assert "http://127.0.0.1:1234/index.html" in capsys.readouterr().out
