@@ -12,7 +12,19 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table as Grid
 
 from benchmarks.data import checksum
-from benchmarks.fetch import LOCK_NAME, Source, check_lock, fetch, md5_of, official_sources, read_lock, write_lock
+from benchmarks.fetch import (
+    HUB_REPOSITORY,
+    LOCK_NAME,
+    Source,
+    check_lock,
+    fetch,
+    fetch_from_hub,
+    md5_of,
+    official_sources,
+    read_lock,
+    write_lock,
+)
+from benchmarks.hub_layout import find_parquet
 from benchmarks.records import Table, Task, UserError
 
 from .inputs import find_tasks, official_root
@@ -29,25 +41,38 @@ Root = Annotated[Path | None, typer.Option("--root", help="Folder of the tables.
 def fetch_tables(
     tasks: Tasks = None,
     root: Root = None,
+    from_hub: Annotated[bool, typer.Option("--from-hub", help="CV-Bench from its authors' repository.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Refuse to download; only lock what is there.")] = False,
 ) -> int:
     """Download the official tables over verified TLS, check them and lock them. What is there is never overwritten."""
     folder = root or official_root()
-    sources = official_sources()
     console = Console(stderr=True)
     for task in _find(tasks):
         for table in task.tables:
-            if offline and not (folder / f"{table.name}.tsv").exists():
+            if offline and not is_present(table, folder):
                 raise UserError(f"{folder / table.name}.tsv is not there, and --offline forbids to download it")
-            _fetch_one(console, table, _source(table, sources), folder)
+        urls = {table.name: _bring(console, table, folder, from_hub) for table in task.tables}
         found = checksum(task, folder)
         check_lock(folder, found)
-        for table in task.tables:
-            write_lock(folder, table.name, found[table.name], sources.get(table.name))
-            console.print(
-                f"{table.name}: {found[table.name]['num_rows']} rows, sha256 {found[table.name]['sha256'][:12]}"
-            )
+        for name, url in urls.items():
+            write_lock(folder, name, found[name], url)
+            console.print(f"{name}: {found[name]['num_rows']} rows, sha256 {found[name]['sha256'][:12]}")
     return 0
+
+
+def is_present(table: Table, folder: Path) -> bool:
+    """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
+    return (folder / f"{table.name}.tsv").is_file() or find_parquet(table.name, folder) is not None
+
+
+def _bring(console: Console, table: Table, folder: Path, from_hub: bool) -> str:
+    """Makes sure that the table is there and is the published one; where it comes from."""
+    if from_hub or (not (folder / f"{table.name}.tsv").exists() and is_present(table, folder)):
+        fetch_from_hub(table.name, folder)
+        return f"hf://datasets/{HUB_REPOSITORY}"
+    source = _source(table, official_sources())
+    _fetch_one(console, table, source, folder)
+    return source.url
 
 
 def _find(tasks: Sequence[str] | None) -> list[Task]:
@@ -90,7 +115,7 @@ def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
 
 def _verify(task: Task, folder: Path) -> list[tuple[Table, str | None]]:
     """What is wrong with each table of the task; None: nothing."""
-    absent = [table for table in task.tables if not (folder / f"{table.name}.tsv").exists()]
+    absent = [table for table in task.tables if not is_present(table, folder)]
     if absent:
         return [(table, f"absent; aki-eval data fetch {task.name}") for table in absent]
     try:
@@ -104,8 +129,8 @@ def _verify(task: Task, folder: Path) -> list[tuple[Table, str | None]]:
         problem = None
         if entry and entry["sha256"] != real["sha256"]:
             problem = f"changed since it was locked ({entry['sha256'][:12]} then, {real['sha256'][:12]} now)"
-        elif (md5 := md5_of(folder / f"{table.name}.tsv")) != table.md5:
-            problem = f"not the published table (MD5 {md5}, published {table.md5})"
+        elif (path := folder / f"{table.name}.tsv").exists() and md5_of(path) != table.md5:
+            problem = f"not the published table (MD5 {md5_of(path)}, published {table.md5})"
         elif table.num_rows is not None and real["num_rows"] != table.num_rows:
             problem = f"{real['num_rows']} rows, expected {table.num_rows}"
         problems.append((table, problem))
@@ -122,7 +147,7 @@ def list_tables(tasks: Tasks = None, root: Root = None) -> int:
         grid.add_column(heading)
     for task in _find(tasks):
         for table in task.tables:
-            path = folder / f"{table.name}.tsv"
+            path = find_parquet(table.name, folder) or folder / f"{table.name}.tsv"
             entry = locked.get(table.name, {})
             size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else "absent"
             rows = str(entry.get("num_rows", table.num_rows or ""))

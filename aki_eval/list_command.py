@@ -12,6 +12,7 @@ from benchmarks.fetch import read_lock
 from benchmarks.records import Table
 from benchmarks.tasks import COLUMNS, TASKS
 
+from .data_cli import is_present
 from .inputs import official_root
 
 
@@ -38,6 +39,6 @@ def list_tasks() -> None:
 
 def _state(table: Table, root: Path, locked: dict[str, Any]) -> str:
     """`verified` means: fetched or checked by `aki-eval data`, which locks what it has checked."""
-    if not (root / f"{table.name}.tsv").is_file():
+    if not is_present(table, root):
         return "absent"
     return "present, verified" if table.name in locked else "present"

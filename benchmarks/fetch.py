@@ -21,9 +21,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from .hub_layout import FILES, find_parquet
 from .records import UserError
 
 LOCK_NAME = "aki-data.lock.json"
+HUB_REPOSITORY = "nyu-visionx/CV-Bench"
 BLOCK = 1 << 20
 TRIES = 5
 """Times a download that breaks off is taken up again before giving up."""
@@ -154,13 +156,34 @@ def _notes(part: Path) -> Path:
     return part.with_name(part.name + ".version")
 
 
+def fetch_from_hub(name: str, root: Path) -> Path:
+    """CV-Bench's parquet file for a table, from its authors' repository on the Hub.
+
+    Raises UserError when the Hub has no such table or cannot be reached.
+    """
+    if name not in FILES:
+        raise UserError(f"--from-hub: {name} is not on the Hub; only {', '.join(FILES)} are")
+    present = find_parquet(name, root)
+    if present:
+        return present
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    file = f"{FILES[name]}.parquet"
+    try:
+        return Path(hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset", local_dir=root))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot download {file} of {HUB_REPOSITORY} from the Hugging Face Hub ({reason})") from error
+
+
 def md5_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def read_lock(root: Path) -> dict[str, dict[str, Any]]:
-    """Entries by table name: sha256, md5, num_rows, url, fetched. Raises UserError for a damaged file."""
+    """Entries by table name: sha256, num_rows, url, locked (when). Raises UserError for a damaged file."""
     path = root / LOCK_NAME
     if not path.exists():
         return {}
@@ -171,12 +194,11 @@ def read_lock(root: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def write_lock(root: Path, name: str, found: Mapping[str, Any], source: Source | None) -> None:
-    """Adds or replaces the entry of one table; `found` holds its sha256 and num_rows."""
+def write_lock(root: Path, name: str, found: Mapping[str, Any], url: str | None) -> None:
+    """Adds or replaces the entry of one table; `found` holds its sha256 and num_rows, `url` says where it came from."""
     entry = {
         **found,
-        "md5": md5_of(root / f"{name}.tsv"),
-        "url": source.url if source else None,
+        "url": url,
         "locked": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     entries = dict(sorted((read_lock(root) | {name: entry}).items()))

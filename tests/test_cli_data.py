@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from run_helpers import TASK, write_table
+from run_helpers import TASK, picture, write_table
 
 from aki_eval.cli import main
 from benchmarks import fetch as fetch_module
@@ -209,3 +209,50 @@ def test_fetch_verify_list(data: Callable[..., tuple[int, str, str]], tmp_path: 
     assert (code, "SMALL: " in said) == (1, True)
     code, _, error = data("fetch", "mme")
     assert (code, "unknown benchmark 'mme'" in error) == (2, True)
+
+
+def test_cv_bench_from_the_hub_is_found_locked_and_verified(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["aki-eval", "data", *arguments, "cv_bench", "--root", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, " ".join((said.out + said.err).split())
+
+    code, said = call("fetch", "--from-hub")  # HF_HUB_OFFLINE is set in all tests
+    assert (code, "cannot download test_2d.parquet of nyu-visionx/CV-Bench" in said) == (2, True)
+    for split in ("2d", "3d"):
+        write_parquet(tmp_path / f"test_{split}.parquet", split.upper())
+    assert call("fetch", "--from-hub")[0] == 0
+    assert read_lock(tmp_path)["CV-Bench-2D"] | {"locked": ""} == {
+        "sha256": hashlib.sha256((tmp_path / "test_2d.parquet").read_bytes()).hexdigest(),
+        "num_rows": 1,
+        "url": "hf://datasets/nyu-visionx/CV-Bench",
+        "locked": "",
+    }
+    write_parquet(tmp_path / "test_3d.parquet", "3D", question="Changed?")
+    code, said = call("verify")
+    assert code == 1
+    assert "CV-Bench-3D: changed since it was locked" in said
+
+
+def write_parquet(path: Path, kind: str, question: str = "How many?") -> None:
+    """One row in the Hub's layout."""
+    from datasets import Dataset
+
+    row = {
+        "idx": 0,
+        "type": kind,
+        "task": "Count" if kind == "2D" else "Depth",
+        "image": {"bytes": picture(), "path": "x.png"},
+        "question": question,
+        "choices": ["3", "2"],
+        "answer": "(A)",
+        "prompt": f"{question} Select from the following choices.\n(A) 3\n(B) 2",
+        "source": "COCO" if kind == "2D" else "Omni3D",
+        "filename": "img/x.png",
+    }
+    Dataset.from_list([row]).to_parquet(path)
