@@ -246,6 +246,7 @@ def dealt(shards: list[Path], world_size: int, workers: int, micro_batches: int)
                 stream(shards, lane=Lane(rank=rank, world_size=world_size)),
                 batch_size=2,
                 num_workers=workers,
+                timeout=100 if workers else 0,
                 collate_fn=captions,
             )
         )

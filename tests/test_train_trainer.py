@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from transformers import TrainerCallback
 
 from model.conversion import reference_name
 from train.errors import UserError
-from train.instructions import SETS, InstructionData
+from train.instructions import SETS, Example, InstructionData
 from train.mixture import Mixture
 from train.pictures import FeatureTable, PixelReader, compute_features
 from train.recipe import ModelChoice, Recipe, Stage
@@ -138,7 +139,7 @@ def test_accumulation_changes_nothing(root: Path, tmp_path: Path) -> None:
 
 def test_sorting_and_padding_change_nothing(root: Path, tmp_path: Path) -> None:
     sorted_by_length, loss = gradients_of(root, tmp_path, 2)
-    for changes in ({"group_steps": 0}, {"pad_to_max_length": True}):
+    for changes in ({"group_steps": 0}, {"pad_to_max_length": True, "max_length": 200}):
         other, same_loss = gradients_of(root, tmp_path, 2, **changes)
         assert same_loss == pytest.approx(loss, abs=1e-5)
         assert_same(sorted_by_length, other, tolerance=2e-6)
@@ -273,10 +274,13 @@ def test_a_half_written_checkpoint_does_not_count(root: Path, tmp_path: Path) ->
 
 
 class First(InstructionData):
-    """The first questions of a set."""
+    """The first questions of a set, with the same order of options every time."""
 
     def __len__(self) -> int:
-        return 16
+        return min(16, super().__len__())
+
+    def example(self, index: int, rng: random.Random) -> Example:
+        return super().example(index, random.Random(index))
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +292,7 @@ def pictures(root: Path) -> FeatureTable:
 
 @pytest.mark.parametrize("name", [name for name in SETS if name != "vsr_original"])
 def test_sixteen_samples_are_learned_by_heart(name: str, root: Path, pictures: FeatureTable, tmp_path: Path) -> None:
-    stage = sft(steps=120, batch_size=16, data={name: 1.0}, weight_decay=0.0, min_learning_rate=1e-4)
+    stage = sft(steps=140, batch_size=16, data={name: 1.0}, weight_decay=0.0, min_learning_rate=1e-4)
     model, processor = parts()
     prepare_model(model, processor, stage)
     mixture = Mixture(

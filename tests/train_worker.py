@@ -1,0 +1,26 @@
+"""One process of a training run that a test starts: `python train_worker.py ROOT OUT [fsdp]`.
+
+Under torchrun each process trains its share. The samples, the batches and so the weights are those of one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from train_helpers import machine, parts, pretrain, sft
+
+from train.recipe import ModelChoice, Recipe
+from train.run import Parts, run_recipe
+
+
+def main(root: str, out: str, *flags: str) -> None:
+    torch.set_num_threads(1)
+    recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=(pretrain(steps=4), sft(steps=6)))
+    settings = machine(1, save_steps=1, fsdp="fsdp" in flags)
+    run_recipe(recipe, lambda: Parts(*parts()), data_root=Path(root), out=Path(out), machine=settings)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
