@@ -1,0 +1,204 @@
+"use strict";
+// The sample browser: filters, a list that draws only the rows in sight, and the chosen sample. The address keeps the state.
+AKI.onManifest((manifest) => {
+  const ROW = 52;
+  const AHEAD = 8;
+  const by = (id) => document.getElementById(id);
+  const { make, short } = AKI.detail;
+  const fields = { task: by("task"), group: by("group"), a: by("run-a"), b: by("run-b"), protocol: by("protocol"), result: by("result"), q: by("search") };
+  const list = by("list"), spacer = by("spacer"), detail = by("detail"), count = by("count");
+  const tasks = new Map(manifest.tasks.map((task) => [task.name, task]));
+  const state = { index: null, shown: [], chosen: -1, ticket: 0 };
+
+  // -- the address ---------------------------------------------------------------------------------------------------
+  const address = () => new URLSearchParams(location.hash.slice(1));
+  const remember = (id) => {
+    const words = new URLSearchParams();
+    for (const [name, field] of Object.entries(fields)) if (field.value !== "" && field.value !== field.dataset.standard) words.set(name, field.value);
+    if (id !== undefined) words.set("id", id);
+    history.replaceState(null, "", `#${words}`);
+  };
+
+  // -- fields --------------------------------------------------------------------------------------------------------
+  const fill = (field, options, wanted) => {
+    field.replaceChildren(...options.map(([value, label]) => { const option = make("option", null, label); option.value = value; return option; }));
+    field.dataset.standard = options.length ? options[0][0] : "";
+    const known = options.some(([value]) => String(value) === String(wanted));
+    field.value = known ? wanted : field.dataset.standard;
+  };
+  const runs = manifest.runs.map((label, place) => [String(place), label]);
+  const other = () => (fields.b.value === "" ? null : Number(fields.b.value));
+  const fillResults = (wanted) =>
+    fill(fields.result, Object.entries(AKI.filter.results(other() !== null)).map(([value, [label]]) => [value, label]), wanted);
+
+  const openTask = async (words) => {
+    const task = tasks.get(fields.task.value);
+    const ticket = ++state.ticket;
+    const index = await AKI.load(`${task.name}/index`);
+    if (ticket !== state.ticket) return;
+    state.index = index;
+    fill(fields.group, [["", "all"], ...index.groups.map((group) => [group, group])], words.get("group"));
+    const protocols = [task.headline, ...task.protocols.filter((name) => name !== task.headline)];
+    fill(fields.protocol, protocols.map((name) => [name, name]), words.get("protocol"));
+    fillResults(words.get("result"));
+    await refilter(words.get("id"));
+  };
+
+  // -- filtering -----------------------------------------------------------------------------------------------------
+  const page = (position) => Math.floor(position / manifest.page_size);
+  const pageName = (number) => `${fields.task.value}/page-${number}`;
+  const sampleAt = (position) => { const found = AKI.loaded(pageName(page(position))); return found && found[position % manifest.page_size]; };
+
+  const refilter = async (id) => {
+    const ticket = ++state.ticket;
+    const wanted = { group: fields.group.value, result: fields.result.value, protocol: fields.protocol.value, a: Number(fields.a.value), b: other() };
+    const found = AKI.filter.passing(state.index, wanted);
+    const words = fields.q.value.trim().toLowerCase();
+    if (words === "") { finish(found, id); return; }
+    const hits = [];
+    for (let place = 0; place < found.length; place++) {
+      const position = found[place];
+      if (!AKI.loaded(pageName(page(position)))) {
+        count.textContent = `Searching… ${place} of ${found.length}`;
+        await AKI.load(pageName(page(position)));
+        if (ticket !== state.ticket) return;
+      }
+      if (AKI.filter.textOf(state.index.ids[position], sampleAt(position)).includes(words)) hits.push(position);
+    }
+    finish(hits, id);
+  };
+
+  const finish = (found, id) => {
+    state.shown = found;
+    const total = state.index.ids.length;
+    const note = tasks.get(fields.task.value).note;
+    count.textContent = `${found.length.toLocaleString("en")} of ${total.toLocaleString("en")} samples${note ? `. ${note}` : ""}`;
+    spacer.style.height = `${found.length * ROW}px`;
+    const place = id === undefined || id === null ? -1 : found.findIndex((position) => state.index.ids[position] === id);
+    if (!found.length) {
+      state.chosen = -1;
+      detail.replaceChildren(make("p", "muted empty", "No sample passes these filters."));
+      draw();
+      remember();
+      return;
+    }
+    choose(Math.max(0, place), false);
+  };
+
+  // -- the list ------------------------------------------------------------------------------------------------------
+  const worths = (position) => {
+    const worth = state.index.worth[fields.protocol.value];
+    const places = [Number(fields.a.value), other()].filter((place) => place !== null);
+    return places.map((place) => ({ place, label: manifest.runs[place], worth: worth[place][position] }));
+  };
+
+  const excerpt = (sample) => (sample ? short((sample.question || sample.prompt || "").replace(/\s+/g, " "), 90) : "…");
+
+  const rowOf = (place) => {
+    const position = state.shown[place];
+    const row = make("div", "row");
+    row.id = `row-${place}`;
+    row.setAttribute("role", "option");
+    row.setAttribute("aria-selected", String(place === state.chosen));
+    row.setAttribute("aria-posinset", String(place + 1));
+    row.setAttribute("aria-setsize", String(state.shown.length));
+    row.style.top = `${place * ROW}px`;
+    const marks = make("span", "row-marks");
+    const sides = worths(position);
+    sides.forEach((side) => { const mark = make("i", `mark ${AKI.filter.kind(side.worth)}`); mark.title = side.label; marks.append(mark); });
+    const words = sides.map((side) => `${side.label} ${AKI.filter.WORDS[AKI.filter.kind(side.worth)]}`).join(", ");
+    row.setAttribute("aria-label", `Sample ${state.index.ids[position]}, ${words}`);
+    row.append(marks, make("span", "row-id", state.index.ids[position]), make("span", "row-text", excerpt(sampleAt(position))));
+    row.addEventListener("click", () => choose(place, true));
+    return row;
+  };
+
+  const draw = () => {
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - AHEAD);
+    const last = Math.min(state.shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + AHEAD);
+    const rows = [];
+    const missing = new Set();
+    for (let place = first; place < last; place++) {
+      rows.push(rowOf(place));
+      const number = page(state.shown[place]);
+      if (!AKI.loaded(pageName(number))) missing.add(pageName(number));
+    }
+    spacer.replaceChildren(...rows);
+    if (state.chosen >= 0) list.setAttribute("aria-activedescendant", `row-${state.chosen}`);
+    else list.removeAttribute("aria-activedescendant");
+    for (const name of missing) AKI.load(name).then(draw);
+  };
+
+  let drawing = false;
+  list.addEventListener("scroll", () => {
+    if (drawing) return;
+    drawing = true;
+    requestAnimationFrame(() => { drawing = false; draw(); });
+  });
+  addEventListener("resize", draw);
+
+  // -- the chosen sample ---------------------------------------------------------------------------------------------
+  const choose = async (place, byReader) => {
+    if (place < 0 || place >= state.shown.length) return;
+    state.chosen = place;
+    const top = place * ROW;
+    if (top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = Math.max(0, top - list.clientHeight / 3);
+    draw();
+    const position = state.shown[place];
+    remember(state.index.ids[position]);
+    const ticket = state.ticket;
+    await AKI.load(pageName(page(position)));
+    if (ticket !== state.ticket || state.chosen !== place) return;
+    const groups = state.index.members[position].map((member) => state.index.groups[member]);
+    AKI.detail.show(detail, state.index.ids[position], groups, sampleAt(position), worths(position));
+    detail.scrollTop = 0;
+    if (byReader && matchMedia("(max-width: 760px)").matches) detail.scrollIntoView({ block: "start" });
+  };
+
+  // -- what the reader does ------------------------------------------------------------------------------------------
+  const nothing = new URLSearchParams();
+  fields.task.addEventListener("change", () => openTask(nothing));
+  fields.b.addEventListener("change", () => { fillResults(fields.result.value); refilter(); });
+  for (const field of [fields.group, fields.a, fields.protocol, fields.result]) field.addEventListener("change", () => refilter());
+  let typing = 0;
+  fields.q.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => refilter(), 150); });
+  by("filters").addEventListener("submit", (event) => event.preventDefault());
+
+  const nextTask = () => {
+    const names = [...tasks.keys()];
+    fields.task.value = names[(names.indexOf(fields.task.value) + 1) % names.length];
+    return openTask(nothing);
+  };
+  const keys = {
+    j: () => choose(state.chosen + 1), ArrowDown: () => choose(state.chosen + 1),
+    k: () => choose(state.chosen - 1), ArrowUp: () => choose(state.chosen - 1),
+    PageDown: () => choose(Math.min(state.shown.length - 1, state.chosen + 10)), PageUp: () => choose(Math.max(0, state.chosen - 10)),
+    Home: () => choose(0), End: () => choose(state.shown.length - 1),
+    "/": () => fields.q.focus(), n: nextTask,
+  };
+  addEventListener("keydown", (event) => {
+    const writing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (writing) { if (event.key === "Escape") document.activeElement.blur(); return; }
+    const inDetail = detail.contains(document.activeElement);
+    const action = keys[event.key];
+    if (!action || (inDetail && event.key.length > 1)) return;
+    event.preventDefault();
+    action();
+  });
+
+  const start = () => {
+    const words = address();
+    fill(fields.task, manifest.tasks.map((task) => [task.name, task.title]), words.get("task"));
+    fields.task.dataset.standard = "";
+    fill(fields.a, runs, words.get("a"));
+    const beside = runs.length > 1 ? "1" : "";
+    fill(fields.b, [["", "no other run"], ...runs], words.get("b") ?? beside);
+    fields.b.disabled = runs.length < 2;
+    fields.b.dataset.standard = beside;
+    fields.q.value = words.get("q") || "";
+    return openTask(words);
+  };
+  addEventListener("hashchange", start);
+  start();
+});
