@@ -157,3 +157,12 @@ def test_a_checkpoint_of_another_kind_is_refused(checkpoint: Path, tmp_path: Pat
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
     with pytest.raises(UserError, match="'llava', expected 'aki'"):
         AkiPredictor(tmp_path)
+
+
+def test_a_checkpoint_in_the_authors_own_format_is_read_as_it_is() -> None:
+    published = Path(__file__).parent / "data" / "golden" / "v9"
+    predictor = AkiPredictor(published, device="cpu")
+    record = predictor.describe()
+    assert (record["attention"], record["image_order"], record["dtype"]) == ("mma", "image_first", "float32")
+    assert predictor.model.config.num_latents == 9
+    assert predictor.model.config.question_end_token_id == 32001

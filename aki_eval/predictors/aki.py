@@ -42,7 +42,7 @@ class Prepared:
 
 
 class AkiPredictor:
-    """A checkpoint folder of ours (or a converted release). Loads its weights when the first prompt comes."""
+    """A checkpoint folder, ours or as the authors published theirs. Loads its weights when the first prompt comes."""
 
     batch_size = 16
 
@@ -57,12 +57,7 @@ class AkiPredictor:
     ) -> None:
         self.name = name or checkpoint.name
         self.checkpoint = checkpoint
-        self.config = read_config(checkpoint)
-        if self.config.get("model_type") != "aki":
-            raise UserError(
-                f"--model: {checkpoint} is a checkpoint of {self.config.get('model_type')!r}, expected 'aki'; "
-                "the released weights are brought over by aki-train convert, other models come as vlmevalkit:NAME"
-            )
+        self.config = _settings(checkpoint)
         refuse_pickled(checkpoint)
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.config, self.device)
@@ -147,7 +142,7 @@ class AkiPredictor:
         """(3, H, W) each."""
         if not images:
             return []
-        decoded = [image.decode().convert("RGB") for image in images]
+        decoded = [image.decode() for image in images]
         return list(self.processor.image_processor(images=decoded, return_tensors="pt")["pixel_values"])
 
     def generate(self, prepared: Prepared, max_new_tokens: int) -> list[Generation]:
@@ -240,6 +235,25 @@ class FeatureCache:
             while self._size > self.capacity:
                 _, dropped = self._vectors.popitem(last=False)
                 self._size -= dropped.numel() * dropped.element_size()
+
+
+def _settings(checkpoint: Path) -> dict[str, Any]:
+    """The content of config.json; for a folder as the authors published it, what it says in our terms.
+
+    Raises UserError for another model's checkpoint.
+    """
+    raw = read_config(checkpoint)
+    if raw.get("model_type") == "aki":
+        return raw
+    from model.released import config_from_reference, is_reference_config
+
+    if not is_reference_config(raw):
+        raise UserError(
+            f"--model: {checkpoint} is a checkpoint of {raw.get('model_type')!r}, expected 'aki' or the authors' own "
+            "format; other models come as vlmevalkit:NAME"
+        )
+    settings: dict[str, Any] = config_from_reference(raw, checkpoint).to_dict()
+    return settings
 
 
 def _device(wanted: str) -> str:
