@@ -12,7 +12,7 @@ from ..skills import YES_NO
 WEIGHTS = {  # how often a skill is asked about, where a scene offers it
     "existence": 4,
     "color": 5,
-    "count": 8,
+    "count": 13,
     "number": 9,  # only one scene in three has a number
     "shape": 2,
     "position": 2,
