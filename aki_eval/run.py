@@ -73,7 +73,8 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
     if not world.is_main:
         world.meet()  # 1: rank 0 has prepared tables and folder
     inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
-    with _interruptible():
+    interruption = _Interruption()
+    with interruption.watched():
         if world.is_main:
             folder.create()
         with folder.locked(world.rank):
@@ -83,7 +84,7 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
             todo = {given.task.name: _unanswered(folder, given) for given in inputs}
             world.meet()  # 2: everybody holds a lock and knows what is to be done
             world.leave()
-            work = _Work(options, folder, predictor, world, progress)
+            work = _Work(options, folder, predictor, world, progress, interruption)
             work.predict(inputs, todo)
             return work.finish(inputs)
 
@@ -143,13 +144,20 @@ class _Work:
     """One process's share of the samples, and what the last of them leaves to rank 0."""
 
     def __init__(
-        self, options: RunOptions, folder: RunFolder, predictor: Predictor, world: World, progress: Progress
+        self,
+        options: RunOptions,
+        folder: RunFolder,
+        predictor: Predictor,
+        world: World,
+        progress: Progress,
+        interruption: _Interruption,
     ) -> None:
         self.options = options
         self.folder = folder
         self.predictor = predictor
         self.world = world
         self.progress = progress
+        self.interruption = interruption
         self.todo: dict[str, list[Prompt]] = {}
         self.num_predicted = 0
         self.seconds = 0.0
@@ -198,6 +206,7 @@ class _Work:
             append(predictions)
             self.num_predicted += len(predictions)
             self.progress.advance(task.name, predictions, _num_right(targets, predictions))
+            self.interruption.check()
 
         if isinstance(self.predictor, TaskAwarePredictor):
             self.predictor.begin(task, given.samples, self.options.prompts)
@@ -246,18 +255,32 @@ def _num_right(targets: Mapping[str, str], predictions: Sequence[Prediction]) ->
     return sum(text.strip(" .()").lower() == target.strip(" .()").lower() for text, target in pairs)
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM (schedulers, torchrun) is treated like Ctrl-C: what is answered is on the disk, so just stop."""
+class _Interruption:
+    """Ctrl-C and SIGTERM (schedulers, torchrun) stop the run: what is answered is on the disk.
 
-    def stop(*_: object) -> None:
+    Both raise KeyboardInterrupt where they strike. Should a library swallow that, `check` raises it again after the batch.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def check(self) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+
+    def _strike(self, *_: object) -> None:
+        self.requested = True
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Installs the handlers; only a process's main thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._strike) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -141,6 +142,20 @@ def test_predictions_of_nobody_knows_what_are_not_taken_up(tables: Path) -> None
     (tables.parent / "run/run.json").unlink()
     with pytest.raises(UserError, match="holds predictions but no"):
         go(tables)
+
+
+def test_ctrl_c_that_a_library_swallows_still_ends_the_run_after_this_batch(tables: Path) -> None:
+    def answer(prompt: Prompt) -> str:
+        if len(predictor.batches) == 2:
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+        return f"answer to {prompt.index}"
+
+    predictor = ScriptedPredictor(answer)
+    with pytest.raises(KeyboardInterrupt):
+        go(tables, predictor)
+    assert len(RunFolder(tables.parent / "run").predictions("small")) == 8
 
 
 def test_tasks_are_added_to_a_run(tables: Path) -> None:
