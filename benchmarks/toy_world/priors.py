@@ -13,7 +13,7 @@ A model above the prior has bound attributes to things, counted, located or read
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from .questions import Question
@@ -37,23 +37,28 @@ class Prior(NamedTuple):
         return max(self.majority, self.glance)
 
 
-def priors() -> dict[str, Prior]:
-    """Priors of all evaluation questions by skill (`skill/color`) and by table (`table/MME`): plain accuracies.
-
-    Rolls of a circular question count once. Descriptions, which have no one right answer, are left out.
-    """
+def priors(tables: Collection[str] = tuple(TABLES)) -> dict[str, Prior]:
+    """Priors of the tables' questions by skill (`skill/color`) and by table (`table/MME`): plain accuracies."""
     groups: dict[str, list[Entry]] = defaultdict(list)
-    for name, entries in TABLES.items():
-        unique = {id(entry.question): entry for entry in entries() if entry.question.skill != "describe"}
-        for entry in unique.values():
+    for name in tables:
+        for entry in distinct_entries(name):
             groups[f"table/{name}"].append(entry)
             groups[f"skill/{entry.question.skill}"].append(entry)
     pool = _pool()
     return {name: _prior(entries, pool) for name, entries in sorted(groups.items())}
 
 
+def distinct_entries(table: str) -> Iterator[Entry]:
+    """A table's entries with one right answer. Rolls of a circular question count once, as the first of them."""
+    seen: set[int] = set()
+    for entry in list(TABLES[table]()):
+        if entry.question.skill != "describe" and id(entry.question) not in seen:
+            seen.add(id(entry.question))
+            yield entry
+
+
 def _prior(entries: Sequence[Entry], pool: dict[Glance, list[Scene]]) -> Prior:
-    entries = [entry for entry in entries for _ in range(_weight(entry))]
+    entries = [entry for entry in entries for _ in range(weight(entry))]
     kinds: dict[str, list[Question]] = defaultdict(list)
     for entry in entries:
         kinds[_kind(entry.question)].append(entry.question)
@@ -62,7 +67,7 @@ def _prior(entries: Sequence[Entry], pool: dict[Glance, list[Scene]]) -> Prior:
     return Prior(majority / len(entries), glance / len(entries), len(entries))
 
 
-def _weight(entry: Entry) -> int:
+def weight(entry: Entry) -> int:
     """POPE's rows count once for each of their categories; there yes and no are in balance."""
     category = entry.row.get("category", "")
     return len(category.split(",")) if entry.question.skill == "existence" else 1
