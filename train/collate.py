@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -137,9 +137,17 @@ class Collator:
 
     encoder: Encoder
     pad_to: int | None = None
+    blank: Mapping[str, torch.Tensor] | None = None
+    """Picture of a row without labels, added to batches that have none. Sharded training needs it: a process that leaves
+    out layers would have the others wait for its shards."""
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         encoded = self.encoder(items)
+        notes = _notes(items, encoded)
+        if self.blank is not None and all(item.picture is None for item in items):
+            items = [*items, Item(prompt=None, answer="", picture=self.blank, source="blank")]
+            row = self.encoder(items[-1:])[0].input_ids
+            encoded = [*encoded, Encoded(input_ids=row, labels=[IGNORED] * len(row))]
         length = max(self.pad_to or 0, *(len(one.input_ids) for one in encoded))
         pad = self.encoder.tokenizer.pad_token_id
         batch: dict[str, Any] = {
@@ -148,7 +156,7 @@ class Collator:
             "labels": _padded([one.labels for one in encoded], length, IGNORED),
         }
         batch.update(_stacked(items))
-        batch["notes"] = _notes(items, encoded, length)
+        batch["notes"] = replace(notes, num_positions=len(items) * length)
         return batch
 
 
@@ -162,7 +170,7 @@ def _stacked(items: Sequence[Item]) -> dict[str, torch.Tensor]:
     return {name: torch.stack([picture[name] for picture in pictures]) for name in names}
 
 
-def _notes(items: Sequence[Item], encoded: Sequence[Encoded], length: int) -> Notes:
+def _notes(items: Sequence[Item], encoded: Sequence[Encoded]) -> Notes:
     skipped = [skip for item in items for skip in item.skipped]
     for item, one in zip(items, encoded, strict=True):
         if all(label == IGNORED for label in one.labels):
@@ -175,5 +183,5 @@ def _notes(items: Sequence[Item], encoded: Sequence[Encoded], length: int) -> No
         num_samples=len(items),
         num_images=sum(item.picture is not None for item in items),
         num_tokens=sum(len(one.input_ids) for one in encoded),
-        num_positions=len(items) * length,
+        num_positions=0,
     )

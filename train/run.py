@@ -9,7 +9,6 @@ OUT/<stage>/skipped.jsonl     records that could not be used
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 from .errors import UserError
 from .recipe import Recipe, Stage
 from .stages import Machine, run_stage
-from .trainer import SPECIFICATION, write_specification
+from .trainer import SPECIFICATION
 
 
 class Parts(NamedTuple):
@@ -72,8 +71,7 @@ def _run(
         check_specification(resume, recipe, stage)
     model, processor = load_parts(previous) if previous else start()
     folder.mkdir(parents=True, exist_ok=True)
-    content = specification(recipe, stage)
-    log = run_stage(
+    run_stage(
         stage,
         model,
         processor,
@@ -82,11 +80,8 @@ def _run(
         machine=machine,
         resume=resume,
         save_to=folder / "model",
-        specification=content,
+        specification=specification(recipe, stage),
     )
-    if int(os.environ.get("RANK", "0")) == 0:
-        (folder / "log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
-        write_specification(folder / "model", content)
 
 
 def load_parts(folder: Path) -> Parts:

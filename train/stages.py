@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from .captions import FOLDERS, CaptionStream, Lane, find_shards
@@ -18,7 +20,7 @@ from .mixture import Mixture
 from .pictures import PictureReader, PixelReader
 from .progress import StageProgress, quiet
 from .recipe import Stage
-from .trainer import AkiTrainer, saved_positions
+from .trainer import AkiTrainer, saved_positions, write_specification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,8 @@ def run_stage(
         out: checkpoints and `skipped.jsonl` go here.
         pictures: how pictures are read; by default from disk.
         resume: checkpoint folder to go on from.
-        save_to: folder for the trained model and processor.
-        specification: written into every checkpoint, last, when all of it is on disk.
+        save_to: folder for the trained model and processor; the log goes beside it.
+        specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
     """
     prepare_model(model, processor, stage)
     out.mkdir(parents=True, exist_ok=True)
@@ -83,16 +85,27 @@ def run_stage(
         model=model,
         args=arguments,
         train_dataset=dataset,
-        data_collator=collator(stage, processor),
+        data_collator=collator(stage, processor, sharded=machine.fsdp),
         callbacks=[StageProgress(stage.name, stage.steps)],
     )
+    if machine.fsdp and not trainer.is_fsdp_enabled:
+        raise UserError("--fsdp: accelerate shards nothing here (one process, or CPUs); leave it out")
     quiet(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if save_to is not None:
-        trainer.save_model(str(save_to))
-        if trainer.is_world_process_zero():
-            processor.save_pretrained(save_to)
+        _save(trainer, processor, save_to, specification or {})
     return trainer.state.log_history
+
+
+def _save(trainer: AkiTrainer, processor: Any, folder: Path, specification: Mapping[str, Any]) -> None:
+    """Model, processor and log of a finished stage; no process goes on before all of it is on disk."""
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        processor.save_pretrained(folder)
+        log = json.dumps(trainer.state.log_history, indent=1) + "\n"
+        (folder.parent / "log.json").write_text(log, encoding="utf-8")
+        write_specification(folder, specification)
+    trainer.accelerator.wait_for_everyone()
 
 
 def prepare_model(model: Any, processor: Any, stage: Stage) -> None:
@@ -205,7 +218,7 @@ def caption_stream(
     )
 
 
-def collator(stage: Stage, processor: Any) -> Collator:
+def collator(stage: Stage, processor: Any, *, sharded: bool = False) -> Collator:
     encoder = Encoder(
         processor,
         image_token_id=processor.image_token_id,
@@ -216,4 +229,6 @@ def collator(stage: Stage, processor: Any) -> Collator:
         truncation=stage.truncation,
     )
     longest = stage.max_length + processor.num_latents - 1
-    return Collator(encoder=encoder, pad_to=longest if stage.pad_to_max_length else None)
+    size = processor.image_processor.size
+    blank = {"pixel_values": torch.zeros(3, size, size)} if sharded else None
+    return Collator(encoder=encoder, pad_to=longest if stage.pad_to_max_length else None, blank=blank)
