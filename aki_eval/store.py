@@ -92,6 +92,22 @@ def _to_prediction(record: Mapping[str, Any]) -> Prediction:
     return Prediction(**fields)
 
 
+RUN_FIELDS: Mapping[str, type] = {"model": dict, "tasks": dict, "data": dict, "sessions": list, "prompts": str}
+"""Fields of run.json without which nothing can be resumed or scored; `data` holds `source` and `tables`."""
+
+
+def _whole_run(path: Path, run: Any) -> dict[str, Any]:
+    """`run` when it is the content of a run.json. Raises UserError that names what is wrong with it."""
+    if not isinstance(run, dict):
+        raise UserError(f"{path} holds a {type(run).__name__}, expected the object that aki-eval run writes")
+    for name, kind in RUN_FIELDS.items():
+        if not isinstance(run.get(name), kind):
+            raise UserError(f"{path} has no usable field {name!r}, as aki-eval run writes it; restore or delete it")
+    if "subset" not in run or "source" not in run["data"] or not isinstance(run["data"].get("tables"), dict):
+        raise UserError(f"{path} lacks 'subset', 'data.source' or 'data.tables'; restore or delete it")
+    return run
+
+
 class Appender:
     """Appends batches to one file. A batch has left this process when the call returns, so that killing it loses
     nothing; a thread waits for the disk meanwhile, one batch behind. Raises OSError, at the latest on leaving, when the
@@ -188,15 +204,18 @@ class RunFolder:
             shutil.rmtree(predictions)
 
     def read_run(self) -> dict[str, Any] | None:
-        """The content of run.json; None when nothing was started here."""
+        """The content of run.json; None when nothing was started here. Raises UserError when it is damaged."""
         path = self.root / "run.json"
         if not path.exists():
             return None
         try:
-            run: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            return _whole_run(path, json.loads(path.read_text("utf-8")))
         except ValueError as error:
+            if isinstance(error, UserError):
+                raise
             raise UserError(f"{path} is not JSON ({error}); is {self.root} a run folder?") from error
-        return run
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror})") from error
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         write_atomically(self.root / "run.json", json.dumps(run, indent=2, ensure_ascii=False) + "\n")
@@ -258,7 +277,3 @@ class RunFolder:
         lines = "".join(to_line(asdict(score)) for of_protocol in scores.values() for score in of_protocol)
         write_atomically(self.root / task / "scores.jsonl", lines)
         write_atomically(self.root / task / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-
-    def read_metrics(self, task: str) -> dict[str, Any] | None:
-        path = self.root / task / "metrics.json"
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
