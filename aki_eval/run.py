@@ -258,7 +258,7 @@ def _num_right(targets: Mapping[str, str], predictions: Sequence[Prediction]) ->
 class _Interruption:
     """Ctrl-C and SIGTERM (schedulers, torchrun) stop the run: what is answered is on the disk.
 
-    Both raise KeyboardInterrupt where they strike. Should a library swallow that, `check` raises it again after the batch.
+    Both raise KeyboardInterrupt where they strike; should a library swallow that, `check` raises it after the batch.
     """
 
     def __init__(self) -> None:
