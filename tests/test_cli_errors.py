@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -88,3 +89,80 @@ def test_a_damaged_run_json_is_named(
         line = aki_eval(*arguments).complaint
         assert expected in line
         assert str(tmp_path / "run.json") in line
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("", "--model is empty"),
+        (" ", "--model is empty"),
+        ("openai:", "names no model"),
+        ("vlmevalkit:", "names no model"),
+    ],
+)  # fmt: skip
+def test_a_model_without_a_name_is_not_the_current_folder(
+    aki_eval: Command, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, model: str, expected: str
+) -> None:
+    monkeypatch.chdir(checkpoint)
+    assert expected in aki_eval("run", "--bench", "mme", "--model", model, "--data", "toy").complaint
+
+
+def test_only_what_is_loaded_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fnmatch import fnmatch
+
+    from aki_eval.predictors.make import find_checkpoint
+
+    asked = {}
+
+    def download(name: str, **options: object) -> str:
+        asked[name] = options
+        return "/a/snapshot"
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert find_checkpoint("someone/model", offline=False) == Path("/a/snapshot")
+    patterns = asked["someone/model"]["allow_patterns"]
+    assert isinstance(patterns, list)
+    needed = ("config.json", "model-00001-of-00002.safetensors", "tokenizer.model", "chat_template.jinja", "merges.txt")
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in needed)
+    refused = ("pytorch_model.bin", "checkpoint.pt", "model.pkl", "training_args.pth", "modeling.py")
+    assert not any(fnmatch(name, pattern) for name in refused for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("config.json", "[]", "config.json holds a list"),
+        ("config.json", {"text_config": {"model_type": "nope"}}, "Unrecognized model identifier: nope"),
+        ("config.json", {"text_config": 3}, "TypeError: "),
+        ("config.json", {"vision_config": {"hidden_size": "x"}}, "Field 'hidden_size' expected int"),
+        ("config.json", {"num_latents": "many"}, "TypeError: "),
+        ("tokenizer.json", "{", "tokenizer.json is damaged: it is no JSON"),
+        ("tokenizer.json", "{}", "KeyError: 'added_tokens'"),
+        ("tokenizer.json", None, "there is no tokenizer.json"),
+        ("tokenizer_config.json", "[]", "tokenizer_config.json is damaged: it holds a list"),
+        ("processor_config.json", "[]", "processor_config.json is damaged: it holds a list"),
+        ("processor_config.json", "{}", "image processor"),
+        ("model.safetensors", "x" * 99, "model.safetensors"),
+    ],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_named_with_the_cause(
+    aki_eval: Command,
+    checkpoint: Path,
+    tmp_path: Path,
+    name: str,
+    content: str | dict[str, object] | None,
+    expected: str,
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(checkpoint, model)
+    if content is None:
+        (model / name).unlink()
+    elif isinstance(content, dict):
+        (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | content))
+    else:
+        (model / name).write_text(content)
+    done = aki_eval("run", "--bench", "mme", "--model", model, "--data", "toy", "--out", tmp_path / "out")
+    line = done._replace(err="".join(done.err.splitlines(keepends=True)[-1:])).complaint
+    assert "Traceback" not in done.err
+    assert str(model) in line
+    assert expected in line

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import ImageRef, Prompt, UserError
 
-from .base import Generation, Unusable
-from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum
+from .base import Generation, Unusable, is_out_of_memory
+from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -252,7 +252,10 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
             f"--model: {checkpoint} is a checkpoint of {raw.get('model_type')!r}, expected 'aki' or the authors' own "
             "format; other models come as vlmevalkit:NAME"
         )
-    settings: dict[str, Any] = config_from_reference(raw, checkpoint).to_dict()
+    try:
+        settings: dict[str, Any] = config_from_reference(raw, checkpoint).to_dict()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--model: {checkpoint} cannot be loaded ({what_is_wrong(checkpoint, error)})") from error
     return settings
 
 
@@ -286,7 +289,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 def _dtype(wanted: str, config: dict[str, Any], device: str) -> str:
     """`auto`: the checkpoint's own on a GPU; float32 on a CPU, where the half types are slow."""
     if wanted == "auto":
-        stored = config.get("dtype") or "float32"
+        stored = str(config.get("dtype") or "float32")
+        if stored not in DTYPES:
+            raise UserError(f"--model: dtype {stored!r} in config.json, expected {', '.join(DTYPES)}; or give --dtype")
         return stored if device != "cpu" else "float32"
     if wanted not in DTYPES:
         raise UserError(f"--dtype: {wanted!r}, expected auto, {', '.join(DTYPES)}")
@@ -301,6 +306,7 @@ def _load(kind: Any, checkpoint: Path, **arguments: Any) -> Any:
         logging.disable_progress_bar()
     try:
         return kind.from_pretrained(checkpoint, **arguments)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Unusable(f"--model: {checkpoint} cannot be loaded ({reason})") from error
+    except Exception as error:  # damaged files surface as almost any exception of the libraries
+        if is_out_of_memory(error):
+            raise
+        raise Unusable(f"--model: {checkpoint} cannot be loaded ({what_is_wrong(checkpoint, error)})") from error

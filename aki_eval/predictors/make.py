@@ -11,6 +11,9 @@ from .base import Predictor
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
+WANTED = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja", "*.txt"]
+"""What is downloaded of a repository: no pickles, which would be refused anyway, and no code."""
+
 
 def make_predictor(
     model: str,
@@ -26,6 +29,8 @@ def make_predictor(
     Raises UserError when there is no such model.
     """
     kind, separator, name = model.partition(":")
+    if separator and kind in ("openai", "vlmevalkit") and not name.strip():
+        raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
     if separator and kind == "openai":
         from .endpoint import EndpointPredictor
 
@@ -42,6 +47,8 @@ def make_predictor(
 def find_checkpoint(model: str, offline: bool) -> Path:
     """The folder of a checkpoint: as given, or downloaded from the Hub. Raises UserError when there is none."""
     folder = Path(model)
+    if not model.strip():
+        raise UserError("--model is empty; expected a checkpoint folder, a Hub id, vlmevalkit:NAME or openai:NAME")
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"--model: {folder} holds no config.json; expected a checkpoint folder")
@@ -54,7 +61,7 @@ def find_checkpoint(model: str, offline: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model, local_files_only=offline))
+        return Path(snapshot_download(model, local_files_only=offline, allow_patterns=WANTED))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

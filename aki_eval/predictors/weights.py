@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from ..specification import file_checksums
 def read_config(checkpoint: Path) -> dict[str, Any]:
     """config.json. Raises UserError when it cannot be read."""
     try:
-        config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text("utf-8"))
+        config = json.loads((checkpoint / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--model: {checkpoint}/config.json cannot be read ({error})") from error
+    if not isinstance(config, dict):
+        raise UserError(f"--model: {checkpoint}/config.json holds a {type(config).__name__}, expected an object")
     return config
 
 
@@ -35,3 +38,21 @@ def settings_checksum(checkpoint: Path) -> str:
     """sha256 over tokenizer, processor and chat template files: they decide what the model is shown."""
     names = ("*token*.json", "*processor*.json", "chat_template.*", "generation_config.json", "config.json", "*.model")
     return file_checksums(sorted({path for name in names for path in checkpoint.glob(name)}))
+
+
+def what_is_wrong(checkpoint: Path, error: Exception) -> str:
+    """Why a checkpoint did not load, in one short line: a damaged or missing file by name, else the library's words
+    (which may be several kB over several lines, or as bare as a KeyError's).
+    """
+    for path in sorted(checkpoint.glob("*.json")):
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return f"{path.name} is damaged: it is no JSON"
+        if not isinstance(content, dict):
+            return f"{path.name} is damaged: it holds a {type(content).__name__}, expected an object"
+    if not any((checkpoint / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        return "there is no tokenizer.json"
+    speaks_for_itself = isinstance(error, OSError | ValueError) and str(error).strip()
+    text = str(error) if speaks_for_itself else f"{type(error).__name__}: {error}"
+    return textwrap.shorten(text, 300, placeholder=" ...")
