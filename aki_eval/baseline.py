@@ -40,12 +40,23 @@ def open_baseline(path: Path) -> RunFolder:
     try:
         content = json.loads(_read_bytes(path))
         if content["format"] != FORMAT:
-            raise UserError(f"{path} is a baseline of format {content['format']!r}, expected {FORMAT}; write it anew")
+            raise UserError(f"{path} is a baseline of another format, expected {FORMAT}; write it anew")
         return _read(path, content)
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} is no baseline of `aki-eval gate --write-baseline` ({error!r})") from error
+        raise UserError(f"{path} is no baseline of `aki-eval gate --write-baseline` ({_kind(error)})") from error
+
+
+def _kind(error: Exception) -> str:
+    """What is wrong with a file in words of our own: the libraries' messages quote it, at any length."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON from line {error.lineno} on"
+    if isinstance(error, OSError | EOFError | zlib.error):
+        return "it cannot be read or uncompressed"
+    return "a field is missing or of another kind"
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -23,7 +23,9 @@ from .pairing import WARNING
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run to be let through.")],
     baseline: Annotated[Path | None, typer.Option(help="Run folder, or a file of --write-baseline.")] = None,
-    policy: Annotated[Path, typer.Option(help="TOML: allowed drops and confidence.")] = DEFAULT,
+    policy: Annotated[
+        Path, typer.Option(help="TOML: allowed drops and confidence.", show_default="gate.toml (built in)")
+    ] = DEFAULT,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="For a pull request's comment.")] = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit XML: a test case for each metric.")] = None,
     allow_different: Annotated[

@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 import pytest
 from predictor_helpers import write_checkpoint
+from run_helpers import picture
+from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
+from aki_eval.gate_policy import DEFAULT
 
 
 class Done(NamedTuple):
@@ -166,3 +169,31 @@ def test_a_damaged_checkpoint_is_named_with_the_cause(
     assert "Traceback" not in done.err
     assert str(model) in line
     assert expected in line
+
+
+BINARY = picture() * 200
+
+
+@pytest.mark.parametrize("content", [BINARY, b'{"format": "' + b"x" * 5000 + b'"}', b"[" + b"1," * 9999, b'{"a": 1}'])
+@pytest.mark.parametrize("name", ["some.png", "some.json.gz"])
+def test_a_baseline_that_is_none_is_not_quoted(aki_eval: Command, tmp_path: Path, content: bytes, name: str) -> None:
+    run = write_scored_run(tmp_path / "run", {"real_world_qa": scores([1.0, 0.0])})
+    (tmp_path / name).write_bytes(content)
+    line = aki_eval("gate", run, "--baseline", tmp_path / name).complaint
+    assert f"{name} is " in line
+    assert "xxx" not in line
+    assert "\\x" not in line
+    assert "1,1" not in line
+
+
+def test_a_policy_that_is_no_text(aki_eval: Command, tmp_path: Path) -> None:
+    run = write_scored_run(tmp_path / "run", {"real_world_qa": scores([1.0, 0.0])})
+    (tmp_path / "policy.toml").write_bytes(BINARY)
+    assert "is no text" in aki_eval("gate", run, "--baseline", run, "--policy", tmp_path / "policy.toml").complaint
+
+
+def test_the_gates_help_shows_no_path_of_this_machine(aki_eval: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = aki_eval("gate", "--help").out
+    assert "gate.toml (built in)" in said
+    assert str(DEFAULT.parent) not in said
