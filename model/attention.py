@@ -21,6 +21,14 @@ TEXT = 0
 IMAGE = 1
 QUESTION_END = -1
 
+KINDS = ("mma", "causal", "cca")
+
+
+def check_kind(kind: str) -> None:
+    """ValueError for anything but the three kinds: an unknown one must not turn out causal without a word."""
+    if kind not in KINDS:
+        raise ValueError(f"attention={kind!r}, expected one of {', '.join(map(repr, KINDS))}")
+
 
 def token_types(input_ids: Tensor, image_token_id: int, question_end_token_id: int | None) -> Tensor:
     """(B, L) ids -> (B, L) types."""
@@ -68,20 +76,6 @@ def horizon(types: Tensor) -> Tensor:
     return torch.where((types > TEXT) & (next_end < length), next_end, place)
 
 
-def require_question_end(types: Tensor) -> None:
-    """(B, L) types of fine-tuning samples. ValueError when a picture has no question end behind it.
-
-    Its mask would be causal without a word: a sample cut too short, or the token of another backbone family.
-    """
-    blind = ((types == IMAGE) & (horizon(types) == torch.arange(types.shape[-1], device=types.device))).any(-1)
-    if blind.any():
-        rows = blind.nonzero().flatten().tolist()
-        raise ValueError(
-            f"no question end behind a picture in {len(rows)} of {len(types)} samples (rows {rows}): their mask would "
-            "be causal; leave out samples that are cut before their answer, and check question_end_token_id"
-        )
-
-
 def rings(num_latents: int, device: torch.device | str = "cpu") -> Tensor:
     """(N,) distance of each latent, in raster order, from the border of their square: min(r, c, W-1-r, W-1-c)."""
     side = max(1, round(num_latents**0.5))
@@ -110,6 +104,7 @@ def mask_function(kind: str, queries: Layout, keys: Layout, query_offset: int | 
 
     `queries` begins at place `query_offset`, `keys` at place 0.
     """
+    check_kind(kind)
     horizon_abs = queries.horizon + query_offset
 
     def visible(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
@@ -139,7 +134,10 @@ def build_mask(
     query_offset: number of tokens already in the cache. key_offset, key_length: the part of the sequence that the
     layer's keys cover (the whole of it unless the cache is static or slides). padding: (B, anything) 1 = real, of the
     whole sequence; keys beyond its end are masked. window: keys at `query - window` and before are out of reach.
+
+    Raises ValueError for an unknown kind.
     """
+    check_kind(kind)
     key_length = types.shape[-1] if key_length is None else key_length
     query = torch.arange(types.shape[-1], device=types.device)[None, :, None] + query_offset
     key = torch.arange(key_length, device=types.device)[None, None, :] + key_offset
@@ -178,6 +176,7 @@ def positions(kind: str, types: Tensor, padding: Tensor | None, num_latents: int
     mma, causal: 0, 1, 2, ... cca: a latent stands at its picture's start + its ring, and a picture is half a side long,
     so that text behind it goes on at start + side / 2.
     """
+    check_kind(kind)
     real = torch.ones_like(types) if padding is None else padding.to(types.dtype)
     if kind != "cca":
         return (real.cumsum(-1) - 1).clamp(min=0)

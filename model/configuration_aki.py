@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
+from . import attention
 from .published import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
 Attention = Literal["mma", "causal", "cca"]
@@ -66,6 +68,33 @@ class AkiConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         _check(self)
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As the library's, which sets overriding keywords without a check."""
+        made = super().from_dict(config_dict, **kwargs)
+        _check(made[0] if isinstance(made, tuple) else made)
+        return made
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
+        """As the library's, for folders and Hub ids of ours and as AKI's authors publish them.
+
+        Raises ValueError for a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
+        """
+        from .released import config_from_reference, is_reference_config
+
+        found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if is_reference_config(found):
+            place = Path(pretrained_model_name_or_path)
+            return config_from_reference(found, place if place.is_dir() else place.parent).to_dict(), kwargs
+        if found.get("model_type") != cls.model_type:
+            kind = found.get("model_type", "none")
+            raise ValueError(
+                f"{pretrained_model_name_or_path} is no AKI checkpoint: the model_type of its config.json is {kind!r}, "
+                f"expected {cls.model_type!r} or the form AKI's authors publish"
+            )
+        return found, kwargs
+
 
 def _vision_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
     """SigLIP-so400m at 384 pixels unless told otherwise. The pooling head is left out: AKI reads the patches."""
@@ -84,7 +113,7 @@ def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedC
 
 def _check(config: AkiConfig) -> None:
     choices = {
-        "attention": ("mma", "causal", "cca"),
+        "attention": attention.KINDS,
         "image_order": ("image_first", "text_first"),
         "resampler_position_encoding": ("none", "sincos"),
         "resampler_init": ("normal", "identity"),

@@ -12,6 +12,9 @@ from .configuration_aki import AkiConfig
 from .hub import released_folder
 from .released import Weights, generation_settings, load_released, weight_files
 
+_HUB = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
+"""Arguments of `save_pretrained` that belong to `push_to_hub`."""
+
 
 class AkiLoading:
     """Mix-in for the model class, placed before the library's `PreTrainedModel`."""
@@ -42,6 +45,8 @@ class AkiLoading:
         else:
             kwargs["use_safetensors"] = True  # never a pickle
         if released is None and name is not None and Path(name).is_dir() and "state_dict" not in kwargs:
+            if config is None:
+                AkiConfig.get_config_dict(name)  # another model's folder is an error of its own
             Weights(weight_files(Path(name)))  # damaged files are an error with their name
         model, report = super().from_pretrained(
             pretrained_model_name_or_path,
@@ -64,17 +69,18 @@ class AkiLoading:
         if is_main_process and not card.exists():
             Path(save_directory).mkdir(parents=True, exist_ok=True)
             model_card(self.config).save(card)
-        hub = {key: kwargs.pop(key) for key in ("repo_id", "commit_message", "private") if key in kwargs}
+        hub = {key: kwargs.pop(key) for key in _HUB if key in kwargs}
+        hub |= {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}  # both sides take these
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if push_to_hub and is_main_process:
             self.push_to_hub(**{"repo_id": Path(save_directory).name} | hub)
 
     def push_to_hub(self, repo_id: str, *args: Any, token: str | bool | None = None, **kwargs: Any) -> Any:
         """As the library's, which writes an empty card over ours; a repository that had no card gets ours after all."""
-        had_card = HfApi(token=token).file_exists(repo_id, "README.md")
+        had_card = HfApi(token=token).file_exists(repo_id, "README.md", revision=kwargs.get("revision"))
         done = super().push_to_hub(repo_id, *args, token=token, **kwargs)
         if not had_card and not kwargs.get("create_pr"):
-            model_card(self.config).push_to_hub(repo_id, token=token)
+            model_card(self.config).push_to_hub(repo_id, token=token, revision=kwargs.get("revision"))
         return done
 
 

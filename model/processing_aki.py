@@ -36,8 +36,7 @@ class AkiProcessor(ProcessorMixin):
         image_order: ImageOrder = "image_first",
         **kwargs: Any,
     ) -> None:
-        if image_order not in ("image_first", "text_first"):
-            raise ValueError(f"image_order={image_order!r}, expected 'image_first' or 'text_first'")
+        _check_order(image_order)
         self.num_latents = num_latents
         self.image_order = image_order
         self.image_token = IMAGE_TOKEN
@@ -119,7 +118,7 @@ class AkiProcessor(ProcessorMixin):
         """
         if not conversation:
             raise ValueError("the conversation is empty; it needs at least one message")
-        kwargs.setdefault("image_order", self.image_order)
+        _check_order(kwargs.setdefault("image_order", self.image_order))
         return super().apply_chat_template(conversation, chat_template, **kwargs)
 
     def create_mm_token_type_ids(self, input_ids: list[list[int]]) -> list[list[int]]:
@@ -130,6 +129,11 @@ class AkiProcessor(ProcessorMixin):
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         """What one `<image>` mark becomes."""
         return self.image_token * self.num_latents
+
+
+def _check_order(image_order: str) -> None:
+    if image_order not in ("image_first", "text_first"):
+        raise ValueError(f"image_order={image_order!r}, expected 'image_first' or 'text_first'")
 
 
 def _check_count(where: str, marks: int, pictures: int) -> None:

@@ -11,6 +11,7 @@ import torch
 from golden_helpers import (
     GOLDEN,
     GRADIENT,
+    IGNORED,
     LOGITS,
     MANIFEST,
     ROWS,
@@ -262,7 +263,8 @@ def test_mask_layouts(name):
         rows = real.numpy().astype(bool)
         assert (mask[:, 0].numpy()[rows] == expected[:, 0][rows]).all(), each
         labels = arrays[f"{each}.out.labels_expanded"]
-        assert ((labels == -100)[rows] | (labels == ids.numpy())[rows]).all(), each
+        ours = ids.masked_fill(types == attention.IMAGE, IGNORED).numpy()
+        assert (labels[rows] == ours[rows]).all(), each
 
 
 @pytest.mark.parametrize("name", models())

@@ -145,10 +145,18 @@ def test_token_types():
     assert token_types(ids, IMAGE, None).tolist() == [[T, V, V, T, T]]
 
 
-def test_fine_tuning_samples_need_a_question_end():
-    attention.require_question_end(torch.tensor([[T, V, V, T, Q, T], [T, T, T, T, Q, T]]))
-    with pytest.raises(ValueError, match=r"in 2 of 3 samples \(rows \[1, 2\]\)"):
-        attention.require_question_end(torch.tensor([[T, V, V, T, Q], [T, V, V, T, T], [Q, V, V, T, T]]))
+@pytest.mark.parametrize("kind", ["MMA", "full", "", None])
+def test_unknown_kind_is_never_causal(kind):
+    given = types(T, V, Q)
+    parts = layout(given, 1)
+    calls = (
+        lambda: build_mask(kind, given, num_latents=1),
+        lambda: mask_function(kind, parts, parts),
+        lambda: positions(kind, given, None, 1),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="expected one of 'mma', 'causal', 'cca'"):
+            call()
 
 
 def test_additive_mask_is_finite_everywhere():

@@ -365,6 +365,13 @@ def test_check_shapes_names_everything():
         check_shapes({"b": (1,), "c": (3,)}, {"a": (1,), "b": (2,)}, "x")
 
 
+def test_configuration_of_a_published_folder():
+    found = AkiConfig.from_pretrained(SOURCE, attention="causal")
+    assert found.num_latents == MANIFEST["models"][NAME]["config"]["num_vision_tokens"]
+    assert found.text_config.vocab_size == MANIFEST["logits_vocab"]
+    assert found.attention == "causal"
+
+
 def test_converted_folder_is_complete(ours):
     assert AkiConfig.from_pretrained(ours).num_latents == MANIFEST["models"][NAME]["config"]["num_vision_tokens"]
     assert GenerationConfig.from_pretrained(ours).do_sample is False

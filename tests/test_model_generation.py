@@ -364,3 +364,7 @@ def test_switching_attention_on_a_loaded_model():
     with attention_set_to(made, "causal"):
         assert answer(made, given) == answer(model(attention="causal"), given) != mutual
     assert answer(made, given) == mutual
+    made.config.attention = "MMA"
+    for run in (made.generate, made):
+        with pytest.raises(ValueError, match="attention='MMA', expected one of"):
+            run(**given)

@@ -146,6 +146,24 @@ def test_settings_may_be_overridden_when_loading(folder):
         AkiForConditionalGeneration.from_pretrained(folder, attn_implementation="flash_attention_2")
 
 
+@pytest.mark.parametrize(
+    "override", [{"attention": "MMA"}, {"image_order": "texts_first"}, {"attention": "cca", "num_latents": 9}]
+)
+def test_overrides_are_checked(folder, override):
+    for load in (AkiForConditionalGeneration.from_pretrained, AkiConfig.from_pretrained, AutoConfig.from_pretrained):
+        with pytest.raises(ValueError, match=r"attention=|image_order="):
+            load(folder, **override)
+
+
+@pytest.mark.parametrize("kind", ["llama", None])
+def test_checkpoint_of_another_model_is_refused_before_anything_is_built(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(AkiForConditionalGeneration, "__init__", lambda *a: pytest.fail("a model was built"))
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 8} | ({"model_type": kind} if kind else {})))
+    for load in (AkiForConditionalGeneration.from_pretrained, AkiModel.from_pretrained, AkiConfig.from_pretrained):
+        with pytest.raises(ValueError, match="is no AKI checkpoint"):
+            load(tmp_path)
+
+
 def test_generation_config_has_both_stop_tokens(folder):
     own = AkiProcessor.from_pretrained(folder)
     saved = GenerationConfig.from_pretrained(folder)
@@ -191,7 +209,7 @@ class Hub:
     def patch(self, monkeypatch) -> Hub:
         api = SimpleNamespace(
             create_repo=lambda repo_id, **kwargs: SimpleNamespace(repo_id=repo_id),
-            file_exists=lambda repo_id, name: self.has_card,
+            file_exists=lambda repo_id, name, revision=None: self.has_card,
         )
         monkeypatch.setattr("transformers.utils.hub.hf_api", lambda *args, **kwargs: api)
         monkeypatch.setattr("model.loading.HfApi", lambda token=None: api)
@@ -224,6 +242,10 @@ def test_saving_and_pushing_in_one(monkeypatch, tmp_path):
     monkeypatch.setattr(AkiForConditionalGeneration, "push_to_hub", lambda self, **kwargs: pushed.append(kwargs))
     model().save_pretrained(tmp_path / "aki", push_to_hub=True, private=True)
     assert pushed == [{"repo_id": "aki", "private": True}]
+    given = {"repo_id": "a/b", "token": "hf_x", "create_pr": True, "revision": "dev", "tags": ["x"]}
+    given |= {"commit_message": "m", "commit_description": "d", "max_shard_size": "1GB"}
+    model().save_pretrained(tmp_path / "aki", push_to_hub=True, **given)
+    assert pushed[1] == given
     assert (tmp_path / "aki" / "model.safetensors").exists()
 
 

@@ -89,6 +89,11 @@ def test_text_first_puts_pictures_behind_the_text_of_their_turn():
     assert "<image>\nWhat is this?" in as_given
 
 
+def test_unknown_order_is_an_error():
+    with pytest.raises(ValueError, match="image_order='texts_first'"):
+        processor().apply_chat_template([{"role": "user", "content": "a"}], image_order="texts_first")
+
+
 def test_unknown_part_is_an_error():
     with pytest.raises(Exception, match="type 'video', expected 'text' or 'image'"):
         processor().apply_chat_template([{"role": "user", "content": [{"type": "video"}]}])
