@@ -20,7 +20,7 @@ from .inputs import OFFICIAL, TaskInput, data_root, find_tasks
 from .score import JudgeOptions, score_inputs
 from .specification import FORMAT, now, session
 from .store import RunFolder
-from .summary import explain_incomplete, show_results
+from .summary import explain_incomplete, how_to_ask, show_results
 
 UNKNOWN = "unknown"
 EXAMPLES = 5
@@ -79,7 +79,7 @@ def command(
         options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
         results = score_inputs(folder, run, [given], options)
     show_results(Console(), out, results)
-    return explain_incomplete(out, results, allow_partial)
+    return explain_incomplete(out, results, allow_partial, how_to_ask(run))
 
 
 def collect(

@@ -23,7 +23,7 @@ from .run import run as run_all
 from .score import JudgeOptions
 from .specification import command
 from .subset import parse
-from .summary import explain_incomplete, show_results
+from .summary import count_samples, explain_incomplete, show_results
 
 PROMPTS = ("aki", "vlmevalkit")
 
@@ -132,7 +132,7 @@ def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_
     if result.num_predicted:
         outside = 1 - result.seconds_in_model / max(result.seconds, 1e-9)
         progress.say(
-            f"{result.num_predicted} samples in {result.seconds:.1f} s "
+            f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
             f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
         )
     show_results(Console(), options.out, result.results)

@@ -37,12 +37,16 @@ class JudgeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """The outcome of one task: its metrics.json, and how many samples have no answer."""
+    """The outcome of one task: its metrics.json, and how many samples have no answer.
+
+    `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
+    """
 
     task: Task
     metrics: dict[str, Any]
     num_missing: int
     num_errors: int
+    num_refused: int = 0
 
     @property
     def complete(self) -> bool:
@@ -88,11 +92,13 @@ def _score(
     }
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
+    errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
     return TaskResult(
         task=task,
         metrics=metrics,
         num_missing=sum(index not in predictions for index in wanted),
-        num_errors=sum(index in predictions and predictions[index].error is not None for index in wanted),
+        num_errors=len(errors),
+        num_refused=sum(error.startswith("ValueError: ") for error in errors),
     )
 
 

@@ -15,7 +15,7 @@ from .inputs import find_tasks, load
 from .score import JudgeOptions, score_inputs
 from .store import RunFolder
 from .subset import from_record
-from .summary import explain_incomplete, show_results
+from .summary import explain_incomplete, how_to_ask, show_results
 
 
 def score(
@@ -59,4 +59,4 @@ def score(
         inputs = load(tasks, data or run["data"]["source"], style, from_record(run["subset"]))
         results = score_inputs(folder, run, inputs, options)
     show_results(Console(), run_dir, results)
-    return explain_incomplete(run_dir, results, allow_partial)
+    return explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,25 +65,56 @@ def _note(result: TaskResult) -> str:
     return ", ".join(note for note in (judged, "" if result.complete else "incomplete") if note)
 
 
-def explain_incomplete(root: Path, results: Sequence[TaskResult], allow_partial: bool) -> int:
-    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed."""
+def explain_incomplete(
+    root: Path, results: Sequence[TaskResult], allow_partial: bool, again: str = "repeat the command"
+) -> int:
+    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed.
+
+    `again` is how unasked samples come to be asked, seen from the command that speaks.
+    """
     incomplete = [result for result in results if not result.complete]
     for result in incomplete:
-        print(f"aki-eval: {_reason(root, result)}", file=sys.stderr)
+        for reason in _reasons(root, result, again):
+            print(f"aki-eval: {result.task.name}: {reason}", file=sys.stderr)
+    unjudged = ",".join(result.task.name for result in incomplete if _lacks_judge(result))
+    if unjudged:
+        print(
+            f"aki-eval: {unjudged}: no judge graded the answers; aki-eval score {root} --bench {unjudged} --judge NAME",
+            file=sys.stderr,
+        )
     return 1 if incomplete and not allow_partial else 0
 
 
-def _reason(root: Path, result: TaskResult) -> str:
-    name = result.task.name
+def how_to_ask(run: Mapping[str, Any]) -> str:
+    """What brings the answers that a run folder lacks, from its run.json: scoring it again does not."""
+    if run["model"].get("kind") == "imported":
+        return "aki-eval import a file that has them, into another --out,"
+    commands = [session.get("command", []) for session in run["sessions"]]
+    known = next((command for command in reversed(commands) if command[1:2] == ["run"]), None)
+    return shlex.join(part for part in known if part != "--fresh") if known else "aki-eval run with the same options"
+
+
+def count_samples(number: int) -> str:
+    return f"{number} sample" if number == 1 else f"{number} samples"
+
+
+def _reasons(root: Path, result: TaskResult, again: str) -> Iterator[str]:
+    folder = root / result.task.name
+    passing = result.num_errors - result.num_refused
     if result.num_missing:
-        return f"{name}: {result.num_missing} samples were not asked; repeat the command to go on"
-    if result.num_errors:
-        return (
-            f"{name}: {result.num_errors} samples failed (see error in {root / name}/predictions.jsonl); "
-            "repeat the command to ask them again"
+        yield f"{count_samples(result.num_missing)} not asked; {again} to go on"
+    if passing:
+        yield f"{count_samples(passing)} failed (see error in {folder}/predictions.jsonl); {again} to ask again"
+    if result.num_refused:
+        yield (
+            f"{count_samples(result.num_refused)} cannot be answered by this model, however often it is asked "
+            f"(see ValueError in {folder}/predictions.jsonl)"
         )
-    if result.task.judged and result.metrics["judge"] is None:
-        return f"{name}: no judge graded the answers; aki-eval score {root} --bench {name} --judge NAME"
-    headline = result.metrics["protocols"][result.metrics["headline"]]
-    unscored = max((metric["num_unscored"] for metric in headline.values()), default=0)
-    return f"{name}: {unscored} samples could not be scored (see reason in {root / name}/scores.jsonl)"
+    if not (result.num_missing or result.num_errors or _lacks_judge(result)):
+        headline = result.metrics["protocols"][result.metrics["headline"]]
+        unscored = max((metric["num_unscored"] for metric in headline.values()), default=0)
+        yield f"{count_samples(unscored)} could not be scored (see reason in {folder}/scores.jsonl)"
+
+
+def _lacks_judge(result: TaskResult) -> bool:
+    return result.task.judged and result.metrics["judge"] is None

@@ -16,6 +16,7 @@ from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
 from aki_eval.gate_policy import DEFAULT
+from benchmarks.toy_world import ensure_tables
 
 
 class Done(NamedTuple):
@@ -197,3 +198,73 @@ def test_the_gates_help_shows_no_path_of_this_machine(aki_eval: Command, monkeyp
     said = aki_eval("gate", "--help").out
     assert "gate.toml (built in)" in said
     assert str(DEFAULT.parent) not in said
+
+
+@pytest.fixture(scope="module")
+def small_run(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The predictions of a few samples of MME and MM-Vet."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    command = ["aki-eval", "run", "--bench", "mme,mm_vet", "--model", str(checkpoint), "--data", "toy"]
+    command += ["--out", str(out), "--subset", "6", "--max-new-tokens", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    return out
+
+
+def edit_predictions(run: Path, task: str, edit: Callable[[list[dict[str, object]]], list[dict[str, object]]]) -> None:
+    path = run / task / "predictions.jsonl"
+    records = edit([json.loads(line) for line in path.read_text().splitlines()])
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_score_of_a_partial_run_names_the_command_that_goes_on(
+    aki_eval: Command, small_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(small_run, tmp_path / "run")
+    edit_predictions(run, "mme", lambda records: records[1:])
+    done = aki_eval("score", run)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert "mme: 1 sample not asked; aki-eval run --bench mme,mm_vet --model " in line
+    assert "repeat" not in line
+
+
+def test_import_of_a_part_does_not_say_repeat(aki_eval: Command, small_run: Path, tmp_path: Path) -> None:
+    done = aki_eval(
+        *("import", "--bench", "mme", "--data", "toy", "--out", tmp_path / "imported"),
+        *("--predictions", small_run / "mme/predictions.jsonl"),
+    )
+    assert done.code == 1
+    again = aki_eval("score", tmp_path / "imported")
+    for line in (done.err.splitlines()[-1], again.err.splitlines()[-1]):
+        assert "samples not asked; aki-eval import" in line
+        assert "repeat" not in line
+
+
+def test_what_the_model_refuses_is_not_to_be_asked_again(aki_eval: Command, small_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(small_run, tmp_path / "run")
+    failure = {"prediction": None, "error": "ValueError: the prompt leaves no room to answer"}
+    passing = {"prediction": None, "error": "RuntimeError: a cable fell out"}
+    edit_predictions(run, "mme", lambda records: [records[0] | failure, records[1] | passing, *records[2:]])
+    refused, failed = sorted(aki_eval("score", run).err.splitlines())
+    assert "mme: 1 sample cannot be answered by this model, however often it is asked" in refused
+    assert "aki-eval run" not in refused
+    assert "mme: 1 sample failed" in failed
+    assert "aki-eval run --bench" in failed
+
+
+def test_answers_without_a_judge_are_one_line_with_the_option(
+    aki_eval: Command, checkpoint: Path, tmp_path: Path
+) -> None:
+    tables = ensure_tables()
+    out = tmp_path / "run"
+    options = ["--model", checkpoint, "--out", out, "--subset", "4", "--max-new-tokens", "2"]
+    done = aki_eval("run", "--bench", "mme,mm_vet,llava_bench", "--data", tables, *options)
+    assert done.code == 1
+    (line,) = (line for line in done.err.splitlines() if line.startswith("aki-eval: "))
+    assert line.endswith(
+        f"llava_bench,mm_vet: no judge graded the answers; aki-eval score {out} --bench llava_bench,mm_vet --judge NAME"
+    )
