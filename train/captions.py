@@ -31,6 +31,7 @@ from .samples import Item, Skip
 CaptionKind = Literal["kale", "ocr"]
 PICTURES = ("jpg", "jpeg", "png", "webp")
 END_OF_TAR = bytes(1024)
+READ_AHEAD = 32
 
 
 class Position(NamedTuple):
@@ -141,11 +142,14 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
         while True:
             order = random.Random(f"{self.seed} {epoch}").sample(range(len(self.shards)), len(self.shards))
             mine = order[stream :: self.num_streams]
+            read_any = shard > 0 or used > 0
             while shard < len(mine):
                 for record in self._shuffled(mine[shard], epoch, used):
-                    used += 1
+                    used, read_any = used + 1, True
                     yield record, Position(epoch, shard, used)
                 shard, used = shard + 1, 0
+            if not read_any:
+                raise UserError(f"{self.shards[mine[0]].parent}: no record in {len(mine)} shards of a stream")
             epoch, shard = epoch + 1, 0
 
     def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[dict[str, Any]]:
@@ -161,6 +165,9 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
 def read_shard(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
     """Records of a shard from number `start` on, pictures as bytes.
 
+    Read in batches on purpose: iterated record by record, a data set of `datasets` deals its shards to the data
+    loader's workers once more, so that all workers but the first would find none.
+
     Raises:
         UserError: the file is missing, ends early or is not a webdataset shard.
     """
@@ -171,7 +178,9 @@ def read_shard(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
         shard = datasets.load_dataset("webdataset", data_files={"train": [str(path)]}, split="train", streaming=True)
         for name in set(shard.features) & set(PICTURES):
             shard = shard.cast_column(name, datasets.Image(decode=False))
-        yield from shard.skip(start) if start else shard
+        for batch in (shard.skip(start) if start else shard).iter(READ_AHEAD):
+            for values in zip(*batch.values(), strict=True):
+                yield dict(zip(batch, values, strict=True))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a webdataset shard ({error})") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,6 +20,8 @@ last one."""
 
 IGNORED = -100
 _MARK = "\x00"
+CONTROL = re.compile(r"<(/?s|image|\|[a-z_]+\|)>")
+"""Words of the chat frame. In data they are only text, and must not open a turn or end a question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,10 @@ class Encoder:
         self.truncation = truncation
         self.image_token = self.tokenizer.convert_ids_to_tokens(image_token_id)
         self._frames = {with_image: self._frame(processor, with_image) for with_image in (False, True)}
+        self._question_ends = {
+            with_image: self.tokenizer("".join(frame), add_special_tokens=False)["input_ids"].count(question_end_id)
+            for with_image, frame in self._frames.items()
+        }
 
     def text(self, item: Item) -> str:
         """The sample as text, beginning and end of sequence left out."""
@@ -76,8 +83,8 @@ class Encoder:
         return [self._encode(one, item) for one, item in zip(ids, items, strict=True)]
 
     def _plain(self, text: str) -> str:
-        """Data may speak of "<image>"; only the frame may place one."""
-        return text.replace(self.image_token, "image")
+        """Data may speak of "<image>" or "<|end|>"; only the frame may place one."""
+        return CONTROL.sub(lambda found: found[1].strip("/|"), text.replace(self.image_token, "image"))
 
     def _caption(self, caption: str) -> str:
         first_image = self.image_order == "image_first"
@@ -91,7 +98,7 @@ class Encoder:
         if item.prompt is None:
             ends = [self.end_of_chunk_id, *ends]
         ids = self._truncate(ids, ends)
-        learned_from = 1 if item.prompt is None else self._question_end(ids)
+        learned_from = 1 if item.prompt is None else self._question_end(ids, item.picture is not None)
         labels = [IGNORED] * learned_from + ids[learned_from:]
         return self._expand(ids, labels)
 
@@ -102,9 +109,14 @@ class Encoder:
             return ids[: self.max_length]
         return ids[: self.max_length - 1] + ends[-1:]
 
-    def _question_end(self, ids: list[int]) -> int:
-        """Index after the first question end; the whole length when it was cut off (then nothing is learned)."""
-        return ids.index(self.question_end_id) + 1 if self.question_end_id in ids else len(ids)
+    def _question_end(self, ids: list[int], with_image: bool) -> int:
+        """Index after the frame's last question end; the whole length when it was cut off (then nothing is learned).
+
+        Where the token opens every turn (ChatML, Llama 3) the frame holds several, the system's first.
+        """
+        places = [place for place, token in enumerate(ids) if token == self.question_end_id]
+        last = self._question_ends[with_image] - 1
+        return places[last] + 1 if 0 <= last < len(places) else len(ids)
 
     def _expand(self, ids: list[int], labels: list[int]) -> Encoded:
         if self.image_token_id not in ids:
@@ -138,8 +150,8 @@ class Collator:
     encoder: Encoder
     pad_to: int | None = None
     blank: Mapping[str, torch.Tensor] | None = None
-    """Picture of a row without labels, added to batches that have none. Sharded training needs it: a process that leaves
-    out layers would have the others wait for its shards."""
+    """Picture of a row without labels, added to batches that have none. Sharded training needs it: all processes must go
+    through all layers, or wait for each other's shards for ever."""
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         encoded = self.encoder(items)
