@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 
 from .card import model_card
 from .configuration_aki import AkiConfig
-from .hub import released_folder
+from .hub import read_json, released_folder
 from .released import Weights, generation_settings, load_released, weight_files
 
 _HUB = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
@@ -58,7 +58,8 @@ class AkiLoading:
         )
         _check(report, name)
         if released is not None:
-            model.generation_config.update(**generation_settings(model.config))
+            stop = read_json(released / "config.json").get("stop_token_ids")
+            model.generation_config.update(**generation_settings(model.config, stop))
         return (model, report) if output_loading_info else model
 
     def save_pretrained(

@@ -57,7 +57,8 @@ class AkiProcessor(ProcessorMixin):
     def from_released(cls, folder: Path, raw: Mapping[str, Any]) -> Self:
         """From a published folder's tokenizer and its config.json.
 
-        Prompts begin with `<s>`, a blank and `<|system|>`: the tokenizer of its training put a lone word mark there.
+        A model of ours in that form has its template and order under `processor`. Otherwise prompts begin with `<s>`, a
+        blank and `<|system|>`: the tokenizer of its training put a lone word mark there.
         Raises ValueError when `<image>` does not get the id that the configuration says.
         """
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", add_eos_token=False)
@@ -69,8 +70,8 @@ class AkiProcessor(ProcessorMixin):
         if found != expected:
             raise ValueError(f"{folder}: the tokenizer gives <image> the id {found}, config.json says {expected}")
         pictures = AkiImageProcessor(raw.get("n_px", 384), raw.get("norm_mean", 0.5), raw.get("norm_std", 0.5))
-        template = template_for(format_of(tokenizer), after_start=" ")
-        return cls(pictures, tokenizer, chat_template=template, num_latents=raw["num_vision_tokens"])
+        settings = {"chat_template": template_for(format_of(tokenizer), after_start=" ")} | raw.get("processor", {})
+        return cls(pictures, tokenizer, num_latents=raw["num_vision_tokens"], **settings)
 
     @property
     def question_end_token_id(self) -> int:

@@ -6,6 +6,7 @@ Nothing is unpickled but tensors: safetensors files, or `torch.load(weights_only
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 """Networks whose sizes we know without asking the Hub."""
 
 _VISION = "vision_encoder."
+
+_OURS = {
+    "attention": "mma",
+    "image_order": "image_first",
+    "resampler_position_encoding": "none",
+    "resampler_init": "normal",
+}
+"""Settings the published form has no place for, and what it takes for granted. Others are written beside its own."""
 
 
 class Weights(Mapping[str, Tensor]):
@@ -72,7 +81,10 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{index} is damaged: it holds no weight_map of file names; fetch it again") from error
     files = [folder / name for name in names]
     if absent := [file.name for file in files if not file.exists()]:
         raise ValueError(f"{folder} lacks {', '.join(absent)}")
@@ -84,6 +96,10 @@ def read_pt(file: Path) -> dict[str, Tensor]:
 
     Raises ValueError when it holds anything that is not plain data, or no state dict.
     """
+    if not zipfile.is_zipfile(file):
+        raise ValueError(
+            f"{file} cannot be read as plain tensors: it is no zip archive, as torch.save writes it; damaged, or older"
+        )
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -106,8 +122,20 @@ def config_from_reference(raw: Mapping[str, Any], folder: Path | None = None) ->
     """The published config.json -> ours.
 
     It names the two networks by Hub id or folder; the two known ones need no network access. A description may also be
-    written out under `lang` and `vision`, and the resampler's under `resampler`.
+    written out under `lang` and `vision`, and the resampler's under `resampler`; settings of ours under our names.
+
+    Raises ValueError, naming the file, when something is absent or of the wrong kind.
     """
+    try:
+        return _config_from_reference(raw, folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"holds something unexpected ({error})"
+        raise ValueError(
+            f"{(folder or Path()) / 'config.json'} {what}; expected a published AKI config.json"
+        ) from error
+
+
+def _config_from_reference(raw: Mapping[str, Any], folder: Path | None) -> AkiConfig:
     text = dict(raw.get("lang") or _network(raw["lang_model_path"], folder))
     vision = dict(raw.get("vision") or _network(raw["vision_encoder_path"], folder))
     resampler = raw.get("resampler", {})
@@ -122,9 +150,25 @@ def config_from_reference(raw: Mapping[str, Any], folder: Path | None = None) ->
         resampler_dim_head=resampler.get("dim_head", 64),
         resampler_ff_mult=resampler.get("ff_mult", 4),
         image_token_id=raw.get("image_token_id", base),
-        question_end_token_id=raw.get("assistant_token_id", PHI_ASSISTANT),
+        question_end_token_id=_question_end(raw, text["model_type"]),
         lm_head_bias=True,
+        **{name: raw.get(name, usual) for name, usual in _OURS.items()},
     )
+
+
+def _question_end(raw: Mapping[str, Any], family: str) -> int:
+    """The published config.json does not say, for Phi; for another family it must."""
+    return raw.get("assistant_token_id", PHI_ASSISTANT) if family == "phi3" else raw["assistant_token_id"]
+
+
+def with_settings_of_ours(raw: Mapping[str, Any], config: AkiConfig, stop_token_ids: list[int]) -> dict[str, Any]:
+    """A published config.json, and what it would not say of a model of ours: attention, order, stop tokens, ..."""
+    usual = _OURS | {"stop_token_ids": generation_settings(config)["eos_token_id"]}
+    if config.text_config.model_type == "phi3":
+        usual["assistant_token_id"] = PHI_ASSISTANT
+    wanted = {name: getattr(config, name) for name in _OURS}
+    wanted |= {"stop_token_ids": stop_token_ids, "assistant_token_id": config.question_end_token_id}
+    return dict(raw) | {name: value for name, value in wanted.items() if value != (usual | dict(raw)).get(name)}
 
 
 def reference_config(config: AkiConfig) -> dict[str, Any]:
@@ -149,19 +193,22 @@ def reference_config(config: AkiConfig) -> dict[str, Any]:
     }
 
 
-def generation_settings(config: AkiConfig) -> dict[str, Any]:
-    """Both stop tokens of a published checkpoint (end of text, as trained, and Phi's end of turn), greedy decoding."""
+def generation_settings(config: AkiConfig, stop_token_ids: list[int] | None = None) -> dict[str, Any]:
+    """Greedy decoding; stop tokens as given, or the published ones: end of text, as trained, and Phi's end of turn."""
     text = config.text_config
+    end_of_turn = [PHI_END_OF_TURN] if text.model_type == "phi3" else []
     return {
         "bos_token_id": text.bos_token_id,
-        "eos_token_id": list(dict.fromkeys([*_listed(text.eos_token_id), PHI_END_OF_TURN])),
+        "eos_token_id": stop_token_ids or list(dict.fromkeys([*_listed(text.eos_token_id), *end_of_turn])),
         "pad_token_id": text.pad_token_id,
         "suppress_tokens": [config.image_token_id],
         "do_sample": False,
     }
 
 
-def _listed(value: int | list[int]) -> list[int]:
+def _listed(value: int | list[int] | None) -> list[int]:
+    if value is None:
+        return []
     return value if isinstance(value, list) else [value]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden_helpers import GOLDEN, MANIFEST
+from model_helpers import model, model_for, processor
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 from typer.testing import CliRunner
@@ -57,11 +58,11 @@ def test_published_folder_loads_directly_and_as_its_conversion_does(ours):
     converted = AkiForConditionalGeneration.from_pretrained(ours, dtype=torch.float32)
     assert same(direct.state_dict(), converted.state_dict())
     assert direct.config.text_config.vocab_size == MANIFEST["logits_vocab"]
-    for model in (direct, converted):
-        assert model.config.lm_head_bias
-        assert model.generation_config.eos_token_id == [MANIFEST["ids"]["eos"], MANIFEST["ids"]["end"]]
-        assert model.generation_config.suppress_tokens == [MANIFEST["ids"]["image"]]
-        assert model.config.question_end_token_id == MANIFEST["ids"]["assistant"]
+    for made in (direct, converted):
+        assert made.config.lm_head_bias
+        assert made.generation_config.eos_token_id == [MANIFEST["ids"]["eos"], MANIFEST["ids"]["end"]]
+        assert made.generation_config.suppress_tokens == [MANIFEST["ids"]["image"]]
+        assert made.config.question_end_token_id == MANIFEST["ids"]["assistant"]
 
 
 def test_published_folder_loads_with_settings_of_ours():
@@ -370,6 +371,115 @@ def test_configuration_of_a_published_folder():
     assert found.num_latents == MANIFEST["models"][NAME]["config"]["num_vision_tokens"]
     assert found.text_config.vocab_size == MANIFEST["logits_vocab"]
     assert found.attention == "causal"
+
+
+OTHERS = {
+    "attention": "causal",
+    "image_order": "text_first",
+    "resampler_position_encoding": "sincos",
+    "question_end_token_id": 77,
+}
+
+
+@pytest.mark.parametrize("was_published", [True, False])
+@pytest.mark.parametrize("settings", [{}, OTHERS])
+def test_settings_of_ours_survive_the_published_form(ours, tmp_path, settings, was_published):
+    folder = Path(shutil.copytree(ours, tmp_path / "trained"))
+    if not was_published:
+        shutil.rmtree(folder / "reference")
+    wanted = AkiConfig.from_pretrained(ours, **settings)
+    wanted.save_pretrained(folder)
+    stop = [5, 6] if settings else GenerationConfig.from_pretrained(ours).eos_token_id
+    GenerationConfig(eos_token_id=stop).save_pretrained(folder)
+    convert(folder, tmp_path / "published", to="reference")
+    convert(tmp_path / "published", tmp_path / "back")
+    direct = AkiForConditionalGeneration.from_pretrained(tmp_path / "published")
+    back = AkiConfig.from_pretrained(tmp_path / "back")
+    for name in AkiConfig.__annotations__:
+        if not name.endswith("_config"):
+            assert getattr(back, name) == getattr(direct.config, name) == getattr(wanted, name), name
+    assert direct.generation_config.eos_token_id == stop
+    assert GenerationConfig.from_pretrained(tmp_path / "back").eos_token_id == stop
+
+
+@pytest.mark.parametrize(("family", "tied"), [("qwen2", True), ("llama", False)])
+def test_other_backbones_in_the_published_form(tmp_path, family, tied):
+    """No id of Phi's gets in, and a head that is the embedding is written out."""
+    made = model(family, {"vocab_size": 201, "tie_word_embeddings": tied})
+    made.generation_config.eos_token_id = [2, 3]
+    made.save_pretrained(tmp_path / "trained")
+    convert(tmp_path / "trained", tmp_path / "published", to="reference")
+    again = AkiForConditionalGeneration.from_pretrained(tmp_path / "published")
+    assert again.config.text_config.model_type == family
+    assert again.config.question_end_token_id == 198
+    assert again.generation_config.eos_token_id == [2, 3]
+    state = again.state_dict()
+    assert not state.pop("lm_head.bias").any()
+    assert same(state, made.state_dict())
+    convert(tmp_path / "published", tmp_path / "back")
+    AkiForConditionalGeneration.from_pretrained(tmp_path / "back")
+    raw = json.loads((tmp_path / "published" / "config.json").read_text())
+    del raw["assistant_token_id"]
+    with pytest.raises(ValueError, match="assistant_token_id"):
+        config_from_reference(raw)
+
+
+def test_processor_of_ours_survives_the_published_form(tmp_path):
+    own = processor(image_order="text_first")
+    own.save_pretrained(tmp_path / "trained")
+    made = model_for(own)
+    size = own.image_token_id + 2
+    made.resize_token_embeddings(size)
+    made.config.text_config.vocab_size = size
+    made.save_pretrained(tmp_path / "trained")
+    convert(tmp_path / "trained", tmp_path / "published", to="reference")
+    again = AkiProcessor.from_pretrained(tmp_path / "published")
+    assert (again.chat_template, again.image_order) == (own.chat_template, "text_first")
+
+
+@pytest.mark.parametrize("source", ["no", "no/such/folder", "/no/such", "tests/no_such", "gone.pt", "a/b.safetensors"])
+def test_source_that_does_not_exist(tmp_path, source, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.setattr("model.hub.cached_file", lambda *args, **kwargs: pytest.fail("the Hub was asked"))
+    for to in ("ours", "reference"):
+        with pytest.raises(ValueError, match="does not exist; expected"):
+            convert(source, tmp_path / "out", to=to)
+    with pytest.raises(ValueError, match="does not exist; expected a folder of ours"):
+        convert("owner/name", tmp_path / "out", to="reference")
+
+
+def test_what_cannot_be_converted_is_said(ours, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "old.pt").write_text("abc")
+    with pytest.raises(ValueError, match="is a file; name a new folder"):
+        convert(SOURCE, tmp_path / "file")
+    with pytest.raises(ValueError, match="is a file; name the folder that holds"):
+        convert(SOURCE / "model.safetensors", tmp_path / "out")
+    with pytest.raises(ValueError, match="no zip archive"):
+        convert(tmp_path / "old.pt", tmp_path / "out")
+    with pytest.raises(ValueError, match="in the published form already"):
+        convert(SOURCE, tmp_path / "out", to="reference")
+    cut = Path(shutil.copytree(ours, tmp_path / "cut"))
+    tensors = load_file(cut / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, cut / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"cut .* 1 missing: lm_head.weight"):
+        convert(cut, tmp_path / "out", to="reference")
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"weight_map": 3}', "[]"])
+def test_damaged_index_is_named(published, content):
+    (published / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ValueError, match=r"model.safetensors.index.json is damaged"):
+        AkiForConditionalGeneration.from_pretrained(published)
+
+
+@pytest.mark.parametrize("harm", [{"lang": 3}, {"pad_token_id": None}, {"resampler": 7}, {"num_vision_tokens": "x"}])
+def test_damaged_published_configuration_is_named(published, harm):
+    raw = json.loads((published / "config.json").read_text()) | harm
+    (published / "config.json").write_text(json.dumps({key: value for key, value in raw.items() if value is not None}))
+    with pytest.raises(ValueError, match=r"config.json"):
+        AkiForConditionalGeneration.from_pretrained(published)
 
 
 def test_converted_folder_is_complete(ours):
