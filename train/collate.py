@@ -150,8 +150,8 @@ class Collator:
     encoder: Encoder
     pad_to: int | None = None
     blank: Mapping[str, torch.Tensor] | None = None
-    """Picture of a row without labels, added to batches that have none. Sharded training needs it: all processes must go
-    through all layers, or wait for each other's shards for ever."""
+    """Picture of a row without labels, added to batches that have none. Sharded training needs it: all processes must
+    go through all layers, or wait for each other's shards for ever."""
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         encoded = self.encoder(items)
