@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.records import Prediction, Prompt, PromptStyle, Task, UserError
 
+from .ahead import check_ahead
 from .batching import BatchSize, ordered
 from .checks import check_batching, refuse_failed_checks
 from .distributed import World, find_world
@@ -79,6 +80,8 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
             folder.create()
         with folder.locked(world.rank):
             if world.is_main:
+                unfinished = [given.task for given in inputs if options.fresh or _unanswered(folder, given)]
+                check_ahead(predictor, options.judge, options.data, unfinished)
                 _open(folder, options, predictor, inputs)
                 world.meet()
             todo = {given.task.name: _unanswered(folder, given) for given in inputs}

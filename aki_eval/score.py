@@ -29,6 +29,10 @@ class JudgeOptions:
     protocols: tuple[str, ...] = ()
     """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
 
+    @property
+    def parsed_price(self) -> Price | None:
+        return Price.parse(self.price) if self.price else None
+
     def resolve(self, source: str) -> str:
         if self.name != "auto":
             return self.name
@@ -112,7 +116,7 @@ def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, bu
         base_url=options.base_url,
         cache=folder.verdicts_path(task.name),
         budget=budget,
-        price=Price.parse(options.price) if options.price else None,
+        price=options.parsed_price,
         repeats=options.repeats,
         concurrency=options.concurrency,
     )

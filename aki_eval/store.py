@@ -151,7 +151,10 @@ class RunFolder:
         self.root = root
 
     def create(self) -> None:
-        """Makes the folder; raises UserError where it cannot be written."""
+        """Makes the folder; raises UserError where it cannot be written, or lies inside another run."""
+        around = next((path for path in self.root.resolve().parents if (path / "run.json").is_file()), None)
+        if around is not None:
+            raise UserError(f"{self.root} lies inside the run folder {around}; choose another --out")
         try:
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:

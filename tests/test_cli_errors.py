@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from judge_server import Fail, JudgeServer
 from predictor_helpers import write_checkpoint
 from run_helpers import picture
 from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
 from aki_eval.gate_policy import DEFAULT
+from aki_eval.predictors import Unusable
+from aki_eval.predictors.endpoint import EndpointPredictor
 from benchmarks.toy_world import ensure_tables
 
 
@@ -268,3 +272,61 @@ def test_answers_without_a_judge_are_one_line_with_the_option(
     assert line.endswith(
         f"llava_bench,mm_vet: no judge graded the answers; aki-eval score {out} --bench llava_bench,mm_vet --judge NAME"
     )
+
+
+NOBODY = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--judge", "gpt-4o"], "OPENAI_API_KEY"),
+        (["--judge", "mine", "--judge-base-url", NOBODY], "does not answer: connection failed"),
+        (["--judge", "mine", "--judge-base-url", "localhost"], "base URL is 'localhost'"),
+        (["--judge", "mine", "--judge-base-url", NOBODY, "--judge-budget", "1"], "a budget needs a price"),
+    ],
+)
+def test_a_judge_that_cannot_grade_is_noticed_before_anything_is_predicted(
+    aki_eval: Command, checkpoint: Path, tmp_path: Path, options: list[str], expected: str
+) -> None:
+    out = tmp_path / "run"
+    run = ["run", "--model", checkpoint, "--data", "toy", "--out", out, "--max-new-tokens", "2", "--subset", "4"]
+    for bench in ("mm_vet", "mme"):  # where it reads what no rule can
+        assert expected in aki_eval(*run, "--bench", bench, *options).complaint
+    assert not list(out.glob("*/predictions*"))
+
+
+def test_a_complete_run_needs_no_server(aki_eval: Command, small_run: Path) -> None:
+    command = json.loads((small_run / "run.json").read_text())["sessions"][0]["command"]
+    done = aki_eval(*command[1:])
+    assert done.code == 0
+    assert "nothing to predict" in done.err
+
+
+def test_a_server_that_does_not_answer_is_said_in_seconds(aki_eval: Command, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = ["run", "--bench", "mme", "--data", "toy", "--out", out, "--model", "openai:m"]
+    start = time.perf_counter()
+    assert f"no usable server at {NOBODY}: connection failed" in aki_eval(*run, "--base-url", NOBODY).complaint
+    assert "OPENAI_API_KEY" in aki_eval(*run).complaint
+    assert time.perf_counter() - start < 15, "a run without this takes 41 s for the first sample alone"
+    assert not list(out.glob("*/predictions*"))
+
+
+def test_servers_without_a_list_of_models_are_reached_and_refused_keys_are_not() -> None:
+    with JudgeServer(lambda body, nth: "yes") as server:
+        EndpointPredictor("m", base_url=server.url).reach(5)
+    with JudgeServer(lambda body, nth: "yes", models=Fail(401, "bad key")) as server:
+        predictor = EndpointPredictor("m", base_url=server.url)
+        with pytest.raises(Unusable, match=r"HTTP 401.* bad key"):
+            predictor.reach(5)
+
+
+def test_a_run_inside_another_run_is_refused(aki_eval: Command, checkpoint: Path, small_run: Path) -> None:
+    before = sorted(small_run.rglob("*"))
+    for out in (small_run / "mme", small_run / "mme" / "deeper"):
+        line = aki_eval(
+            "run", "--bench", "mme", "--model", checkpoint, "--data", "toy", "--out", out, "--subset", "4"
+        ).complaint
+        assert f"lies inside the run folder {small_run}" in line
+    assert sorted(small_run.rglob("*")) == before

@@ -79,6 +79,15 @@ class OverlappingPredictor(Protocol):
 
 
 @runtime_checkable
+class RemotePredictor(Protocol):
+    """A predictor that answers only while a server does."""
+
+    def reach(self, timeout: float) -> None:
+        """Asks the server for something small. Raises Unusable when it does not answer within `timeout` seconds."""
+        ...
+
+
+@runtime_checkable
 class TaskAwarePredictor(Protocol):
     """A predictor that wants to know which benchmark the prompts to come belong to."""
 

@@ -64,6 +64,25 @@ class EndpointPredictor:
         with ThreadPoolExecutor(self.concurrency) as threads:
             return list(threads.map(lambda prompt: self._ask(client, prompt, max_new_tokens), prompts))
 
+    def reach(self, timeout: float) -> None:
+        """Asks for the list of models, which costs nothing; a server that has none answers too.
+
+        Raises Unusable: nobody answers within `timeout` seconds, or the key is refused.
+        """
+        from openai import APIConnectionError, APIStatusError, AuthenticationError
+
+        client = self._connect().with_options(timeout=timeout, max_retries=1)
+        try:
+            client.models.with_raw_response.list()
+        except (APIConnectionError, AuthenticationError) as error:
+            place = f" at {self.base_url}" if self.base_url else ""
+            raise Unusable(
+                f"--model openai:{self.model}: no usable server{place}: {explain(error)}; "
+                f"check --base-url and {KEY_NAME}"
+            ) from None  # that error carries the key
+        except APIStatusError:
+            return
+
     def _connect(self) -> OpenAI:
         """A client with the library's own retries (408, 409, 429, 5xx, lost connections; Retry-After is respected)."""
         if self._client is None:
