@@ -9,9 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedConfig
 from transformers.cache_utils import Cache
+from transformers.utils import logging
 
 from . import attention
 from .backends import create_masks
+
+logger = logging.get_logger(__name__)
 
 
 class AkiGeneration:
@@ -83,8 +86,22 @@ class AkiGeneration:
         limit = rope["original_max_position_embeddings"]
         if input_ids.shape[1] <= limit:
             return False
+        if int(position_ids.max()) >= limit > int(position_ids.max(-1).values.min()):
+            logger.warning_once(
+                f"one row of the batch is beyond {limit} tokens, where long rope changes its factors, and another is "
+                "not: all get the long ones, and the shorter may be answered otherwise than alone"
+            )
         past = int(past_key_values.get_seq_length())
         return int(position_ids.max()) >= limit > int(position_ids[:, :past].max())
+
+    def _prepare_generated_length(self, generation_config: GenerationConfig, *args: Any, **kwargs: Any) -> Any:
+        """As the library's, but an answer ends where the context does: nothing was ever trained beyond."""
+        prepared = super()._prepare_generated_length(generation_config, *args, **kwargs)
+        limit = getattr(self.config.text_config, "max_position_embeddings", None)
+        if limit is not None and prepared.max_length > limit:
+            prepared.max_length = limit
+            prepared.min_length = min(prepared.min_length or 0, limit)
+        return prepared
 
     def _check_prompt(self, input_ids: Tensor) -> None:
         limit = getattr(self.config.text_config, "max_position_embeddings", None)

@@ -11,6 +11,7 @@ here.)
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,15 @@ class AkiImageProcessor(BaseImageProcessor):
         """Paths are opened here, in their own mode (the library would turn them to RGB, and upright, first)."""
         if isinstance(image_url_or_urls, (list, tuple)):
             return [self.fetch_images(item) for item in image_url_or_urls]
-        if isinstance(image_url_or_urls, str) and not image_url_or_urls.startswith(("http://", "https://", "data:")):
-            return open_picture(image_url_or_urls)
-        return super().fetch_images(image_url_or_urls)
+        if isinstance(image_url_or_urls, str) and image_url_or_urls.startswith(("http://", "https://", "data:")):
+            return super().fetch_images(image_url_or_urls)
+        return to_pil(image_url_or_urls)
 
     def _pixels(self, picture: Any, place: int, count: int) -> Tensor:
         """Any picture -> (3, size, size)."""
         try:
             small = self._resize(to_pil(picture))
-        except (OSError, SyntaxError) as error:  # what PIL raises for broken files
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for broken files
             raise ValueError(
                 f"image {place} of {count} does not open: {error}; the file is damaged or no picture"
             ) from error
@@ -85,11 +86,11 @@ def flatten(images: Any) -> list[Any]:
     return [images]
 
 
-def open_picture(path: str) -> Image.Image:
+def open_picture(path: str | Path) -> Image.Image:
     """ValueError, with the path, when the file is missing or no picture."""
     try:
         return Image.open(path)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} does not open as a picture: {error}") from error
 
 
@@ -100,12 +101,24 @@ def to_pil(picture: Any) -> Image.Image:
     """
     if isinstance(picture, Image.Image):
         return picture
-    if isinstance(picture, str):
+    if isinstance(picture, (str, Path)):
         return open_picture(picture)
-    array = picture.numpy() if isinstance(picture, Tensor) else picture
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (2, 3):
+    array = picture.cpu().numpy() if isinstance(picture, Tensor) else picture
+    if (
+        isinstance(array, np.ndarray)
+        and array.ndim == 3
+        and array.shape[0] in (1, 3, 4)
+        and array.shape[2] not in (1, 3, 4)
+    ):
+        array = array.transpose(1, 2, 0)
+    if not _is_picture(array):
         found = f"{type(picture).__name__} of {getattr(array, 'dtype', 'no')} {getattr(array, 'shape', '')}"
         raise ValueError(f"a picture is {found}, expected a PIL picture, a path, or uint8 values (H, W, 3)")
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        array = array.transpose(1, 2, 0)
     return Image.fromarray(array.squeeze(-1) if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _is_picture(array: Any) -> bool:
+    """Whether it is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, and not empty."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.size == 0:
+        return False
+    return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))

@@ -53,7 +53,17 @@ class AkiModel(AkiPreTrainedModel):
         self.language_model.set_input_embeddings(value)
 
     def get_vision_features(self, pixel_values: Tensor) -> Tensor:
-        """(M, 3, H, W) -> (M, P, D): patches after the tower's last LayerNorm. Keep them when the tower is frozen."""
+        """(M, 3, H, W) -> (M, P, D): patches after the tower's last LayerNorm. Keep them when the tower is frozen.
+
+        Raises ValueError for another rank or size.
+        """
+        size = self.config.vision_config.image_size
+        wanted = (self.config.vision_config.num_channels, size, size)
+        if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != wanted:
+            raise ValueError(
+                f"pixel_values have shape {tuple(pixel_values.shape)}, expected (pictures, "
+                f"{', '.join(map(str, wanted))}) as the image processor makes them"
+            )
         return self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype)).last_hidden_state
 
     def get_image_features(

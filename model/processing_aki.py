@@ -51,6 +51,8 @@ class AkiProcessor(ProcessorMixin):
         folder = released_folder(pretrained_model_name_or_path, **kwargs)
         if folder is not None:
             return cls.from_released(folder, read_json(folder / "config.json"))
+        if (settings := Path(pretrained_model_name_or_path) / "processor_config.json").exists():
+            read_json(settings)  # a damaged one is an error with its name
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
@@ -119,6 +121,7 @@ class AkiProcessor(ProcessorMixin):
         """
         if not conversation:
             raise ValueError("the conversation is empty; it needs at least one message")
+        _check_messages(conversation)
         _check_order(kwargs.setdefault("image_order", self.image_order))
         return super().apply_chat_template(conversation, chat_template, **kwargs)
 
@@ -130,6 +133,18 @@ class AkiProcessor(ProcessorMixin):
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         """What one `<image>` mark becomes."""
         return self.image_token * self.num_latents
+
+
+def _check_messages(conversation: Any) -> None:
+    """ValueError, with its place, for a message without role or content. Takes one conversation, or a list of them."""
+    several = isinstance(conversation[0], (list, tuple))
+    for messages in conversation if several else [conversation]:
+        for place, message in enumerate(messages, start=1):
+            if not isinstance(message, Mapping) or not message.get("role") or not message.get("content"):
+                raise ValueError(
+                    f"message {place} of {len(messages)} is {message!r:.80}, expected "
+                    '{"role": ..., "content": ...} with a text or at least one part'
+                )
 
 
 def _check_order(image_order: str) -> None:

@@ -197,9 +197,11 @@ def generation_settings(config: AkiConfig, stop_token_ids: list[int] | None = No
     """Greedy decoding; stop tokens as given, or the published ones: end of text, as trained, and Phi's end of turn."""
     text = config.text_config
     end_of_turn = [PHI_END_OF_TURN] if text.model_type == "phi3" else []
+    usual = list(dict.fromkeys([*_listed(text.eos_token_id), *end_of_turn]))
+    stop = usual if stop_token_ids is None else stop_token_ids
     return {
         "bos_token_id": text.bos_token_id,
-        "eos_token_id": stop_token_ids or list(dict.fromkeys([*_listed(text.eos_token_id), *end_of_turn])),
+        "eos_token_id": stop or None,
         "pad_token_id": text.pad_token_id,
         "suppress_tokens": [config.image_token_id],
         "do_sample": False,

@@ -241,6 +241,16 @@ def test_long_rope_is_switched_within_an_answer(kind):
     assert answer(made, given, 14, use_cache=False) == naive
 
 
+def test_batch_on_both_sides_of_the_long_rope_says_so(monkeypatch):
+    said = []
+    monkeypatch.setattr("model.generation.logger.warning_once", said.append)
+    made = model(text=LONG_ROPE)
+    answer(made, batch((PROMPTS[2],)), 16)
+    assert not said
+    answer(made, inputs(), 14)
+    assert "one row of the batch is beyond 18 tokens" in said[0]
+
+
 def test_placeholder_is_never_said():
     made, given = model(), inputs()
     with torch.no_grad():

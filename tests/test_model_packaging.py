@@ -11,7 +11,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from model_helpers import SPECIAL, VISION, batch, config, model, model_for, picture, pixels, processor, tokenizer
+from model_helpers import (
+    SPECIAL,
+    VISION,
+    answer,
+    batch,
+    config,
+    model,
+    model_for,
+    picture,
+    pixels,
+    processor,
+    tokenizer,
+)
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -403,6 +415,19 @@ def test_prompt_over_the_context_length():
         made(**long)
     with pytest.raises(ValueError, match=r"prompt is 13 tokens long .* context of 12"):
         made.generate(**long, max_new_tokens=1)
+
+
+def test_answer_ends_with_the_context():
+    made = model(text={"max_position_embeddings": 12})
+    given = {"input_ids": torch.full((1, 9), 5)}
+    assert len(answer(made, given, 3)[0]) == len(answer(made, given, 40, min_new_tokens=40)[0]) == 3
+    assert answer(made, given, 40) == answer(made, given, 3)
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (1, 3, 32, 32), (1, 1, 28, 28), (1, 1, 3, 28, 28)])
+def test_pixels_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r"pixel_values have shape .* expected \(pictures, 3, 28, 28\)"):
+        model()(**batch([[5] + [199] * 4]), pixel_values=torch.zeros(shape))
 
 
 def test_empty_prompt():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -328,6 +329,44 @@ def test_bad_prompts(text, pictures, message):
         processor()(images=pictures, text=text)
 
 
+@pytest.mark.parametrize(
+    "thing", [3, b"x", np.zeros((6, 6, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((2, 2, 2, 3), np.uint8)]
+)
+def test_no_picture(thing):
+    with pytest.raises(ValueError, match=r"a picture is .* expected a PIL picture, a path, or uint8"):
+        AkiImageProcessor(size=28)(thing)
+
+
+@pytest.mark.parametrize("thing", [3, np.zeros((6, 6, 5), np.uint8), np.zeros((0, 4, 3), np.uint8)])
+def test_no_picture_beside_a_text(thing):
+    with pytest.raises(ValueError, match=r"a picture is .* expected a PIL picture, a path, or uint8"):
+        processor()(images=[thing], text="<image>a")
+
+
+def test_path_object_is_a_picture(tmp_path):
+    path = as_file(tmp_path / "a.png", picture())
+    own = processor()
+    by_text, by_path = (own(images=[each], text="<image>")["pixel_values"] for each in (path, Path(path)))
+    assert torch.equal(by_text, by_path)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"role": "user"}, {"content": "a"}, {"role": "user", "content": ""}, {"role": "user", "content": []}, "a"],
+)
+def test_message_without_role_or_content(message):
+    for conversation in ([message], [[message]]):
+        with pytest.raises(ValueError, match="message 1 of 1 is"):
+            processor().apply_chat_template(conversation)
+
+
+def test_damaged_processor_settings_are_named(tmp_path):
+    processor().save_pretrained(tmp_path)
+    (tmp_path / "processor_config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"processor_config.json does not read as JSON"):
+        AkiProcessor.from_pretrained(tmp_path)
+
+
 def test_empty_conversation():
     with pytest.raises(ValueError, match="conversation is empty"):
         processor().apply_chat_template([])
@@ -406,7 +445,7 @@ def test_paths_arrays_and_tensors_are_the_same_picture(tmp_path):
     assert all(torch.equal(pixels[0], each) for each in pixels)
 
 
-def test_pictures_that_do_not_open(tmp_path):
+def test_pictures_that_do_not_open(tmp_path, monkeypatch):
     whole = io.BytesIO()
     picture(200, 200).save(whole, "PNG")
     cut = Image.open(io.BytesIO(whole.getvalue()[:2000]))
@@ -417,5 +456,9 @@ def test_pictures_that_do_not_open(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"text.png does not open as a picture"):
         processor()(images=[str(tmp_path / "text.png")], text="<image>")
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+        with pytest.raises(ValueError, match=r"bomb.png does not open as a picture"):
+            processor()(images=[as_file(tmp_path / "bomb.png", picture())], text="<image>")
     with pytest.raises(ValueError, match="float64"):
         AkiImageProcessor(size=28)(np.zeros((4, 4, 3)))
