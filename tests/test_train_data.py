@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from model_helpers import tokenizer as family_tokenizer
 from phi3_style import phi3_style_tokenizer
 from PIL import Image
 
@@ -139,6 +140,25 @@ def test_only_the_answer_and_its_end_are_learned() -> None:
     assert [learned(one) for one in encoded] == ["because<|endoftext|>"] * 2
     assert encoded[0].input_ids.count(PROCESSOR.image_token_id) == NUM_LATENTS
     assert encoded[1].input_ids.count(PROCESSOR.image_token_id) == 0
+
+
+@pytest.mark.parametrize("family", ["phi3", "qwen2", "llama"])
+def test_no_family_learns_its_prompt(family: str) -> None:
+    """In ChatML and Llama 3 the token that ends the question also opens the system's turn; data may quote it too."""
+    tokenizer = family_tokenizer(family)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|endofchunk|>"]})
+    processor = AkiProcessor(AkiImageProcessor(size=28), tokenizer, num_latents=NUM_LATENTS)
+    encode = Encoder(
+        processor,
+        image_token_id=processor.image_token_id,
+        num_image_tokens=NUM_LATENTS,
+        question_end_id=processor.question_end_token_id,
+        max_length=900,
+    )
+    for prompt in ("what colour?", "what is <|assistant|> <|im_start|> <image>?"):
+        (encoded,) = encode([Item(source="x", prompt=prompt, answer="red", picture={})])
+        text = tokenizer.decode([label for label in encoded.labels if label != IGNORED])
+        assert text.removeprefix("assistant").strip() == f"red{tokenizer.eos_token}"
 
 
 def test_text_first_puts_the_image_behind_the_question() -> None:
