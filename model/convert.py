@@ -61,6 +61,8 @@ def convert(
     if Path(source).suffix == ".pt":
         return _from_training(Path(source), target, config, vision_tower)
     folder = released_folder(source)
+    if folder is None and not Path(source).exists():
+        raise ValueError(f"{source} is neither a folder here nor a checkpoint the Hub answers with; check the name")
     if folder is None:
         raise ValueError(f"{source} is no published AKI checkpoint: its config.json lacks num_vision_tokens")
     raw = read_json(folder / "config.json")

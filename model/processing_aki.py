@@ -119,7 +119,7 @@ class AkiProcessor(ProcessorMixin):
 
         AKI's system message is added where a conversation has none.
         """
-        if not conversation:
+        if not conversation or not all(conversation):
             raise ValueError("the conversation is empty; it needs at least one message")
         _check_messages(conversation)
         _check_order(kwargs.setdefault("image_order", self.image_order))

@@ -446,6 +446,9 @@ def test_source_that_does_not_exist(tmp_path, source, monkeypatch):
             convert(source, tmp_path / "out", to=to)
     with pytest.raises(ValueError, match="does not exist; expected a folder of ours"):
         convert("owner/name", tmp_path / "out", to="reference")
+    monkeypatch.setattr("model.hub.cached_file", lambda *args, **kwargs: None)
+    with pytest.raises(ValueError, match="owner/name is neither a folder here nor a checkpoint the Hub answers with"):
+        convert("owner/name", tmp_path / "out")
 
 
 def test_what_cannot_be_converted_is_said(ours, tmp_path):

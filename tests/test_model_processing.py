@@ -370,6 +370,8 @@ def test_damaged_processor_settings_are_named(tmp_path):
 def test_empty_conversation():
     with pytest.raises(ValueError, match="conversation is empty"):
         processor().apply_chat_template([])
+    with pytest.raises(ValueError, match="conversation is empty"):
+        processor().apply_chat_template([[{"role": "user", "content": "a"}], []])
 
 
 def original(image: Image.Image, size: int) -> np.ndarray:
