@@ -12,6 +12,7 @@ sets environment variables, takes over logging and makes ~/LMUData. `register` p
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import json
@@ -19,7 +20,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -153,6 +154,29 @@ def tables_folder(root: Path, work_dir: Path) -> Path:
     return folder
 
 
+def check_names(models: Sequence[str], tables: Sequence[str]) -> None:
+    """Raises UserError for a model or a table that the kit does not know: its own loop ends in a traceback, or goes on.
+
+    A table of any other name counts when its file lies in the kit's folder.
+    """
+    with importing_the_kit():
+        config, dataset = (importlib.import_module(f"vlmeval.{name}") for name in ("config", "dataset"))
+    _refuse_unknown("--model", models, config.supported_VLM, "NAME=CHECKPOINT is an AKI of yours")
+    root = Path(os.environ.get("LMUData", ""))  # noqa: SIM112 (the kit's name)
+    own = [name for name in tables if (root / f"{name}.tsv").is_file()]
+    known = [*own, *dataset.SUPPORTED_DATASETS, *dataset.supported_video_datasets]
+    _refuse_unknown("--data", tables, known, "names are the kit's, such as MMBench_DEV_EN")
+
+
+def _refuse_unknown(option: str, names: Sequence[str], known: Iterable[str], hint: str) -> None:
+    names_known = list(known)
+    for name in names:
+        if name not in names_known:
+            close = difflib.get_close_matches(name, names_known, n=3)
+            advice = f"; close to it are {', '.join(close)}" if close else ""
+            raise UserError(f"{option}: VLMEvalKit knows no {name!r}{advice}; {hint}")
+
+
 def main() -> None:
     """The process behind `aki-eval vlmevalkit`.
 
@@ -168,6 +192,7 @@ def main() -> None:
             _accept_tables(specification["data"])
     for name, checkpoint in specification["models"].items():
         register(name, checkpoint, **specification["options"])
+    check_names(specification["names"], specification["data"])
     runner.main()
 
 
@@ -175,4 +200,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        sys.exit(f"aki-eval: {error}")
+        print("aki-eval:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)

@@ -24,6 +24,9 @@ from .vlmevalkit import tables_folder
 RESULTS = ("_acc.csv", "_score.csv")
 """How the kit's result files end."""
 
+MISUSE = 2
+"""Exit code for what the user can fix."""
+
 
 def vlmevalkit(
     context: typer.Context,
@@ -47,6 +50,7 @@ def vlmevalkit(
     _refuse_stale(given, names)
     specification = {
         "models": models,
+        "names": names,
         "data": given.data,
         "own_tables": tables != OFFICIAL,
         "options": {"device": device, "dtype": dtype, "max_new_tokens": max_new_tokens},
@@ -67,11 +71,13 @@ def vlmevalkit(
         "PRED_FORMAT": "tsv",  # the kit's .xlsx turns an answer of "=1" into 0
     }
     start = time.time()
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "aki_eval.vlmevalkit", json.dumps(specification), *arguments],
         env=environment | os.environ | {"LMUData": environment["LMUData"]},
         check=False,
     )
+    if done.returncode == MISUSE:  # said by that process in a line of its own
+        return MISUSE
     return _check_results(given, names, start)
 
 

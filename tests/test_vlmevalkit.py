@@ -36,6 +36,8 @@ from benchmarks.toy_world import ensure_tables
 JUDGE = "gpt-4o-mini-2024-07-18"
 """What the kit's alias gpt-4o-mini stands for: both sides ask the same model."""
 
+NOTHING_DONE: subprocess.CompletedProcess[str] = subprocess.CompletedProcess([], 0)
+
 TABLES = [table.name for task in TASKS.values() for table in task.tables]
 
 
@@ -166,7 +168,7 @@ def command(
     """`aki-eval vlmevalkit` with a kit that does nothing and reports success, as the real one does when it fails."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
-    monkeypatch.setattr("aki_eval.vlmevalkit_command.subprocess.run", lambda *_, **__: None)
+    monkeypatch.setattr("aki_eval.vlmevalkit_command.subprocess.run", lambda *_, **__: NOTHING_DONE)
 
     def call(*arguments: str) -> tuple[int, str]:
         given = ["--model", f"m={tmp_path / 'model'}", "--data", "MME", "--tables", "toy"]
