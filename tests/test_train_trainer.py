@@ -270,6 +270,13 @@ def test_a_half_written_checkpoint_does_not_count(root: Path, tmp_path: Path) ->
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
 
+def test_mutual_pretraining_leaks(root: Path, tmp_path: Path) -> None:
+    """The same samples and weights: the loss of the first step changes only where image tokens may read the caption."""
+    _, causal = train(pretrain(steps=1), root, tmp_path)
+    _, leaking = train(pretrain(steps=1, attention="mma", allow_mutual_pretraining=True), root, tmp_path)
+    assert causal[0] != leaking[0]
+
+
 # It learns
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from model.attention import QUESTION_END, token_types
+
 from . import templates
 from .errors import UserError
 from .samples import Item, Notes, Skip
@@ -69,6 +71,11 @@ class Encoder:
             with_image: self.tokenizer("".join(frame), add_special_tokens=False)["input_ids"].count(question_end_id)
             for with_image, frame in self._frames.items()
         }
+        if not all(self._question_ends.values()):
+            raise UserError(
+                f"the chat template never sends token {question_end_id}, the end of a question: no image would see its "
+                "question and no answer would be learned; set the processor's question end to one that it sends"
+            )
 
     def text(self, item: Item) -> str:
         """The sample as text, beginning and end of sequence left out."""
@@ -153,6 +160,9 @@ class Collator:
     """Picture of a row without labels, added to batches that have none. Sharded training needs it: all processes must
     go through all layers, or wait for each other's shards for ever."""
 
+    captions_as_questions: bool = False
+    """Lets image tokens see the caption (mutual attention in pretraining, which leaks what is to be learned)."""
+
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         encoded = self.encoder(items)
         notes = _notes(items, encoded)
@@ -168,8 +178,15 @@ class Collator:
             "labels": _padded([one.labels for one in encoded], length, IGNORED),
         }
         batch.update(_stacked(items))
+        if self.captions_as_questions:
+            batch["mm_token_type_ids"] = self._question_types(batch["input_ids"], batch["attention_mask"])
         batch["notes"] = replace(notes, num_positions=len(items) * length)
         return batch
+
+    def _question_types(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(B, L) types in which the whole caption is a question: its last token ends it."""
+        types = token_types(input_ids, self.encoder.image_token_id, None)
+        return types.scatter(1, attention_mask.sum(1, keepdim=True) - 1, QUESTION_END)
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> torch.Tensor:

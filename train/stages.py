@@ -231,4 +231,9 @@ def collator(stage: Stage, processor: Any, *, sharded: bool = False) -> Collator
     longest = stage.max_length + processor.num_latents - 1
     size = processor.image_processor.size
     blank = {"pixel_values": torch.zeros(3, size, size)} if sharded else None
-    return Collator(encoder=encoder, pad_to=longest if stage.pad_to_max_length else None, blank=blank)
+    return Collator(
+        encoder=encoder,
+        pad_to=longest if stage.pad_to_max_length else None,
+        blank=blank,
+        captions_as_questions=stage.kind == "pretrain" and stage.attention == "mma",
+    )

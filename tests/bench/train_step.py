@@ -2,8 +2,8 @@
 
     python tests/bench/train_step.py
 
-A Phi-3 of four layers behind 144 latents, one thread, optimizer steps of 16 toy samples of the three kinds of set whose
-lengths differ most, in micro-batches of 4. The variants take turns; medians are printed.
+A Phi-3 of four layers behind 144 latents, one thread, optimizer steps of 8 toy samples of the three kinds of set whose
+lengths differ most, in micro-batches of 2. The variants take turns; medians are printed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from train.stages import collator, prepare_model, training_arguments
 from train.toy_vision import tower_config
 from train.trainer import AkiTrainer
 
-STEPS, ROUNDS = 6, 4
-BASE = sft(steps=STEPS, batch_size=16, data={"vqav2": 2.0, "aokvqa": 1.0, "llava": 1.0}, max_length=512)
+STEPS, ROUNDS = 4, 3
+BASE = sft(steps=STEPS, batch_size=8, data={"vqav2": 2.0, "aokvqa": 1.0, "llava": 1.0}, max_length=512)
 VARIANTS = {
     "mutual, sorted, padded to the longest": BASE,
     "causal, sorted, padded to the longest": replace(BASE, attention="causal"),
@@ -58,8 +58,8 @@ def build(processor: AkiProcessor) -> AkiForConditionalGeneration:
     torch.manual_seed(0)
     text = Phi3Config(
         vocab_size=len(processor.tokenizer),
-        hidden_size=256,
-        intermediate_size=512,
+        hidden_size=128,
+        intermediate_size=256,
         num_hidden_layers=4,
         num_attention_heads=8,
         num_key_value_heads=8,
@@ -91,8 +91,8 @@ def measure(stage: Stage, model: Any, processor: Any, root: Path) -> tuple[list[
     trainer = AkiTrainer(
         stage=stage,
         model=model,
-        args=training_arguments(stage, root / "out", machine(4), model),
-        train_dataset=Mixture(data, stage.data, pictures=no_reading, num_samples=STEPS * 16, seed=stage.seed),
+        args=training_arguments(stage, root / "out", machine(2), model),
+        train_dataset=Mixture(data, stage.data, pictures=no_reading, num_samples=STEPS * 8, seed=stage.seed),
         data_collator=collator(stage, processor),
         callbacks=[clock],
     )
