@@ -341,3 +341,14 @@ def test_ocr_takes_level_1(tmp_path: Path) -> None:
     ]
     assert CAPTIONS["ocr"]({"txt": json.dumps(entries)}) == "one"
     assert CAPTIONS["ocr"]({"json": [{"text": "first"}, {"text": "second"}]}) == "second"
+
+
+def test_a_template_without_the_question_end_is_refused() -> None:
+    with pytest.raises(UserError, match="never sends token"):
+        Encoder(
+            PROCESSOR,
+            image_token_id=PROCESSOR.image_token_id,
+            num_image_tokens=NUM_LATENTS,
+            question_end_id=PROCESSOR.tokenizer.eos_token_id,
+            max_length=99,
+        )
