@@ -22,8 +22,10 @@ class Policy:
     allowed_drop: dict[tuple[str, str], float]
 
     def __post_init__(self) -> None:
-        if not 0.5 < self.confidence < 1:
-            raise UserError(f"the gate's confidence is {self.confidence}, expected a number between 0.5 and 1")
+        if not isinstance(self.confidence, float) or not 0.5 < self.confidence < 1:
+            raise UserError(
+                f"the gate's confidence is {self.confidence}, expected a number between 0.5 and 1, such as 0.95"
+            )
         if not self.allowed_drop:
             raise UserError("the gate's policy names no metric; expected [allowed_drop.TASK] with METRIC = NUMBER")
 
@@ -53,7 +55,9 @@ def read_policy(path: Path) -> Policy:
     return Policy(confidence=content.get("confidence", 0.95), allowed_drop=allowed)
 
 
-def _allowed(path: Path, content: dict[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
+def _allowed(path: Path, content: Any) -> Iterator[tuple[tuple[str, str], float]]:
+    if not isinstance(content, dict) or not all(isinstance(metrics, dict) for metrics in content.values()):
+        raise UserError(f"{path}: expected tables [allowed_drop.TASK] with METRIC = NUMBER")
     for task, metrics in content.items():
         if task not in TASKS:
             raise UserError(f"{path}: there is no task {task!r}; expected one of {', '.join(TASKS)}")

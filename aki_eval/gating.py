@@ -97,7 +97,7 @@ def _check(
     )
     verdict, reason = _judge(bounds, drop, difference.smallest_detectable())
     if pairs.num_lost and verdict == "GO":
-        verdict, reason = "INCONCLUSIVE", f"{pairs.num_lost} samples that the baseline scored are unscored in the run"
+        verdict, reason = "INCONCLUSIVE", f"samples scored in the baseline and unscored in the run: {pairs.num_lost}"
     return Check(
         task=pairs.task,
         metric=metric,

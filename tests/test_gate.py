@@ -77,7 +77,7 @@ def test_lost_samples_never_go(tmp_path: Path) -> None:
     before: list[Any] = [1.0] * 300
     decision = decide_values(tmp_path, before, [*before[:-1], None])
     assert decision.verdict == "INCONCLUSIVE"
-    assert "1 samples that the baseline scored are unscored" in decision.checks[0].reason
+    assert "samples scored in the baseline and unscored in the run: 1" in decision.checks[0].reason
 
 
 def test_missing_task_never_goes(tmp_path: Path) -> None:
@@ -183,6 +183,9 @@ def test_committed_policies_name_the_twelve_columns(path: Path) -> None:
         ("[allowed_drop.mme]\nperception = true", "a number of at least 0"),
         ("[allowed_drops.mme]\nperception = 1", "'allowed_drops' is no setting"),
         ("[allowed_drop", "is not TOML"),
+        ("allowed_drop = 3", "expected tables"),
+        ("[allowed_drop]\nmme = 3", "expected tables"),
+        ('confidence = "high"\n[allowed_drop.mme]\nperception = 1', "confidence is high"),
     ],
 )
 def test_bad_policies(tmp_path: Path, text: str, message: str) -> None:
