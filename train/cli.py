@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .run import Parts
     from .stages import Machine
 
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""Typer's name for every misuse of options, wherever it keeps it."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.command()(convert)
@@ -26,14 +29,14 @@ app.command()(convert)
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name (mma, dot, aki_4b, ...) or a TOML file.")]
 Data = Annotated[Path, typer.Option(help="Data root: captions, vqav2, coco, ... lie below it.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off goes on from there.")]
-MicroBatch = Annotated[int, typer.Option(help="Samples a process takes at once; the rest is accumulation.")]
-Workers = Annotated[int, typer.Option(help="Data loader processes for each process.")]
-SaveSteps = Annotated[int, typer.Option(help="Optimizer steps between checkpoints.")]
-Keep = Annotated[int, typer.Option(help="Checkpoints that are kept.")]
+MicroBatch = Annotated[int, typer.Option(help="Samples a process takes at once; the rest is accumulation.", min=1)]
+Workers = Annotated[int, typer.Option(help="Data loader processes for each process.", min=0)]
+SaveSteps = Annotated[int, typer.Option(help="Optimizer steps between checkpoints.", min=1)]
+Keep = Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1)]
 Fsdp = Annotated[bool, typer.Option(help="Shard weights, gradients and optimizer over the processes (FSDP2).")]
 Log = Annotated[str, typer.Option(help="Where else to log: tensorboard, wandb, or both with a comma between.")]
 Peak = Annotated[
-    float, typer.Option(help="Peak of one device in teraflops a second, dense bf16 (A100: 312, H100: 989).")
+    float, typer.Option(help="Peak of one device in teraflops a second, dense bf16 (A100: 312, H100: 989).", min=1)
 ]
 
 
@@ -65,9 +68,9 @@ def toy(
 def plan(
     recipe: RecipeName,
     data: Annotated[Path | None, typer.Option(help="Data root to check.")] = None,
-    devices: Annotated[int, typer.Option(help="Number of GPUs.")] = 8,
+    devices: Annotated[int, typer.Option(help="Number of GPUs.", min=1)] = 8,
     peak: Peak = 312.0,
-    mfu: Annotated[float, typer.Option(help="Share of the peak that training reaches.")] = 0.4,
+    mfu: Annotated[float, typer.Option(help="Share of the peak that training reaches.", min=0.01, max=1)] = 0.4,
 ) -> None:
     """Show stages, samples, tokens, memory and time of a recipe, and what is missing. Exit code 1 if something is."""
     from .plan import missing_parts, model_cost, plan_stages
@@ -215,9 +218,19 @@ def _writable(out: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: errors a user can fix are one line and exit code 2."""
+    """Entry point: what a user can fix is one line and exit code 2; 130 after Ctrl-C."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except UserError as error:
-        print(f"aki-train: {error}", file=sys.stderr)
-        sys.exit(2)
+        _complain(str(error))
+        code = 2
+    except USAGE_ERROR as error:
+        _complain(f"{error.format_message()} (see --help)")
+        code = 2
+    except typer.Abort:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    print("aki-train:", " ".join(text.split()), file=sys.stderr)

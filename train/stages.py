@@ -102,6 +102,7 @@ def _save(trainer: AkiTrainer, processor: Any, folder: Path, specification: Mapp
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         processor.save_pretrained(folder)
+        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; checkpoints keep theirs
         log = json.dumps(trainer.state.log_history, indent=1) + "\n"
         (folder.parent / "log.json").write_text(log, encoding="utf-8")
         write_specification(folder, specification)
