@@ -225,7 +225,8 @@ def main() -> None:
         _complain(str(error))
         code = 2
     except USAGE_ERROR as error:
-        _complain(f"{error.format_message()} (see --help)")
+        if error.format_message():  # empty when the help was shown for want of a command
+            _complain(f"{error.format_message()} (see --help)")
         code = 2
     except typer.Abort:
         code = 130
