@@ -81,7 +81,8 @@ def main() -> None:
         code = 2
     except USAGE_ERROR as error:
         known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
-        _complain(f"{error.format_message()} (aki-eval {known}--help)")
+        if error.format_message():  # empty when the help was shown for want of a command
+            _complain(f"{error.format_message()} (aki-eval {known}--help)")
         code = 2
     except typer.Abort:
         code = 130
