@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.data import load_samples
+from benchmarks.data.load import load_samples
 from benchmarks.records import JudgeRequest, Prediction, Sample, Score, UserError, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
