@@ -190,9 +190,7 @@ def specify(task: Task, model: str, prompts: str, source: str, tables: dict[str,
     return run | {"answers": {task.name: answers_mark(run, task.name, tables)}}
 
 
-def _write(
-    folder: RunFolder, task: Task, found: Import, wanted: dict[str, Any], fresh: bool = False
-) -> dict[str, Any]:
+def _write(folder: RunFolder, task: Task, found: Import, wanted: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
     """run.json, then predictions.jsonl; adds a task to the folder of earlier imports of the same model.
 
     The owner stands in run.json before the first answer is there, and all answers appear at once: killed in between,

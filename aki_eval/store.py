@@ -293,10 +293,8 @@ class RunFolder:
         for task in tasks:
             files = self._predictions_files(task)
             if files and (run is None or task not in run["tasks"]):
-                raise UserError(
-                    f"{files[0]} holds predictions but {'no run.json says' if run is None else 'run.json does not say'} "
-                    "whose; move it away or choose another --out"
-                )
+                says = "no run.json says" if run is None else "run.json does not say"
+                raise UserError(f"{files[0]} holds predictions but {says} whose; move it away or choose another --out")
 
     def read_run(self) -> dict[str, Any] | None:
         """The content of run.json; None when nothing was started here. Raises UserError when it is damaged."""

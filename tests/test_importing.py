@@ -324,7 +324,7 @@ def test_run_folder_is_of_one_model(tmp_path: Path, choices: list[Sample], run_i
     other = write_lines(tmp_path / "b.jsonl", right(choices)[::-1])
     with pytest.raises(UserError, match="holds other predictions for real_world_qa already"):
         run_import("real_world_qa", other)
-    with pytest.raises(UserError, match="its model is 'elsewhere'.* say --name elsewhere, else"):
+    with pytest.raises(UserError, match=r"its model is 'elsewhere'.* say --name elsewhere, else"):
         run_import("real_world_qa", path, name="someone else")
     assert run_import("real_world_qa", other, name="someone else", fresh=True) == 0
     assert (tmp_path / "run/real_world_qa/predictions.jsonl").read_bytes() != before
