@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.records import UserError
+from benchmarks.results.store import out_folder
 
 from ..predictors import make_predictor
 from ..run.distributed import find_world
@@ -32,7 +33,9 @@ def run(
     bench: Annotated[str, typer.Option(help="all, or names separated by commas; aki-eval list shows them.")],
     model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
-    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<model>[-toy].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Run folder. Default: runs/<model>[-toy].")
+    ] = None,
     subset: Annotated[str | None, typer.Option(help="About N samples a task (whole clusters, nested), or ci.")] = None,
     prompts: Annotated[str, typer.Option(help="Wording of the prompts: aki or vlmevalkit.")] = "aki",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",

@@ -15,12 +15,12 @@ import re
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from .. import kit
 from ..data.tsv import image_cluster
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
 from ..statistics import Columns, Estimate
-from . import kit
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"

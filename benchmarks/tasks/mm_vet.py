@@ -23,11 +23,11 @@ from statistics import fmean
 
 import numpy as np
 
+from .. import kit
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
 from ..statistics import Columns, Estimate, mean_by_group
-from . import kit
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
