@@ -30,8 +30,8 @@ def verdicts_by_index(judge: Judge, requests: Sequence[JudgeRequest]) -> dict[st
 class Extraction:
     """VLMEvalKit's two steps: match the answer exactly; where that fails, let a judge say what was answered.
 
-    Without a judge, or with one that is only a rubric (not `comparable`), an answer that does not match is wrong, as
-    under the kit's `exact_matching`: it is recorded as `unmatched`.
+    Without a judge, or with one that is only a rubric (not `comparable`), an answer that does not match is unread: it
+    counts as wrong, as under the kit's `exact_matching`, and is recorded as `unmatched`.
     """
 
     match: Callable[[Sample, str], Any]
@@ -45,30 +45,30 @@ class Extraction:
             scores, answered = split_answered(samples, predictions, protocol)
             found = {sample.index: self.match(sample, text) for sample, text in answered}
             open_cases = [(sample, text) for sample, text in answered if not found[sample.index]]
-            failed = self._ask(judge, open_cases, found)
+            unread: set[str] = set()
+            if judge is not None and judge.comparable:
+                found |= self._ask(judge, open_cases)
+            else:
+                unread = {sample.index for sample, _ in open_cases}
+                found |= dict.fromkeys(unread, self.unmatched)
             for sample, _ in answered:
-                if sample.index in failed:
+                if found[sample.index] is None:
                     scores[sample.index] = unscored(sample, protocol, JUDGE_ERROR)
                 else:
-                    scores[sample.index] = self._score(sample, found[sample.index], protocol)
+                    scores[sample.index] = self._score(sample, found[sample.index], protocol, sample.index in unread)
             return [scores[sample.index] for sample in samples]
 
         return score
 
-    def _ask(self, judge: Judge | None, cases: Sequence[tuple[Sample, str]], found: dict[str, Any]) -> set[str]:
-        """Fills in what the judge reads (the first repeat counts); returns the samples on which it failed."""
-        if judge is None or not judge.comparable:
-            found |= {sample.index: self.unmatched for sample, _ in cases}
-            return set()
+    def _ask(self, judge: Judge, cases: Sequence[tuple[Sample, str]]) -> dict[str, Any]:
+        """What the judge reads (the first repeat counts); None where it failed."""
         verdicts = verdicts_by_index(judge, [self.request(sample, text) for sample, text in cases])
-        values = {index: answers[0].value if answers else None for index, answers in verdicts.items()}
-        found |= values
-        return {index for index, value in values.items() if value is None}
+        return {index: answers[0].value if answers else None for index, answers in verdicts.items()}
 
-    def _score(self, sample: Sample, found: Any, protocol: str) -> Score:
+    def _score(self, sample: Sample, found: Any, protocol: str, unread: bool) -> Score:
         target = self.target(sample)
         right = self.is_right(sample, found) if self.is_right else found == target
-        return scored(sample, protocol, float(right), answer=str(found), target=target)
+        return scored(sample, protocol, float(right), answer=str(found), target=target, unread=unread)
 
 
 Grade = Callable[[Sequence[Any]], tuple[float, dict[str, float]]]

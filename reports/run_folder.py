@@ -162,6 +162,8 @@ def _metric(content: Mapping[str, Any]) -> Metric:
         num_samples=content["num_samples"],
         num_scored=content["num_scored"],
         num_unscored=content["num_unscored"],
+        num_unread=content.get("num_unread"),
+        unread_bounds=tuple(bounds) if (bounds := content.get("unread_bounds")) else None,
         unit=content.get("unit", "percent"),
     )
 
