@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.records import Metric, Prediction, Score, UserError, Verdict
+from benchmarks.scoring import why_not_comparable
 from benchmarks.tasks import TASKS
 
 FORMAT = 1
@@ -49,6 +50,12 @@ class TaskResult:
     def comparable_judge(self) -> bool:
         """False when an offline rubric stood in for a judge model."""
         return self.judge is None or bool(self.judge.get("comparable", True))
+
+    def why_not_comparable(self, metric: Metric | None, protocol: str | None = None) -> str | None:
+        """Why a metric is to be compared with nothing: too many answers behind it are unread."""
+        if metric is None:
+            return None
+        return why_not_comparable(TASKS[self.task], protocol or self.headline, metric)
 
 
 @dataclass(frozen=True)
