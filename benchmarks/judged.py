@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .records import Judge, JudgeRequest, Prediction, Sample, Score, Verdict
-from .scoring import NO_JUDGE, scored, split_answered, unscored
+from .scoring import NO_JUDGE, no_answer, scored, split_answered, unscored
 
 JUDGE_ERROR = "judge_error"
 
@@ -85,12 +85,13 @@ class Extraction:
             scores, answered = split_answered(samples, predictions, protocol)
             found = {sample.index: self.match(sample, text) for sample, text in answered}
             open_cases = [(sample, text) for sample, text in answered if not found[sample.index]]
-            unread: set[str] = set()
-            if judge is not None and judge.comparable:
-                found |= self._ask(judge, open_cases)
-            else:
-                unread = {sample.index for sample, _ in open_cases}
-                found |= dict.fromkeys(unread, self.unmatched)
+            asked = []
+            if judge is not None and judge.comparable:  # nobody is paid to look for an answer that never began
+                silent = {prediction.index for prediction in predictions if no_answer(prediction)}
+                asked = [(sample, text) for sample, text in open_cases if sample.index not in silent]
+                found |= self._ask(judge, asked)
+            unread = {sample.index for sample, _ in open_cases} - {sample.index for sample, _ in asked}
+            found |= dict.fromkeys(unread, self.unmatched)
             for sample, _ in answered:
                 if found[sample.index] is None:
                     scores[sample.index] = unscored(sample, protocol, JUDGE_ERROR)

@@ -135,8 +135,8 @@ def why_not_comparable(task: Task, protocol: str, metric: Metric) -> str | None:
     allowed = 0.0 if extractor == "needed" else COMPARABLE_UNREAD * metric.num_scored
     if not metric.num_unread or metric.num_unread <= allowed:
         return None
-    number = f"{metric.num_unread} answer{'s' if metric.num_unread > 1 else ''}"
-    return f"not comparable: {number} " + ("could not be read" if extractor == "none" else "need an extractor")
+    number, need = ("1 answer", "needs") if metric.num_unread == 1 else (f"{metric.num_unread} answers", "need")
+    return f"not comparable: {number} " + ("could not be read" if extractor == "none" else f"{need} an extractor")
 
 
 def scored(

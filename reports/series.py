@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from benchmarks.records import Metric
+from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.scoring import worth_saying
 
 from . import paper
 from .paper import Entry, PaperModel, PaperValue
-from .run_folder import RunFolder, TaskResult
 from .tables import Cell, RowKind
 
 PAPER_JUDGE = "GPT-4-0613"
@@ -184,11 +184,11 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
 def _unread(metric: Metric, why: str | None) -> str:
     """How many answers could not be read, and what the number would be had they been."""
     start = f"N.c.: {why}. " if why else ""
-    known = metric.num_unread is not None and metric.unread_bounds is not None
-    bounds = "; {:.1f} were all of them wrong, {:.1f} were all right".format(*metric.unread_bounds) if known else ""
-    return (
-        f"{start}{metric.num_unread} of {metric.num_scored} answers are unread, counted as the protocol does{bounds}."
-    )
+    bounds = ""
+    if metric.unread_bounds:
+        wrong, right = metric.unread_bounds
+        bounds = f"; {wrong:.1f} were all of them wrong, {right:.1f} were all right"
+    return f"{start}{metric.num_unread} of {metric.num_scored} answers unread, counted as the protocol does{bounds}."
 
 
 def judge_caveat(result: TaskResult) -> str:
