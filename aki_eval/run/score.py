@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import Judge, Prediction, Score, Task, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
+from benchmarks.task import Task
 
 from ..judge import Budget, Price, make_judge
 from .inputs import TaskInput
@@ -41,7 +43,7 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskResult:
+class TaskOutcome:
     """The outcome of one task: its metrics.json, and how many samples have no answer.
 
     `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
@@ -63,8 +65,8 @@ class TaskResult:
 
 
 def score_inputs(
-    folder: RunFolder, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
-) -> list[TaskResult]:
+    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
     A task whose scoring fails takes no other with it: it is a result that names the failure.
@@ -76,7 +78,7 @@ def score_inputs(
     for given in inputs:
         _check_tables(run, given)
     budget = Budget(limit=options.budget)  # one for the whole command
-    results: list[TaskResult] = []
+    results: list[TaskOutcome] = []
     refusals: list[UserError] = []
     for given in inputs:
         try:
@@ -90,7 +92,7 @@ def score_inputs(
     return results
 
 
-def _failed(folder: RunFolder, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskResult:
+def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
     """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
     folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
     metrics = {
@@ -102,7 +104,7 @@ def _failed(folder: RunFolder, run: Mapping[str, Any], given: TaskInput, error: 
         "data": {"source": run["data"]["source"]},
     }
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-    return TaskResult(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
+    return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
 def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
@@ -116,8 +118,8 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
 
 
 def _score(
-    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
-) -> TaskResult:
+    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
     judge = _judge(folder, task, options, run["data"]["source"], budget)
@@ -132,7 +134,7 @@ def _score(
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
     errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
-    return TaskResult(
+    return TaskOutcome(
         task=task,
         metrics=metrics,
         num_missing=sum(index not in predictions for index in wanted),
@@ -146,7 +148,7 @@ def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
 
 
-def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
+def _judge(folder: RunStore, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
     return make_judge(
         options.resolve(source),
         base_url=options.base_url,
@@ -159,7 +161,7 @@ def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, bu
 
 
 def _judge_record(
-    folder: RunFolder, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
+    folder: RunStore, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
 ) -> dict[str, Any] | None:
     """Who judged; None where no score of the task rests on a judge."""
     if judge is None or not (task.judged or folder.verdicts_path(task.name).exists()):
