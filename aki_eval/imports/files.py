@@ -2,8 +2,8 @@
 
 .xlsx .tsv .csv   VLMEvalKit's prediction files, AKI's own CV-Bench script (cv_bench_results.csv), tables of any tool;
                   a .csv may be separated by commas, semicolons or tabs
-.jsonl .json      lmms-eval's samples (--log_samples), LLaVA's answer files, run folders of this tool; a list of objects,
-                  one object a line, {id: prediction}, or {id: record} as MathVista and MMMU write
+.jsonl .json      lmms-eval's samples (--log_samples), LLaVA's answer files, run folders of this tool; a list of
+                  objects, one object a line, {id: prediction}, or {id: record} as MathVista and MMMU write
 .eval             inspect's logs (zip of JSON; .json logs too)
 .txt              MME's official results: picture, question, answer and prediction with tabs between, a file a subtask
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import struct
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
@@ -29,6 +31,9 @@ LARGEST = 2**30
 """Bytes that a packed file may hold: far above any file of predictions."""
 LONGEST_CELL = 32_767
 """Characters: a spreadsheet cuts off what is longer."""
+ZSTD = 93
+"""The number of this compression in zip files."""
+ATTACHED = "attachment://"
 KEY = "its key"
 """Where {id: record} keeps the id of a record."""
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -67,7 +72,7 @@ def _of_text(path: Path, kind: str, text: str) -> Rows:
         return _mme(path, text)
     if kind in (".tsv", ".csv"):
         return _table(path, kind, text)
-    if kind == ".jsonl" and not text.lstrip().startswith("["):
+    if kind == ".jsonl":
         return _jsonl(path, text)
     return _json(path, text)
 
@@ -97,7 +102,8 @@ def open_archive(path: Path) -> ZipFile:
     try:
         archive = ZipFile(path)
     except (BadZipFile, OSError, NotImplementedError) as error:
-        raise UserError(f"{path} is not a whole {path.suffix} file ({error})") from error
+        kind = "spreadsheet" if path.suffix == ".xlsx" else f"{path.suffix} file"
+        raise UserError(f"{path} is not a {kind}, or not a whole one ({error})") from error
     size = sum(entry.file_size for entry in archive.infolist())
     if size > LARGEST:
         archive.close()
@@ -161,7 +167,7 @@ def _sheet(path: Path, sheet: Any) -> Rows:
     for number, cells in enumerate(rows, start=2):
         if all(cell is None for cell in cells):
             continue
-        row = {name: "" for name in header} | {
+        row = dict.fromkeys(header, "") | {
             name: "" if cell is None else cell for name, cell in zip(header, cells, strict=False)
         }
         if any(isinstance(cell, str) and len(cell) >= LONGEST_CELL for cell in cells):
@@ -252,12 +258,33 @@ def _inspect_archive(path: Path) -> Rows:
         names = sorted(name for name in archive.namelist() if name.startswith("samples/") and name.endswith(".json"))
         for name in names:
             try:
-                content = archive.read(name)
-            except (BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
+                content = _member(path, archive, name)
+            except (BadZipFile, NotImplementedError, zlib.error, EOFError, OSError) as error:
                 raise UserError(
                     f"{path}: {name} cannot be unpacked ({error}); inspect log dump {path} writes a .json"
                 ) from error
             yield _inspect_sample(name, _loads(path, name, content.decode("utf-8")))
+
+
+def _member(path: Path, archive: ZipFile, name: str) -> bytes:
+    """The content of one file in an archive; also where it is packed with zstd, as inspect does since 2025.
+
+    Python's zipfile cannot read that before 3.14. Raises BadZipFile for what is damaged, or larger than it says.
+    """
+    entry = archive.getinfo(name)
+    if entry.compress_type != ZSTD:
+        return archive.read(entry)
+    import pyarrow
+
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + 26)  # the local header is 30 bytes, a name and an extra field
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        packed = file.read(entry.compress_size)
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(packed), "zstd") as stream:
+        content = bytes(stream.read(entry.file_size + 1))
+    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise BadZipFile(f"{name} is damaged")
+    return content
 
 
 def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]:
@@ -268,12 +295,18 @@ def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]
     output = sample.get("output") or {}
     choices = output.get("choices") or []
     error = sample.get("error") or output.get("error")
+    texts = sample.get("attachments") or {}
+
+    def attached(text: str | None) -> str | None:
+        """Long texts stand once, under their hash."""
+        return texts.get(text.removeprefix(ATTACHED), text) if text and text.startswith(ATTACHED) else text
+
     row = {
         "id": sample.get("id"),
-        "question": _inspect_text(sample.get("input")),
+        "question": attached(_inspect_text(sample.get("input"))),
         "target": sample.get("target"),
         "choices": sample.get("choices"),
-        "prediction": _inspect_text(choices[0]["message"]["content"]) if choices else None,
+        "prediction": attached(_inspect_text(choices[0]["message"]["content"])) if choices else None,
         "error": error.get("message") if isinstance(error, Mapping) else error,
         "model": output.get("model"),
         "metadata": metadata if isinstance(metadata, Mapping) else {},

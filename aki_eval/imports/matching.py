@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from benchmarks.records import Prediction, PromptStyle, Sample, Task, UserError
@@ -20,12 +22,12 @@ from benchmarks.records import Prediction, PromptStyle, Sample, Task, UserError
 from .readers import Record
 
 AGREEING = 0.9
-"""Share of quoting predictions that must quote the table's question for their ids to be the table's."""
+"""Share of predictions that must not quote another question than the table's for their ids to be the table's."""
 ENOUGH_TARGETS = 20
 """Right answers in the file from which on their agreement with the table's is looked at too."""
 OTHER_NAMES = {"mm_vet": "v1_{}"}
-"""What a benchmark's own files call the table's row {}: MM-Vet's results are {"v1_0": answer, ...}, its question N is row
-N of VLMEvalKit's table (both have 218, in one order; with --questions it is checked by the texts)."""
+"""What a benchmark's own files call the table's row {}: MM-Vet's results are {"v1_0": answer, ...}, its question N is
+row N of VLMEvalKit's table (both have 218, in one order; with --questions it is checked by the texts)."""
 NOT_IDS = re.compile(r"question|hint|context|answer|caption|gpt4_ans|choices|query|[A-Z]|prompt")
 """Columns that hold content, not names."""
 INSTRUCTIONS = (
@@ -105,17 +107,14 @@ class _Asked:
         self.task = task
         self.samples = list(samples)
         self.table = table
-        styles: tuple[PromptStyle, ...] = ("aki", "vlmevalkit")
-        self.texts = {
-            sample.index: {plain(sample.question), *(plain(task.prompts[style](sample).text) for style in styles)}
-            for sample in samples
-        }
+        self.texts = {sample.index: _texts(task, sample) for sample in samples}
+        self.cores = {index: {core(text) for text in texts} for index, texts in self.texts.items()}
         self.by_index = {sample.index: sample for sample in samples}
 
     def quoted(self, record: Record, index: str) -> bool:
         """A prediction that quotes no question agrees with any; one that quotes part of it, or more, does too."""
-        said = plain(record.question or "")
-        return not said or any(said in text or text in said for text in self.texts[index])
+        said = core(record.question or "")
+        return not said or any(said in text or text in said for text in self.cores[index])
 
     def targeted(self, record: Record, index: str) -> bool | None:
         """Whether file and table name the same right answer; None where they do not speak of the same things."""
@@ -123,6 +122,16 @@ class _Asked:
         if given is None or own is None or (len(given) == 1) != (len(own) == 1):
             return None
         return given == own
+
+
+def _texts(task: Task, sample: Sample) -> set[str]:
+    """In which words the question may be quoted: the table's, or one of our prompts, where they can be made."""
+    texts = {plain(sample.question)}
+    styles: tuple[PromptStyle, ...] = ("aki", "vlmevalkit")
+    for style in styles:
+        with suppress(UserError):  # such as a picture that the table lacks: no matter here, a run will say it
+            texts.add(plain(task.prompts[style](sample).text))
+    return texts
 
 
 def _answer(text: str | None) -> str | None:
@@ -185,7 +194,7 @@ def _columns(asked: _Asked, column: str | None) -> Iterator[tuple[str, Mapping[s
 def _values(asked: _Asked, column: str) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for sample in asked.samples:
-        names.setdefault(sample.row[column] if column in sample.row else "", []).append(sample.index)
+        names.setdefault(sample.row.get(column, ""), []).append(sample.index)
     if not any(names):
         asked.samples[0].row[column]  # says which columns there are
     return names
@@ -195,7 +204,7 @@ def _fits(asked: _Asked, found: Sequence[tuple[Record, list[str]]]) -> bool:
     """Whether what the predictions quote is, but for a few, what the table asks under their ids."""
     quoting = [(record, indices) for record, indices in found if record.question]
     agreeing = sum(any(asked.quoted(record, index) for index in indices) for record, indices in quoting)
-    if agreeing < AGREEING * len(quoting):
+    if len(quoting) - agreeing > (1 - AGREEING) * len(found):
         return False
     told = [asked.targeted(record, indices[0]) for record, indices in found if len(indices) == 1]
     compared = [each for each in told if each is not None]
@@ -241,8 +250,8 @@ def _says_the_same(asked: _Asked, sample: Sample, record: Record) -> bool:
 def _by_text(asked: _Asked, records: Sequence[Record]) -> Matches:
     pictures = _Pictures(asked, records)
     askers: dict[str, list[str]] = {}
-    for index, texts in asked.texts.items():
-        for key in {core(text) for text in texts}:
+    for index, cores in asked.cores.items():
+        for key in cores:
             askers.setdefault(key, []).append(index)
     tellers: dict[tuple[str, str], set[str]] = {}
     for record in records:  # the same id twice is one prediction, said twice
@@ -352,11 +361,13 @@ def _collect(by: str, pairs: Sequence[tuple[str, Record]]) -> Matches:
     return matches
 
 
+@lru_cache(maxsize=2**16)
 def plain(text: str) -> str:
     """Without pictures' places, white space and capitals."""
     return " ".join(PICTURE.sub(" ", text).casefold().split())
 
 
+@lru_cache(maxsize=2**16)
 def core(text: str) -> str:
     """The question itself: without what harnesses write before and behind it."""
     found = plain(text)

@@ -20,10 +20,10 @@ from .files import SUFFIXES, suffix_of
 
 KIT_SUFFIXES = (".xlsx", ".tsv", ".json")
 KIT_RUN = re.compile(r"T\d{8}(?:[-_]?\d{6})?(?:_G\w+)?")
-MME_FILES = frozenset(
-    "existence count position color posters celebrity scene landmark artwork ocr "
-    "commonsense_reasoning numerical_calculation text_translation code_reasoning".split()
-)
+MME_FILES = {
+    *("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "ocr"),
+    *("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"),
+}
 LMMS_EVAL = {
     "mme": "mme",
     "mmbench_en_dev": "mmbench",
@@ -113,8 +113,8 @@ def _of_name(path: Path, among: Iterable[Task]) -> tuple[Task, str | None] | Non
             if stem == table.name or stem.endswith(f"_{table.name}"):
                 return task, table.name
     name = stem.rpartition("samples_")[2] if "samples_" in stem else ""
-    task = TASKS.get(LMMS_EVAL.get(name, ""))
-    return (task, None) if task is not None and task in among else None
+    known = TASKS.get(LMMS_EVAL.get(name, ""))
+    return (known, None) if known is not None and known in among else None
 
 
 def _folder(path: Path, wanted: Sequence[Task] | None, found: Sources) -> None:
@@ -126,7 +126,7 @@ def _folder(path: Path, wanted: Sequence[Task] | None, found: Sources) -> None:
         found.models.add(path.resolve().name)
     elif not (_kit_folder(path, among, found) or _same_names(path, among, found)):
         raise UserError(
-            f"{path} holds no predictions that its files' names tell (VLMEvalKit's MODEL_{among[0].tables[0].name}.xlsx, "
+            f"{path} holds no predictions that its files' names tell (VLMEvalKit's MODEL_TABLE.xlsx, "
             "lmms-eval's samples_TASK.jsonl, MME's OCR.txt, or SUBJECT/output.json with --bench); name the files"
         )
 
@@ -199,10 +199,13 @@ def _refuse_several(path: Path, among: Sequence[Task]) -> None:
     models = [
         folder.name
         for folder in sorted(path.iterdir())
-        if folder.is_dir() and any(_of_name(file, among) for file in folder.iterdir() if suffix_of(file) in KIT_SUFFIXES)
+        if folder.is_dir()
+        and any(_of_name(file, among) for file in folder.iterdir() if suffix_of(file) in KIT_SUFFIXES)
     ]
     if models:
-        raise UserError(f"{path} holds folders of models ({', '.join(models[:5])}); name one of them: {path / models[0]}")
+        raise UserError(
+            f"{path} holds folders of models ({', '.join(models[:5])}); name one of them: {path / models[0]}"
+        )
 
 
 def _same_names(path: Path, among: Sequence[Task], found: Sources) -> bool:
