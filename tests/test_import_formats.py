@@ -21,8 +21,9 @@ from aki_eval.imports.readers import read_records
 from aki_eval.imports.sources import find_sources
 from aki_eval.run.inputs import find_tasks
 from benchmarks.data.load import load_samples
-from benchmarks.records import Sample, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
+from benchmarks.results.store import RunStore
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 
@@ -191,7 +192,7 @@ def test_a_whole_folder_of_vlmevalkit(tmp_path: Path, run: str | None, capsys: p
     folder = kit_folder(tmp_path, "toy-7b", "real_world_qa", "cv_bench", "pope", run=run)
     (folder / "01_MMVet.pkl").write_bytes(b"never opened")
     assert command(paths=[folder], out=tmp_path / "run", data="toy", allow_partial=True) == 0
-    stored = RunFolder(tmp_path / "run")
+    stored = RunStore(tmp_path / "run")
     record = stored.read_run()
     assert record is not None
     assert record["model"]["name"] == "toy-7b"
@@ -222,7 +223,7 @@ def test_one_benchmark_that_fails_does_not_take_the_others_with_it(
     folder = kit_folder(tmp_path, "toy-7b", "real_world_qa", "pope")
     (folder / "toy-7b_POPE.xlsx").write_bytes(b"damaged")
     assert command(paths=[folder], out=tmp_path / "run", data="toy", allow_partial=True) == 1
-    assert set((RunFolder(tmp_path / "run").read_run() or {})["tasks"]) == {"real_world_qa"}
+    assert set((RunStore(tmp_path / "run").read_run() or {})["tasks"]) == {"real_world_qa"}
     assert "pope is not imported" in capsys.readouterr().err
 
 

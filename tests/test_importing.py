@@ -17,8 +17,10 @@ from aki_eval.imports.collect import collect as collect_all
 from aki_eval.imports.readers import read_records
 from aki_eval.imports.sources import find_sources
 from benchmarks.data.load import load_samples
-from benchmarks.records import Sample, Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 from benchmarks.results.folder import open_run
+from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 

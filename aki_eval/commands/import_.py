@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 
 from benchmarks.data.load import checksum, load_samples
-from benchmarks.records import UserError
-from benchmarks.results.store import RunFolder, out_folder
+from benchmarks.errors import UserError
+from benchmarks.results.store import RunStore, out_folder
 
 from ..imports.collect import Fields, Import, collect
 from ..imports.files import suffix_of
-from ..imports.sources import Source, Sources, find_sources
+from ..imports.sources import AnswerFiles, Sources, find_sources
 from ..imports.write import specify, write
 from ..run.inputs import OFFICIAL, TOY, TaskInput, data_root, find_tasks
 from ..run.preflight import check_ahead
@@ -82,7 +82,7 @@ def command(
     fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}
-    folder = RunFolder(out or Path("runs") / (Path(model).name + ("-toy" if data == TOY else "")))
+    folder = RunStore(out or Path("runs") / (Path(model).name + ("-toy" if data == TOY else "")))
     is_new = not folder.root.exists()
     try:
         folder.create()
@@ -134,7 +134,7 @@ def _collect_all(
     return found, inputs, failed
 
 
-def _input(source: Source, samples: list[Any], root: Path) -> TaskInput:
+def _input(source: AnswerFiles, samples: list[Any], root: Path) -> TaskInput:
     return TaskInput(
         task=source.task, samples=samples, prompts=[], specification={}, tables=checksum(source.task, root)
     )

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Prediction, Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Sample
 
 from .matching import Matches, Problem, match
 from .readers import Record, read_records, with_questions
-from .sources import Source
+from .sources import AnswerFiles
 
 EXAMPLES = 5
 PROBLEMS = {
@@ -45,7 +46,7 @@ class Import:
     num_missing: int
 
 
-def collect(source: Source, samples: Sequence[Sample], fields: Fields) -> Import:
+def collect(source: AnswerFiles, samples: Sequence[Sample], fields: Fields) -> Import:
     """Read and match all files of one task; says on stderr what could not be matched.
 
     Raises:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 LARGEST = 2**30
 """Bytes that a packed file may hold: far above any file of predictions."""

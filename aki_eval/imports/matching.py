@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from benchmarks.records import Prediction, PromptStyle, Sample, Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, PromptStyle, Sample
+from benchmarks.task import Task
 
 from .readers import Record
 

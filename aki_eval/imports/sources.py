@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.records import Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 
 from .files import SUFFIXES, suffix_of
@@ -45,7 +46,7 @@ LMMS_EVAL = {
 
 
 @dataclass(kw_only=True)
-class Source:
+class AnswerFiles:
     """The files with one model's answers to one benchmark; of a task with several tables, the table of each file."""
 
     task: Task
@@ -62,12 +63,12 @@ class Source:
 class Sources:
     """What was found, by task; `notes` say what was left out, and why."""
 
-    by_task: dict[str, Source] = field(default_factory=dict)
+    by_task: dict[str, AnswerFiles] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     models: set[str] = field(default_factory=set)
 
     def add(self, task: Task, path: Path, table: str | None) -> None:
-        self.by_task.setdefault(task.name, Source(task=task)).add(path, table)
+        self.by_task.setdefault(task.name, AnswerFiles(task=task)).add(path, table)
 
 
 def find_sources(paths: Sequence[Path], wanted: Sequence[Task] | None) -> Sources:

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.records import UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.results.store import RunStore
 
 from ..run.specification import FORMAT, answers_mark, extend, now, session
 from .collect import Import
@@ -47,9 +47,7 @@ def _mark(run: dict[str, Any], task: str, tables: Mapping[str, Any]) -> str:
     return answers_mark(portable, task, tables)
 
 
-def write(
-    folder: RunFolder, found: Mapping[str, Import], wanted: dict[str, Any], fresh: bool = False
-) -> dict[str, Any]:
+def write(folder: RunStore, found: Mapping[str, Import], wanted: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
     """run.json, then each predictions.jsonl; adds tasks to the folder of earlier imports of the same model.
 
     The owner stands in run.json before the first answer is there, and a task's answers appear at once: killed in
@@ -79,7 +77,7 @@ def write(
     return run
 
 
-def _added(folder: RunFolder, stored: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def _added(folder: RunStore, stored: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """The stored run with more tasks.
 
     Raises:
