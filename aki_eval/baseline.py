@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Score, UserError
-from reports.run_folder import RunFolder, TaskResult, open_run
+from benchmarks.errors import UserError
+from benchmarks.records import Score
+from benchmarks.results.folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")

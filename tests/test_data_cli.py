@@ -12,10 +12,10 @@ from phi3_style import phi3_style_tokenizer
 from typer.testing import CliRunner
 
 from benchmarks import toy_world
+from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
-from train.data_check import SetReport, missing_pictures
-from train.data_cli import app
-from train.errors import UserError
+from train.commands.data import app
+from train.data.check import SetReport, missing_pictures
 
 RUN = CliRunner()
 

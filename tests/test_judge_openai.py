@@ -19,7 +19,8 @@ from judge_server import Cut, Fail, JudgeServer, Raw, Say, Script, Slow
 
 from aki_eval.judge import Budget, Price, make_judge
 from aki_eval.judges.openai_judge import OpenAIJudge
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 KEY = "sk-proj-averysecretkeythatmustnotleak0123456789"
 
@@ -81,7 +82,7 @@ def test_readable_replies(answer: Any, value: tuple[float, float]) -> None:
     [
         ("8/10 7/10", "unreadable reply '8/10 7/10'"),
         ("", "unreadable reply ''"),
-        (Say(None, finish_reason="length"), r"unreadable reply '' \(finish_reason length\)"),
+        (Say(None, finish_reason="length"), r"unreadable reply '': it is not what .* \(finish_reason length\)"),
         (Say(None, refusal="I can't help"), 'unreadable reply "I can\'t help"'),
         (Say("", finish_reason="content_filter"), "finish_reason content_filter"),
         ("I am sorry", "unreadable reply"),

@@ -20,12 +20,13 @@ import pytest
 from run_helpers import TASK, ScriptedPredictor, write_table
 from run_worker import work
 
-from aki_eval.loop import TooManyFailures
-from aki_eval.progress import Progress
-from aki_eval.run import RunOptions, RunResult, run
-from aki_eval.store import RunFolder
-from aki_eval.subset import Subset
-from benchmarks.records import Prompt, UserError
+from aki_eval.run.loop import TooManyFailures
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, RunResult, run
+from aki_eval.run.subset import Subset
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
+from benchmarks.results.store import RunStore
 
 KILLS = 8
 
@@ -140,7 +141,7 @@ def test_a_copied_folder_without_its_locks_goes_on(tables: Path) -> None:
 def test_predictions_of_nobody_knows_what_are_not_taken_up(tables: Path) -> None:
     go(tables)
     (tables.parent / "run/run.json").unlink()
-    with pytest.raises(UserError, match="holds predictions but no"):
+    with pytest.raises(UserError, match="is an answer of another run"):
         go(tables)
 
 
@@ -155,7 +156,7 @@ def test_ctrl_c_that_a_library_swallows_still_ends_the_run_after_this_batch(tabl
     predictor = ScriptedPredictor(answer)
     with pytest.raises(KeyboardInterrupt):
         go(tables, predictor)
-    assert len(RunFolder(tables.parent / "run").predictions("small")) == 8
+    assert len(RunStore(tables.parent / "run").predictions("small")) == 8
 
 
 def test_tasks_are_added_to_a_run(tables: Path) -> None:
@@ -177,7 +178,7 @@ def test_too_many_failures_stop_the_run_and_what_was_answered_stays(tables: Path
     predictor = ScriptedPredictor(answer)
     with pytest.raises(TooManyFailures, match="device-side assert"):
         go(tables, predictor)
-    found = RunFolder(tables.parent / "run").predictions("small")
+    found = RunStore(tables.parent / "run").predictions("small")
     assert sum(prediction.error is None for prediction in found.values()) == 20
     assert len(found) < 90
     again = ScriptedPredictor()
@@ -241,7 +242,7 @@ def start(tables: Path, seconds_a_batch: float) -> BaseProcess:
 
 def test_killed_at_random_moments_nothing_answered_is_lost_or_asked_again(tables: Path) -> None:
     write_table(tables, rows=120)
-    folder = RunFolder(tables.parent / "run")
+    folder = RunStore(tables.parent / "run")
     random.seed(2503)
     for _ in range(KILLS):
         answered = set(folder.predictions("small"))

@@ -7,9 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
-from ..specification import file_checksums
+from ..run.specification import file_checksums
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:

@@ -1,0 +1,214 @@
+"""Reads a run folder: what made it, its metrics, its scores, the judge's verdicts and the predictions.
+
+Light on purpose (standard library only): `report`, `compare` and `gate` read tens of thousands of lines in well under a
+second. Metrics are read and checked on opening, everything else when asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.errors import UserError
+from benchmarks.records import Metric, Prediction, Score, Verdict
+from benchmarks.tasks import TASKS
+
+FORMAT = 1
+"""The layout of a run folder that this code reads."""
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """One task's metrics.json: metrics by protocol and name, and what they stand on."""
+
+    task: str
+    headline: str
+    protocols: Mapping[str, Mapping[str, Metric]]
+    subset: Mapping[str, Any] | None = None
+    judge: Mapping[str, Any] | None = None
+    complete: bool = True
+    prompts: str = "aki"
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def toy(self) -> bool:
+        """Measured on the toy world: its numbers say nothing about the paper's."""
+        return self.data.get("source") == "toy"
+
+    @property
+    def checksums(self) -> dict[str, Any]:
+        """Of the tables that were answered, by name."""
+        return {name: table.get("sha256") for name, table in self.data.get("tables", {}).items()}
+
+    @property
+    def comparable_judge(self) -> bool:
+        """False when an offline rubric stood in for a judge model."""
+        return self.judge is None or bool(self.judge.get("comparable", True))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An opened run. `results` holds the scored tasks in the paper's order, `unscored` those with predictions only."""
+
+    path: Path
+    label: str
+    record: Mapping[str, Any]
+    results: Mapping[str, TaskResult]
+    unscored: tuple[str, ...] = ()
+
+    @property
+    def toy(self) -> bool:
+        return any(result.toy for result in self.results.values())
+
+    def scores(self, task: str, protocol: str | None = None) -> list[Score]:
+        """All scores of a task, or those of one protocol.
+
+        Raises:
+            UserError: scores.jsonl is missing or a line of it is damaged.
+        """
+        path = self.path / task / "scores.jsonl"
+        if not path.is_file():
+            raise UserError(f"{path} not found; `aki-eval score {self.path}` writes it")
+        return [score for score in _records(Score, path) if protocol is None or score.protocol == protocol]
+
+    def verdicts(self, task: str) -> list[Verdict]:
+        """What the judge said about a task, in the order in which it was asked; empty when nothing was judged."""
+        path = self.path / task / "verdicts.jsonl"
+        return list(_records(Verdict, path, forgive_last=True)) if path.is_file() else []
+
+    def predictions(self, task: str) -> dict[str, Prediction]:
+        """Predictions by sample, from all ranks. An answer counts more than an error, later more than earlier.
+
+        A last line cut short by a kill is no prediction.
+        """
+        found: dict[str, Prediction] = {}
+        for path in sorted((self.path / task).glob("predictions*.jsonl")):
+            for each in _records(Prediction, path, forgive_last=True):
+                known = found.get(each.index)
+                if known is None or known.error is not None or each.error is None:
+                    found[each.index] = each
+        return found
+
+
+def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
+    """Opens several runs and gives each a label of its own.
+
+    Raises:
+        UserError: as `open_run`, or the same folder twice.
+    """
+    runs = [open_run(path) for path in paths]
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise UserError(f"the same run folder is given twice: {', '.join(map(str, paths))}")
+    labels = [run.label for run in runs]
+    return [run if labels.count(run.label) == 1 else replace(run, label=str(run.path)) for run in runs]
+
+
+def open_run(path: Path) -> RunFolder:
+    """Opens a run folder and checks what reports rely on.
+
+    Raises:
+        UserError: no run folder, a layout of another version, damaged files, or nothing scored yet.
+    """
+    record = _object(
+        path / "run.json", f"{path} is no run folder: it has no run.json; give what `aki-eval run --out` got"
+    )
+    version = record.get("format", FORMAT)
+    if version != FORMAT:
+        raise UserError(f"{path} was written in format {version!r}, this version reads {FORMAT}; score the run again")
+    present = [task for task in TASKS if (path / task).is_dir()]
+    results = {task: _result(path, task) for task in present if (path / task / "metrics.json").is_file()}
+    if not results:
+        raise UserError(f"{path} holds no scored task (no TASK/metrics.json); run `aki-eval score {path}` first")
+    return RunFolder(path, _label(path), record, results, tuple(task for task in present if task not in results))
+
+
+def _label(path: Path) -> str:
+    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`)."""
+    path = path.resolve()
+    return path.name if path.name not in {"eval", "run", "out"} else f"{path.parent.name}/{path.name}"
+
+
+def _result(path: Path, task: str) -> TaskResult:
+    file = path / task / "metrics.json"
+    content = _object(file, f"{file} not found")
+    if content.get("task") != task:
+        raise UserError(f"{file} is about {content.get('task')!r}, expected {task!r}: was a folder renamed?")
+    try:
+        protocols = {
+            protocol: {name: _metric(metric) for name, metric in metrics.items()}
+            for protocol, metrics in content["protocols"].items()
+        }
+        result = _build(TaskResult, {**content, "protocols": protocols})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is not a metrics file of this version ({error!r}); score the run again") from error
+    if result.headline not in protocols:
+        raise UserError(f"{file}: headline protocol {result.headline!r} is not among {sorted(protocols)}")
+    return result
+
+
+def _metric(content: Mapping[str, Any]) -> Metric:
+    interval = content.get("ci95")
+    value = content["value"]
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+        raise TypeError(f"value {value!r} is no number")
+    return Metric(
+        value=value,
+        ci95=(float(interval[0]), float(interval[1])) if interval else None,
+        num_samples=content["num_samples"],
+        num_scored=content["num_scored"],
+        num_unscored=content["num_unscored"],
+        unit=content.get("unit", "percent"),
+    )
+
+
+def other_data(first: RunFolder, second: RunFolder, task: str) -> bool:
+    """Whether two runs answered different tables of a task: then equal indices are not equal questions."""
+    return first.results[task].checksums != second.results[task].checksums
+
+
+FIELDS: Mapping[Any, frozenset[str]] = {
+    record: frozenset(item.name for item in fields(record)) for record in (Prediction, Score, TaskResult, Verdict)
+}
+NAMES = {"prediction": "text"}
+"""Fields that a file calls otherwise than the record."""
+
+
+def _build(record: type[Record], content: Mapping[str, Any]) -> Record:
+    """A record from its JSON object; fields of later versions are left aside."""
+    given = {NAMES.get(name, name): value for name, value in content.items()}
+    given = {name: value for name, value in given.items() if name in FIELDS[record]}
+    if "groups" in given:
+        given["groups"] = tuple(given["groups"])
+    return record(**given)
+
+
+def _object(path: Path, missing: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(missing)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); it was cut short or edited") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def _records(record: type[Record], path: Path, forgive_last: bool = False) -> Iterator[Record]:
+    """One record a line. Damage is an error that names the line; a line the writer was killed in may be forgiven."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield _build(record, json.loads(line))
+            except (ValueError, TypeError, AttributeError, AssertionError) as error:
+                if forgive_last and not line.endswith("\n"):
+                    return
+                raise UserError(
+                    f"{path} line {number} is no {record.__name__.lower()} ({error}); score again"
+                ) from error
