@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from train_helpers import Gradients, parts, sft, write_root
 
-from train.stages import Machine, run_stage
+from train.run_stage import Machine, collator, prepare_model, training_arguments, training_data
+from train.trainer import AkiTrainer
 
 
 def main(device: str, precision: str, out: str, *flags: str) -> None:
@@ -19,9 +20,18 @@ def main(device: str, precision: str, out: str, *flags: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = write_root(Path(folder))
         stage = sft(steps=1, precision=precision)
-        run_stage(
-            stage, model, processor, data_root=root, out=root / "out", machine=machine, callbacks=[gradients]
+        prepare_model(model, processor, stage)
+        arguments = training_arguments(stage, root / "out", machine, model)
+        trainer = AkiTrainer(
+            stage=stage,
+            model=model,
+            args=arguments,
+            train_dataset=training_data(stage, root, processor, machine, arguments, None, None),
+            data_collator=collator(stage, processor, sharded=machine.fsdp),
+            callbacks=[gradients],
         )
+        assert trainer.is_fsdp_enabled == machine.fsdp
+        trainer.train()
     whole = {
         name: (value.full_tensor() if hasattr(value, "full_tensor") else value).float().cpu()
         for name, value in gradients.steps[0].items()

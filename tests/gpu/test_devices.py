@@ -8,7 +8,6 @@ Tolerances are shares of the largest magnitude, as in golden_helpers: fp32 on a 
 from __future__ import annotations
 
 import copy
-import gc
 import os
 import subprocess
 import sys
@@ -23,10 +22,12 @@ from model_helpers import answer, batch, model, model_for, pixels, processor
 from predictor_helpers import write_checkpoint
 from torch import Tensor
 
-from aki_eval.batching import BatchSize
-from aki_eval.inputs import find_tasks, load
-from aki_eval.predictors import is_out_of_memory, release_memory
+from aki_eval.predictors import Generation
 from aki_eval.predictors.aki import AkiPredictor
+from aki_eval.run.batching import BatchSize
+from aki_eval.run.inputs import find_tasks, load
+from aki_eval.run.loop import Loop
+from benchmarks.records import Prediction
 from model.self_test import self_test
 
 HERE = Path(__file__).parent
@@ -35,7 +36,6 @@ CUDA = pytest.param(
     marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
 )
 both = pytest.mark.parametrize("device", ["cpu", CUDA])
-cuda_only = pytest.mark.parametrize("device", [CUDA])
 
 FORWARD = [key for key in cases("out.logits_subset") if "lang_config_override" not in load_case(*key).info]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -51,9 +51,7 @@ def full_precision() -> Iterator[None]:
 
 
 def to(device: str, given: dict[str, Any], dtype: torch.dtype | None = None) -> dict[str, Any]:
-    return {
-        name: value.to(device, dtype if value.is_floating_point() else None) for name, value in given.items()
-    }
+    return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in given.items()}
 
 
 def relative(got: Tensor, expected: Tensor) -> float:
@@ -93,9 +91,7 @@ def test_mask_self_test_in_bfloat16(kind: str, backend: str, device: str, reques
 
 @both
 @pytest.mark.parametrize("backend", ["sdpa", "flex_attention"])
-def test_a_row_says_in_a_batch_what_it_says_alone(
-    backend: str, device: str, request: pytest.FixtureRequest
-) -> None:
+def test_a_row_says_in_a_batch_what_it_says_alone(backend: str, device: str, request: pytest.FixtureRequest) -> None:
     """In bfloat16 rows round otherwise in another shape: logits agree within its tolerance, answers need not."""
     if device == "cpu" and backend == "flex_attention":
         request.getfixturevalue("uncompiled")
@@ -145,20 +141,32 @@ def test_pictures_vectors_are_kept_on_the_device(device: str, checkpoint: Path) 
     assert [one.text for one in predictor.predict(prompts, 8)] == first
 
 
-@cuda_only
-def test_a_real_out_of_memory_halves_the_batch(device: str) -> None:
-    free, _ = torch.cuda.mem_get_info()
-    with pytest.raises(torch.OutOfMemoryError) as raised:
-        torch.empty(2 * free, dtype=torch.uint8, device=device)
-    assert is_out_of_memory(raised.value)
-    size = BatchSize(8, fixed=False)
-    size.out_of_memory(8)
-    assert size.value == 4
-    kept = [torch.empty(free // 4, dtype=torch.uint8, device=device)]
-    kept.clear()
-    gc.collect()
-    release_memory()
-    assert torch.cuda.mem_get_info()[0] > free // 2
+class Hungry(AkiPredictor):
+    """Really needs more memory than there is for more than four prompts at once."""
+
+    def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]:
+        rows = len(prepared.input_ids)
+        if self.device == "cpu":
+            each = 1 if rows <= 4 else 2**50
+        else:
+            each = torch.cuda.mem_get_info()[0] // 6
+        needed = torch.empty(rows * each, dtype=torch.uint8, device=self.device)
+        answers = super().generate(prepared, max_new_tokens)
+        assert needed.device.type == self.device
+        return answers
+
+
+@both
+def test_a_real_out_of_memory_halves_the_batch(device: str, checkpoint: Path) -> None:
+    prompts = load(find_tasks("pope"), "toy", "aki", None)[0].prompts[:16]
+    saved: list[Prediction] = []
+    size = BatchSize(8)
+    Loop(Hungry(checkpoint, device=device, dtype="float32"), 4, size, saved.extend).run(prompts)
+    assert size.size == 4
+    assert [one.error for one in saved] == [None] * 16
+    plain = AkiPredictor(checkpoint, device=device, dtype="float32").predict(prompts, 4)
+    expected = {prompt.index: one.text for prompt, one in zip(prompts, plain, strict=True)}
+    assert {one.index: one.text for one in saved} == expected
 
 
 @both
