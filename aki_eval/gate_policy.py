@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.tasks import TASKS
 
 DecideBy = Literal["bounds", "difference"]
