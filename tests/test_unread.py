@@ -17,9 +17,10 @@ from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.summary import explain_incomplete, show_results
 from benchmarks.data.load import load_samples
-from benchmarks.records import JudgeRequest, Metric, Prediction, ProtocolRule, Sample, Score, Verdict
+from benchmarks.records import JudgeRequest, Metric, Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import metrics_of, no_answer, score_task, why_not_comparable, worth_saying
+from benchmarks.task import ProtocolRule
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 from reports.model_card import results as card_results
