@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 
 from .. import choice, kit
-from ..errors import UserError
+from ..errors import RowError
 from ..judged import Extraction
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample
@@ -51,7 +51,7 @@ def _list(row: Row, column: str) -> list[str]:
     try:
         return [str(each) for each in kit.literal_list(cell)]
     except ValueError as error:
-        raise UserError(f"row {row['index']}: column {column} is {error}") from error
+        raise RowError(f"row {row['index']}: column {column} is {error}") from error
 
 
 def _request(sample: Sample, answer: str) -> JudgeRequest:
