@@ -299,7 +299,6 @@ def test_a_parquet_of_something_else_is_refused(tmp_path: Path, monkeypatch: pyt
         ("mme", "category", "smell"),
         ("mmbench", "answer", ""),
         ("mmmu", "split", "train"),
-        ("mmmu", "question", "what is in <image 9>?"),
         ("mathvista", "skills", "['open"),
         ("llava_bench", "category", "song"),
         ("pope", "category", ""),
