@@ -17,9 +17,9 @@ from run_helpers import picture
 from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
-from aki_eval.gate_policy import DEFAULT
 from aki_eval.predictors import Unusable
 from aki_eval.predictors.endpoint import EndpointPredictor
+from benchmarks.results.gate_policy import DEFAULT
 from benchmarks.toy_world import ensure_tables
 
 

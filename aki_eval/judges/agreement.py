@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score, UserError, Verdict
 from benchmarks.scoring import estimates_of
-from benchmarks.statistics import Estimate, paired_difference
+from benchmarks.statistics import Estimate
 from benchmarks.tasks import TASKS
 from reports.run_folder import RunFolder
 

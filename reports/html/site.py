@@ -20,7 +20,7 @@ from benchmarks.tasks import TASKS
 from .. import paper
 from ..audit import audit_table, second_version
 from ..charts import breakdown, overview
-from ..layouts import Plan, main_table, reference_row, subtask_table
+from ..layouts import Plan, main_table, pair_tables, reference_row, subtask_table
 from ..notices import notices
 from ..run_folder import RunFolder
 from ..series import run_cell
@@ -120,7 +120,10 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
         {
             "active": "index",
             "chart": overview(plan),
-            "tables": [_without_notices(main_table(number, plan)) for number in ("1", "2")],
+            "tables": [
+                _without_notices(table)
+                for table in (*(main_table(number, plan) for number in ("1", "2")), *pair_tables(plan))
+            ],
             "reference": reference_row(plan.reference)[1].label,
             "records": [{"record": run.record, "summary": _summary(run)} for run in plan.runs],
         },

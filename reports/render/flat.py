@@ -27,6 +27,8 @@ COLUMNS = (
     "num_samples",
     "num_scored",
     "p_value",
+    "p_holm",
+    "test",
     "shown",
     "notes",
 )
@@ -58,6 +60,8 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "num_samples": cell.num_samples,
         "num_scored": cell.num_scored,
         "p_value": cell.p_value,
+        "p_holm": cell.p_holm,
+        "test": cell.test,
         "shown": cell.number,
         "notes": " ".join(cell.notes),
     }

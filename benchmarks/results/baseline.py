@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Score, UserError
 from reports.run_folder import RunFolder, TaskResult, open_run
+
+from ..records import Score, UserError
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from benchmarks.records import Score, UserError
 from reports.run_folder import RunFolder, TaskResult
+
+from ..records import Score, UserError
 
 UNPAIRED = "unscored_in_the_other_run"
 MAKING = ("model", "dtype", "decoding", "device", "versions", "commit")
@@ -32,10 +33,6 @@ class Pairs:
     num_lost: int
     """Samples that run A scored and run B did not."""
 
-    @property
-    def num_pairs(self) -> int:
-        return sum(score.value is not None for score in self.a)
-
 
 def common_tasks(a: RunFolder, b: RunFolder) -> list[str]:
     """Tasks that both runs have scored, in the paper's order.
@@ -51,33 +48,37 @@ def common_tasks(a: RunFolder, b: RunFolder) -> list[str]:
     return tasks
 
 
-def differences(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
-    """What was not the same for both runs: data, prompts, judge. Each a sentence that names the first value found."""
-    return [sentence for task in tasks for sentence in _differences(task, a, b)]
+def asked_differently(task: str, a: RunFolder, b: RunFolder) -> list[str]:
+    """What was not the same for both runs on a task: tables, prompts, judge, subset, protocol.
+
+    Each a sentence that names the values found. A difference between such runs is not the model's alone.
+    """
+    return [f"{task}: {what}" for what in _differences(task, a, b)]
 
 
-def refuse(warnings: Sequence[str]) -> None:
-    """Raises UserError: the first difference, and how many more there are."""
+def refusal(warnings: list[str]) -> UserError:
+    """The error to raise: the first of what differs, and how many more there are."""
     more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
-    raise UserError(
+    return UserError(
         f"the runs differ in what was asked: {warnings[0]}{more}; --allow-different compares them on what both hold"
     )
 
 
 def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     first, second = a.results[task], b.results[task]
-    tables_a, tables_b = _checksums(first), _checksums(second)
+    tables_a, tables_b = first.checksums, second.checksums
     for name in sorted(tables_a.keys() | tables_b.keys()):
         if tables_a.get(name) != tables_b.get(name):
-            yield f"{task}: table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
+            yield f"table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
     for what, one, other in (
         ("prompts", first.prompts, second.prompts),
         ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
         ("judge", _judge(first), _judge(second)),
         ("subset", first.subset, second.subset),
+        ("protocol", first.headline, second.headline),
     ):
         if one != other:
-            yield f"{task}: {what} {_short(one)} and {_short(other)}"
+            yield f"{what} {_short(one)} and {_short(other)}"
 
 
 def made_differently(a: RunFolder, b: RunFolder) -> list[tuple[str, str, str]]:
@@ -134,10 +135,6 @@ def _by_index(run: RunFolder, task: str, protocol: str) -> dict[str, Score]:
     if len(found) < len(scores):
         raise UserError(f"{run.path / task}/scores.jsonl holds a sample twice under {protocol}; score the run again")
     return found
-
-
-def _checksums(result: TaskResult) -> dict[str, object]:
-    return {name: table.get("sha256") for name, table in result.data.get("tables", {}).items()}
 
 
 def _prompts_hash(run: RunFolder, task: str) -> object:
