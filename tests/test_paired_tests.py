@@ -27,10 +27,8 @@ from benchmarks.statistics import Columns, Estimate, mean_by_group, weighted_sum
 
 def estimate(values: list[float], clusters: list[str] | None = None) -> Estimate:
     names = clusters or [f"{place:04}" for place in range(len(values))]
-    scores = [
-        Score(index=str(i), protocol="", value=v, cluster=c) for i, (v, c) in enumerate(zip(values, names, strict=True))
-    ]
-    return mean_by_group(scores)["overall"]
+    pairs = zip(values, names, strict=True)
+    return mean_by_group([Score(index="", protocol="", value=value, cluster=name) for value, name in pairs])["overall"]
 
 
 def difference(a: list[float], b: list[float], clusters: list[str] | None = None) -> Difference:
