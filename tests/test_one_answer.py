@@ -82,7 +82,7 @@ def said(metric: MetricComparison) -> dict[str, Any]:
 def row(text: str, label: str) -> list[str]:
     """The cells of the first line that is a row of this label and names a test."""
     lines = [
-        line for line in text.splitlines() if re.search(rf"{label}\b", line) and re.search(r"McNemar|clustered t", line)
+        line for line in text.replace("\\_", "_").splitlines() if re.search(rf"{label}\b.*(McNemar|clustered t)", line)
     ]
     assert lines, f"no row of {label}"
     return [cell.strip(" \\") for cell in re.split(r"[|&]|  +", lines[0]) if cell.strip()]
