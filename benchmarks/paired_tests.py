@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from .statistics import ALPHA, Bools, Estimate, Floats, weighted_sum
+from .estimates import ALPHA, Bools, Estimate, Floats, weighted_sum
 
 MCNEMAR = "exact McNemar"
 CLUSTERED_T = "clustered t"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from .estimates import Estimate
 from .records import Judge, Prediction, Sample, Score, Task, UserError
-from .statistics import Estimate
 
 MISSING = "missing"
 ERROR = "error"

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 
 from . import kit
+from .estimates import Estimator
 from .judged import Extraction
 from .records import JudgeRequest, ProtocolRule, Sample, UserError
 from .scoring import each_by_itself
-from .statistics import Estimator
 
 UNKNOWN = "Unknown"
 MARKUP = re.compile(r"[*_`\"'“”‘’#]")

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from benchmarks.results.comparison import Comparison, compare
+from benchmarks.results.folder import RunFolder, TaskResult
 
 from . import paper
 from .comparison_tables import difference_cell
 from .paper import Entry, PaperModel
-from .run_folder import RunFolder, TaskResult
 from .series import Series, find_metric, metric_names, paper_value, run_cell, run_metric
 from .tables import Cell
 

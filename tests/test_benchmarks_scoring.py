@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.data import load_samples
-from benchmarks.mmbench import ROTATION, is_full_circle
+from benchmarks.data.load import load_samples
+from benchmarks.judged import read_reply
 from benchmarks.records import JudgeRequest, Prediction, Sample, Score, UserError, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
+from benchmarks.tasks.mmbench import ROTATION, is_full_circle
 from benchmarks.toy_world import ensure_tables
 
 
@@ -32,7 +33,7 @@ class Judge:
 
     def verdict(self, request: JudgeRequest, repeat: int) -> Verdict:
         raw = self.reply(request)
-        value = None if raw is None else request.parse(raw)
+        value = None if raw is None else read_reply(request, raw)[0]
         error = "unreadable" if value is None else None
         return Verdict(
             index=request.index,

@@ -13,12 +13,12 @@ import pytest
 from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
-from aki_eval.compare import command, comparison_tables
+from aki_eval.commands.compare import command, comparison_tables
 from benchmarks.paired_tests import holm
 from benchmarks.records import Score, UserError
 from benchmarks.results.comparison import Comparison, compare
+from benchmarks.results.folder import open_runs
 from reports.render import markdown
-from reports.run_folder import open_runs
 
 TASK = "real_world_qa"
 
@@ -193,5 +193,5 @@ def test_json_holds_everything(tmp_path: Path) -> None:
 
 def test_never_imports_torch_or_vlmeval() -> None:
     heavy = "{'torch', 'vlmeval', 'openai', 'pandas'}"
-    code = f"import sys, aki_eval.compare, aki_eval.gate; print({heavy} & set(sys.modules))"
+    code = f"import sys, aki_eval.commands.compare, aki_eval.commands.gate; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -10,8 +10,8 @@ import pytest
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
+from benchmarks.estimates import Columns, mean_by_group, weighted_sum
 from benchmarks.records import Score
-from benchmarks.statistics import Columns, mean_by_group, weighted_sum
 from benchmarks.tasks import TASKS
 
 

@@ -11,15 +11,15 @@ import pytest
 from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
-from aki_eval.gate import command, junit_xml
+from aki_eval.commands.gate import command, junit_xml
 from benchmarks.paired_tests import paired_difference
 from benchmarks.records import UserError
 from benchmarks.results.baseline import open_baseline, write_baseline
+from benchmarks.results.folder import open_run
 from benchmarks.results.gate import Decision, _judge, decide
 from benchmarks.results.gate_policy import DEFAULT, Policy, read_policy
 from benchmarks.scoring import estimates_of
 from benchmarks.tasks import COLUMNS, TASKS
-from reports.run_folder import open_run
 
 TASK = "real_world_qa"
 

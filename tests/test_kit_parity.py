@@ -19,12 +19,13 @@ import pytest
 from kit_worker import canned_reply
 from PIL import Image, ImageChops
 
-from benchmarks.data import load_samples
-from benchmarks.mmbench import ABBREVIATIONS
-from benchmarks.mmmu import name_of
+from benchmarks.data.load import load_samples
+from benchmarks.judged import read_reply
 from benchmarks.records import JudgeRequest, Prediction, Sample, Task, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
+from benchmarks.tasks.mmbench import ABBREVIATIONS
+from benchmarks.tasks.mmmu import name_of
 from benchmarks.toy_world import ensure_tables
 
 TABLES = {table.name: task for task in TASKS.values() for table in task.tables}
@@ -43,7 +44,7 @@ class CannedJudge:
 
     def _verdict(self, request: JudgeRequest) -> Verdict:
         reply = canned_reply(request.prompt)
-        value = request.parse(reply)
+        value = read_reply(request, reply)[0]
         error = None if value is not None else f"unreadable {reply!r}"
         return Verdict(
             index=request.index, kind=request.kind, judge="canned", prompt_hash="", raw=reply, value=value, error=error

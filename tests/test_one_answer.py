@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from scored_run_helpers import score, scores, write_scored_run
 
-from aki_eval import compare as compare_command
-from aki_eval import gate as gate_command
+from aki_eval.commands import compare as compare_command
+from aki_eval.commands import gate as gate_command
 from benchmarks.records import Score, UserError
 from benchmarks.results.comparison import MetricComparison, compare
+from benchmarks.results.folder import open_run, open_runs
 from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import Policy
 from reports.cli import report
 from reports.comparison_tables import p_text
-from reports.run_folder import open_run, open_runs
 
 
 def drawn(seed: int, better: float) -> dict[str, list[Score]]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial, ttest_1samp, ttest_rel
 
+from benchmarks.estimates import Columns, Estimate, mean_by_group, weighted_sum
 from benchmarks.paired_tests import (
     CLUSTERED_T,
     MCNEMAR,
@@ -22,7 +23,6 @@ from benchmarks.paired_tests import (
     smallest_detectable_difference,
 )
 from benchmarks.records import Score
-from benchmarks.statistics import Columns, Estimate, mean_by_group, weighted_sum
 
 
 def estimate(values: list[float], clusters: list[str] | None = None) -> Estimate:

@@ -10,8 +10,8 @@ import pytest
 from scored_run_helpers import score, scores, write_scored_run
 
 from benchmarks.records import Score, UserError
+from benchmarks.results.folder import RunFolder, open_run
 from benchmarks.results.pairing import UNPAIRED, asked_differently, made_differently, pair, refusal
-from reports.run_folder import RunFolder, open_run
 
 TASK = "real_world_qa"
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from benchmarks.estimates import Estimate
 from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score, UserError, Verdict
+from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
-from benchmarks.statistics import Estimate
 from benchmarks.tasks import TASKS
-from reports.run_folder import RunFolder
 
 from .spread import spread
 

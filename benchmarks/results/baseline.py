@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports.run_folder import RunFolder, TaskResult, open_run
-
 from ..records import Score, UserError
+from .folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")

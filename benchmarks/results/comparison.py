@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from reports.run_folder import RunFolder, TaskResult
-
+from ..estimates import ALPHA
 from ..paired_tests import Difference, holm, paired_difference
 from ..records import UserError
 from ..scoring import estimates_of
-from ..statistics import ALPHA
 from ..tasks import COLUMNS, TASKS
+from .folder import RunFolder, TaskResult
 from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, refusal
 
 NOTHING_SCORED = "no sample is scored in both"

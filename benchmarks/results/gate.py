@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.run_folder import RunFolder
-
 from ..records import UserError
 from .comparison import MetricComparison, compare
+from .folder import RunFolder
 from .gate_policy import Policy
 
 Verdict = Literal["GO", "NO-GO", "INCONCLUSIVE"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from reports.run_folder import RunFolder, TaskResult
-
 from ..records import Score, UserError
+from .folder import RunFolder, TaskResult
 
 UNPAIRED = "unscored_in_the_other_run"
 MAKING = ("model", "dtype", "decoding", "device", "versions", "commit")

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ..estimates import mean_by_group
 from ..records import Metric, Score, Task, UserError
-from ..statistics import mean_by_group
 from ..tasks import TASKS
 from .priors import Prior, distinct_entries, priors, weight
 

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.estimates import Estimate
 from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score
-from benchmarks.statistics import Estimate
 from benchmarks.tasks import TASKS
 
 Random = np.random.Generator
