@@ -14,8 +14,9 @@ from . import kit
 from .estimates import Estimator
 from .judged import Extraction
 from .prompts import as_shown
-from .records import JudgeRequest, ProtocolRule, Row, Sample
+from .records import JudgeRequest, Row, Sample
 from .scoring import each_by_itself
+from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

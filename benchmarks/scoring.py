@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from .errors import UserError
 from .estimates import Estimate
-from .records import Judge, Prediction, Sample, Score, Task, UserError
+from .records import Judge, Prediction, Sample, Score
+from .task import Task
 
 MISSING = "missing"
 ERROR = "error"

@@ -14,8 +14,9 @@ from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
 from aki_eval.commands.compare import command, comparison_tables
+from benchmarks.errors import UserError
 from benchmarks.paired_tests import holm
-from benchmarks.records import Score, UserError
+from benchmarks.records import Score
 from benchmarks.results.comparison import Comparison, compare
 from benchmarks.results.folder import open_runs
 from reports.render import markdown

@@ -12,8 +12,8 @@ from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
 from aki_eval.commands.gate import command, junit_xml
+from benchmarks.errors import UserError
 from benchmarks.paired_tests import paired_difference
-from benchmarks.records import UserError
 from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run
 from benchmarks.results.gate import Decision, _judge, decide

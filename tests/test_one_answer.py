@@ -15,7 +15,8 @@ from scored_run_helpers import score, scores, write_scored_run
 
 from aki_eval.commands import compare as compare_command
 from aki_eval.commands import gate as gate_command
-from benchmarks.records import Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Score
 from benchmarks.results.comparison import MetricComparison, compare
 from benchmarks.results.folder import open_run, open_runs
 from benchmarks.results.gate import decide

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from reports_helpers import all_metrics, edit_json, metric, plan, write_lines, write_run
 
+from benchmarks.errors import UserError
 from benchmarks.paired_tests import McNemar
-from benchmarks.records import UserError
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import estimates_of
 from benchmarks.tasks import TASKS

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from scored_run_helpers import score, scores, write_scored_run
 
-from benchmarks.records import Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Score
 from benchmarks.results.folder import RunFolder, open_run
 from benchmarks.results.pairing import UNPAIRED, asked_differently, made_differently, pair, refusal
 

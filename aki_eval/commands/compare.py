@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.comparison import Comparison, compare
 from benchmarks.results.folder import open_runs
 from reports.comparison_tables import count_table, flip_table, making_table, metric_table

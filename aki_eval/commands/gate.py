@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..records import Score, UserError
+from ..errors import UserError
+from ..records import Score
 from .folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1

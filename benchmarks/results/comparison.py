@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from ..errors import UserError
 from ..estimates import ALPHA
 from ..paired_tests import Difference, holm, paired_difference
-from ..records import UserError
 from ..scoring import estimates_of
 from ..tasks import COLUMNS, TASKS
 from .folder import RunFolder, TaskResult

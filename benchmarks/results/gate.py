@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..records import UserError
+from ..errors import UserError
 from .comparison import MetricComparison, compare
 from .folder import RunFolder
 from .gate_policy import Policy

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..records import UserError
+from ..errors import UserError
 from ..tasks import TASKS
 
 DEFAULT = Path(__file__).with_name("gate.toml")

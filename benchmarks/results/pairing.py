@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..records import Score, UserError
+from ..errors import UserError
+from ..records import Score
 from .folder import RunFolder, TaskResult
 
 UNPAIRED = "unscored_in_the_other_run"
