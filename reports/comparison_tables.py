@@ -43,7 +43,7 @@ def _metric_row(metric: MetricComparison) -> Row:
             Cell(text=p_text(metric.p)),
             Cell(text=p_text(metric.p_holm)),
             Cell(text=metric.test or DASH),
-            Cell(value=metric.paired.detectable if metric.paired else None),
+            Cell(value=metric.detectable),
             Cell(text=f"{metric.num_pairs} in {metric.paired.num_clusters if metric.paired else 0}"),
         ),
         notes=(left_out,) if metric.num_left_out else (),

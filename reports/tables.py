@@ -31,6 +31,7 @@ class Cell:
     ci95: tuple[float, float] | None = None
     num_samples: int | None = None
     num_scored: int | None = None
+    num_unread: int | None = None
     p_value: float | None = None
     p_holm: float | None = None
     test: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,7 @@ def test_difference_is_paired_and_exact(tmp_path: Path) -> None:
     assert metric.ci95 == pytest.approx([100 * bound for bound in (0.0053012, 0.1776541)], abs=1e-4)  # without 0
     step = np.array([0] * 85 + [-1] * 3 + [1] * 12)
     error = 100 * step.std(ddof=1) / 10
-    assert metric.paired is not None
-    assert metric.paired.detectable == pytest.approx((1.95996 + 0.84162) * error, rel=1e-3)
+    assert metric.detectable == pytest.approx((1.95996 + 0.84162) * error, rel=1e-3)
 
 
 def test_five_won_and_none_lost_of_two_hundred(tmp_path: Path) -> None:
@@ -132,6 +132,23 @@ def test_unscored_samples_are_left_out_on_both_sides_and_counted(tmp_path: Path)
     metric = comparison.metrics[0]
     assert (metric.num_pairs, metric.num_left_out) == (2, 2)
     assert (metric.a, metric.b) == (50.0, 100.0)
+
+
+@pytest.mark.parametrize("where", ["a", "b"])
+def test_what_is_not_comparable_is_not_tested(tmp_path: Path, where: str) -> None:
+    """Ten of a hundred answers unread, in either run: the difference stands there, without p, interval and mark."""
+    plain = [score(number, float(number < 40), groups=("category/x",)) for number in range(100)]
+    better = [score(number, float(number < 80), groups=("category/x",)) for number in range(100)]
+    unread = {"a": plain, "b": better}[where]
+    unread[90:] = [replace(each, reason="unread") for each in unread[90:]]
+    for name, own in (("a", plain), ("b", better)):
+        write_scored_run(tmp_path / name, {TASK: own})
+    metrics = compare(*open_runs([tmp_path / "a", tmp_path / "b"])).metrics
+    for metric in metrics:
+        assert metric.reason == f"{where} is not comparable: 10 answers need an extractor"
+        assert metric.difference == 40.0
+        assert (metric.p, metric.p_holm, metric.test, metric.ci95, metric.detectable) == (None,) * 5
+        assert not metric.significant
 
 
 def test_nothing_in_common_to_score(tmp_path: Path) -> None:

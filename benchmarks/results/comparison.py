@@ -9,16 +9,17 @@ the paper's columns are one family, the sub-scores of a task are another (Holm).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import UserError
-from ..estimates import ALPHA
+from ..estimates import ALPHA, Estimate
 from ..paired_tests import Difference, holm, paired_difference
-from ..scoring import estimates_of
+from ..scoring import estimates_of, why_not_comparable
+from ..task import Task
 from ..tasks import COLUMNS, TASKS
-from .folder import RunFolder, TaskResult
+from .folder import RunFolder
 from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, refusal
 
 NOTHING_SCORED = "no sample is scored in both"
@@ -68,6 +69,10 @@ class MetricComparison:
         return self.paired.test.name if self.paired and self.paired.test and not self.reason else None
 
     @property
+    def detectable(self) -> float | None:
+        return self.paired.detectable if self.paired and not self.reason else None
+
+    @property
     def significant(self) -> bool:
         return self.p_holm is not None and self.p_holm < ALPHA
 
@@ -81,7 +86,7 @@ class MetricComparison:
             "test": self.test,
             "significant": self.significant,
             "degrees_of_freedom": paired.degrees if paired else None,
-            "detectable": paired.detectable if paired else None,
+            "detectable": self.detectable,
             "num_clusters": paired.num_clusters if paired else 0,
             "num_moved": paired.num_moved if paired else 0,
         }
@@ -164,7 +169,7 @@ def compare(
             if different != "leave_out":
                 raise
             left_out[task] = [str(error)]
-    metrics = [metric for each in pairs for metric in _metrics(each, a.results[each.task], b.results[each.task])]
+    metrics = [metric for each in pairs for metric in _metrics(each, a, b)]
     return Comparison(
         a=a.label,
         b=b.label,
@@ -176,7 +181,7 @@ def compare(
     )
 
 
-def _metrics(pairs: Pairs, first: TaskResult, second: TaskResult) -> Iterator[MetricComparison]:
+def _metrics(pairs: Pairs, a: RunFolder, b: RunFolder) -> Iterator[MetricComparison]:
     task = TASKS[pairs.task]
     before, after = (estimates_of(task, pairs.protocol, scores) for scores in (pairs.a, pairs.b))
     labels = {column.metric: column.label for column in COLUMNS if column.task == pairs.task}
@@ -192,17 +197,21 @@ def _metrics(pairs: Pairs, first: TaskResult, second: TaskResult) -> Iterator[Me
             a=before[name].value,
             b=after[name].value,
             paired=paired,
-            reason=_untested(paired, first, second, name),
+            reason=_untested(task, pairs.protocol, {a.label: before[name], b.label: after[name]}, paired),
             num_pairs=before[name].num_scored,
             num_left_out=pairs.num_left_out,
             num_lost=pairs.num_lost,
         )
 
 
-def _untested(paired: Difference | None, first: TaskResult, second: TaskResult, name: str) -> str | None:
-    """Why a difference gets no p-value, no interval and no mark; None where it does."""
+def _untested(task: Task, protocol: str, sides: Mapping[str, Estimate], paired: Difference | None) -> str | None:
+    """Why a difference gets no p-value, no interval and no mark; None where it does. The one place that decides it."""
     if paired is None:
         return NOTHING_SCORED
+    for label, estimate in sides.items():
+        why = why_not_comparable(task, protocol, estimate.metric())
+        if why:
+            return f"{label} is {why}"
     return TOO_FEW if paired.test is None else None
 
 
