@@ -64,11 +64,19 @@ def decision_table(decision: Decision) -> Table:
         rows=tuple(_row(check) for check in decision.checks),
         notices=(WARNING, *decision.warnings) if decision.warnings else (),
         remarks=(
-            f"between: bounds of the paired difference by the named test, the lower at {decision.confidence:.0%} "
-            f"one-sided confidence, the upper corrected for {len(decision.checks)} metrics.",
+            _remark(decision),
             "run - baseline with its 95 % interval; p: of no difference at all, as `aki-eval compare` gives it. The "
-            "verdict follows from the bounds and the allowed drop, not from p.",
+            "verdict does not follow from p.",
         ),
+    )
+
+
+def _remark(decision: Decision) -> str:
+    if decision.policy.decide_by == "difference":
+        return "Decided by the difference itself: a frozen model, or an allowance that holds all the noise there is."
+    return (
+        "between: bounds of the paired difference by the named test, the lower at "
+        f"{decision.policy.confidence:.0%} one-sided confidence, the upper for {len(decision.checks)} metrics."
     )
 
 

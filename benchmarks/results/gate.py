@@ -4,15 +4,17 @@ bounds.
 Non-inferiority with three outcomes: a drop is within what is allowed, beyond it, or the questions cannot tell. All
 metrics have to be within for a GO (each is a chance to fail, so no correction is due); one beyond suffices for a
 NO-GO (each is a chance for a false alarm, so the confidence is Bonferroni's).
+
+A policy that decides by the difference (a frozen model) knows two outcomes: within what is allowed, or not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import UserError
-from .comparison import MetricComparison, compare
+from .comparison import TOO_FEW, MetricComparison, compare
 from .folder import RunFolder
 from .gate_policy import Policy
 
@@ -41,7 +43,7 @@ class Check:
 class Decision:
     run: str
     baseline: str
-    confidence: float
+    policy: Policy
     checks: list[Check]
     warnings: list[str]
 
@@ -69,13 +71,24 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
         if name not in known:
             raise UserError(f"the policy names {task}.{name}, which {task} does not have; it has {', '.join(known)}")
         checks.append(_check(known[name], drop, policy))
-    return Decision(
-        run=run.label,
-        baseline=baseline.label,
-        confidence=policy.confidence,
-        checks=checks,
-        warnings=comparison.warnings,
-    )
+    if policy.decide_by == "difference":
+        checks = [_by_difference(check) for check in checks]
+    return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=comparison.warnings)
+
+
+def _by_difference(check: Check) -> Check:
+    """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons."""
+    compared = check.compared
+    if compared is None or compared.difference is None or compared.num_lost or _unreadable(compared):
+        return replace(check, verdict="NO-GO")
+    drop = max(0.0, -compared.difference)
+    verdict: Verdict = "GO" if drop <= check.allowed_drop else "NO-GO"
+    return replace(check, verdict=verdict, reason=f"dropped by {drop:.2f}, allowed are {check.allowed_drop:g}")
+
+
+def _unreadable(compared: MetricComparison) -> bool:
+    """Untested for another reason than too few clusters: the difference stands on answers that nobody could read."""
+    return compared.reason not in (None, TOO_FEW)
 
 
 def _check(compared: MetricComparison, drop: float, policy: Policy) -> Check:
