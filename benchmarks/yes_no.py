@@ -10,12 +10,8 @@ from __future__ import annotations
 import re
 
 from . import kit
-<<<<<<< HEAD
-from .errors import UserError
-from .estimates import Estimator
-=======
 from .errors import RowError
->>>>>>> main
+from .estimates import Estimator
 from .judged import Extraction
 from .records import JudgeRequest, Sample
 from .scoring import each_by_itself

@@ -17,12 +17,8 @@ from statistics import fmean
 
 from .. import kit
 from ..data.tsv import image_cluster
-<<<<<<< HEAD
-from ..errors import UserError
-from ..estimates import Columns, Estimate
-=======
 from ..errors import RowError
->>>>>>> main
+from ..estimates import Columns, Estimate
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample, Score

@@ -16,12 +16,8 @@ import re
 from collections.abc import Callable
 
 from .. import choice, kit
-<<<<<<< HEAD
-from ..errors import UserError
-from ..estimates import mean_by_group
-=======
 from ..errors import RowError
->>>>>>> main
+from ..estimates import mean_by_group
 from ..judged import Extraction
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample

@@ -13,12 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .. import yes_no
-<<<<<<< HEAD
-from ..errors import UserError
-from ..estimates import Estimate, mean_by_group, weighted_sum
-=======
 from ..errors import RowError
->>>>>>> main
+from ..estimates import Estimate, mean_by_group, weighted_sum
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete

@@ -15,12 +15,8 @@ import re
 from collections.abc import Mapping
 
 from .. import choice, kit
-<<<<<<< HEAD
-from ..errors import UserError
-from ..estimates import mean_by_group
-=======
 from ..errors import RowError
->>>>>>> main
+from ..estimates import mean_by_group
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
 from ..records import ImageRef, Prompt, Row, Sample
 from ..scoring import each_by_itself
