@@ -11,9 +11,8 @@ The populations: a cluster has its own chance of being answered right, Beta-dist
 answers in a cluster correlate by ICC (0: independent), or its own difficulty on the logit scale. The truth is exact, by
 formula or by integration over the clusters.
 
-Found with 1,000 worlds and the default seed: 94.6 to 96.7 % for all shapes but the one with bunched failures (95 %
-right, ICC .2, 60 pictures of nine questions: 91.5 %, naive 71.5 %); paired differences 94.6 %, false alarms at p <
-.05 between equal models 5.2 %. About 3 minutes of one core.
+What was found with 1,000 worlds and the default seed stands in docs/statistics.md. About 3 minutes of one core for
+the intervals, and as much for the differences.
 """
 
 from __future__ import annotations
