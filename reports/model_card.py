@@ -59,7 +59,7 @@ def results(run: RunFolder) -> list[Result]:
         result = run.results.get(entry.task)
         cell = run_cell(result, entry.metric) if result else Cell()
         if result and cell.value is not None:
-            found.append(Result(entry, cell, notes_on(result, cell, run.record)))
+            found.append(Result(entry, cell, notes_on(result, cell, run.made_by)))
     return found
 
 
@@ -102,9 +102,10 @@ def entries(run: RunFolder) -> dict[str, list[EvalResultEntry]]:
 
 def measured_on(run: RunFolder) -> str | None:
     """When the last stretch of work on the run ended, or began."""
-    session = (run.record.get("sessions") or [{}])[-1]
-    moment: str | None = session.get("finished") or session.get("started")
-    return moment
+    if run.record is None or not run.record.sessions:
+        return None
+    session = run.record.sessions[-1]
+    return session.finished or session.started
 
 
 def model_index(run: RunFolder) -> list[EvalResult]:

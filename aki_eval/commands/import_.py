@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
 from benchmarks.records import Prediction, Sample
+from benchmarks.results.record import FORMAT, IMPORTED, DataRecord, ModelRecord, RunRecord, TableRecord, TaskRecord
 from benchmarks.results.store import RunStore, out_folder
 from benchmarks.task import Task
 
@@ -23,7 +24,7 @@ from ..imports.readers import read_records
 from ..run.inputs import OFFICIAL, TaskInput, data_root, find_tasks
 from ..run.preflight import check_ahead
 from ..run.score import JudgeOptions, score_inputs
-from ..run.specification import FORMAT, answers_mark, extend, now, session
+from ..run.specification import extend, marked, now, session
 from ..run.summary import explain_incomplete, how_to_ask, show_results
 
 UNKNOWN = "unknown"
@@ -79,7 +80,7 @@ def command(
     task, root = tasks[0], data_root(data)
     samples = load_samples(task, root)
     found = collect(task, samples, predictions, index_field, prediction_field, table_column)
-    tables = checksum(task, root)
+    tables = {name: TableRecord(**table) for name, table in checksum(task, root).items()}
     options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
     check_ahead(None, options, data, [task])
     model = name or predictions[0].stem
@@ -89,7 +90,7 @@ def command(
         folder.create()
         with folder.locked():
             run = _write(folder, task, found, specify(task, model, prompts, data, tables, found), fresh)
-            given = TaskInput(task=task, samples=samples, prompts=[], specification={}, tables=tables)
+            given = TaskInput(task=task, samples=samples, prompts=[], specification=_asked(found), tables=tables)
             results = score_inputs(folder, run, [given], options)
     except BaseException:
         if is_new:
@@ -172,27 +173,37 @@ def _tell(path: Path, matches: Matches) -> None:
         print(f"{path.name}: {failed} predictions are failures, not answers; they stay unscored", file=sys.stderr)
 
 
-def specify(task: Task, model: str, prompts: str, source: str, tables: dict[str, Any], found: Import) -> dict[str, Any]:
+def specify(
+    task: Task, model: str, prompts: str, source: str, tables: dict[str, TableRecord], found: Import
+) -> RunRecord:
     """run.json of an import: nobody knows what made the predictions beyond what the user says."""
-    imported = {"prompts_sha256": None, "max_new_tokens": None, "imported": found.files}
-    run: dict[str, Any] = {
-        "format": FORMAT,
-        "created": now(),
-        "model": {"name": model, "kind": "imported"},
-        "mask_self_test": None,
-        "dtype": None,
-        "prompts": prompts,
-        "decoding": None,
-        "subset": None,
-        "data": {"source": source, "tables": tables},
-        "tasks": {task.name: imported},
-        "check_batching": None,
-        "sessions": [session("none", "none", 1)],
-    }
-    return run | {"answers": {task.name: answers_mark(run, task.name, tables)}}
+    run = RunRecord(
+        format=FORMAT,
+        created=now(),
+        model=ModelRecord(name=model, kind=IMPORTED),
+        mask_self_test=None,
+        dtype=None,
+        prompts=prompts,
+        decoding=None,
+        subset=None,
+        data=DataRecord(source=source, tables=tables),
+        tasks={task.name: _asked(found)},
+        answers={},
+        check_batching=None,
+        device=None,
+        versions=None,
+        commit=None,
+        command=None,
+        sessions=[session("none", "none", 1)],
+    )
+    return marked(run, {task.name: tables})
 
 
-def _write(folder: RunStore, task: Task, found: Import, wanted: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
+def _asked(found: Import) -> TaskRecord:
+    return TaskRecord(prompts_sha256=None, max_new_tokens=None, num_samples=None, imported=found.files)
+
+
+def _write(folder: RunStore, task: Task, found: Import, wanted: RunRecord, fresh: bool = False) -> RunRecord:
     """run.json, then predictions.jsonl; adds a task to the folder of earlier imports of the same model.
 
     The owner stands in run.json before the first answer is there, and all answers appear at once: killed in between,
@@ -206,7 +217,7 @@ def _write(folder: RunStore, task: Task, found: Import, wanted: dict[str, Any], 
     stored = folder.read_run()
     folder.refuse_leftovers([task.name], stored)
     run = wanted if stored is None else _added(folder, task, stored, wanted)
-    if stored is not None and task.name in stored["tasks"] and folder.predictions(task.name):
+    if stored is not None and task.name in stored.tasks and folder.predictions(task.name):
         return run  # the very same import once more
     try:
         folder.write_run(run)
@@ -218,28 +229,28 @@ def _write(folder: RunStore, task: Task, found: Import, wanted: dict[str, Any], 
     return run
 
 
-def _added(folder: RunStore, task: Task, stored: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def _added(folder: RunStore, task: Task, stored: RunRecord, wanted: RunRecord) -> RunRecord:
     """The stored run with one more task.
 
     Raises:
         UserError: it is another model's, or has other answers for the task.
     """
-    if stored["model"].get("kind") != "imported":
+    if not stored.imported:
         raise UserError(f"{folder.root} holds a run of aki-eval run, no import; choose another --out")
-    before, now = stored["model"]["name"], wanted["model"]["name"]
+    before, now = stored.model.name, wanted.model.name
     if before != now:
         raise UserError(
             f"{folder.root} holds another run: its model is {before!r}, and these predictions would be of {now!r}; "
             f"if it is the same model, say --name {shlex.quote(before)}, else choose another --out"
         )
-    if stored["prompts"] != wanted["prompts"]:
+    if stored.prompts != wanted.prompts:
         raise UserError(
-            f"{folder.root} holds another run: prompts is {stored['prompts']!r} there and {wanted['prompts']!r} here; "
+            f"{folder.root} holds another run: prompts is {stored.prompts!r} there and {wanted.prompts!r} here; "
             "choose another --out"
         )
-    if task.name in stored["tasks"] and stored.get("answers", {}).get(task.name) != wanted["answers"][task.name]:
+    if task.name in stored.tasks and stored.answers.get(task.name) != wanted.answers[task.name]:
         raise UserError(
             f"{folder.root} holds other predictions for {task.name} already; choose another --out, or --fresh to "
             "forget all that it holds"
         )
-    return {**extend(stored, wanted), "sessions": stored["sessions"] + wanted["sessions"]}
+    return extend(stored, wanted).model_copy(update={"sessions": stored.sessions + wanted.sessions})

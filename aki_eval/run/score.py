@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.record import DataRecord, RunRecord
 from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
@@ -60,7 +61,7 @@ class TaskOutcome:
 
 
 def score_inputs(
-    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+    folder: RunStore, run: RunRecord, inputs: Sequence[TaskInput], options: JudgeOptions
 ) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
@@ -72,29 +73,27 @@ def score_inputs(
     return [_score(folder, run, given, options, budget) for given in inputs]
 
 
-def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
+def _check_tables(run: RunRecord, given: TaskInput) -> None:
     for name, table in given.tables.items():
-        stored = run["data"]["tables"].get(name, {}).get("sha256")
-        if stored != table["sha256"]:
+        stored = run.data.tables.get(name)
+        if stored is None or stored.sha256 != table.sha256:
             raise UserError(
-                f"table {name} has sha256 {table['sha256'][:12]}, the predictions were made with {str(stored)[:12]}; "
-                f"use the data of the run ({run['data']['source']})"
+                f"table {name} has sha256 {table.sha256[:12]}, the predictions were made with "
+                f"{stored.sha256[:12] if stored else None}; use the data of the run ({run.data.source})"
             )
 
 
-def _score(
-    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
-) -> TaskOutcome:
+def _score(folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOptions, budget: Budget) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
-    judge = _judge(folder, task, options, run["data"]["source"], budget)
+    judge = _judge(folder, task, options, run.data.source, budget)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
-        "subset": run["subset"],
+        "subset": run.subset.model_dump() if run.subset else None,
         "judge": _judge_record(folder, task, judge, scores),
         "complete": _is_complete(given, predictions, scores[task.headline]),
-        "prompts": run["prompts"],
-        "data": {"source": run["data"]["source"], "tables": given.tables},
+        "prompts": run.prompts,
+        "data": DataRecord(source=run.data.source, tables=given.tables).model_dump(),
     }
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
