@@ -67,6 +67,6 @@ extraction = Extraction(match=lambda _, answer: kit.read_yes_no(answer), request
 def rules(by_kit: Estimator, strictly: Estimator) -> dict[str, ProtocolRule]:
     """`kit` and `strict` with an aggregation each."""
     return {
-        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit),
+        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=strictly),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,8 @@ class TaskOutcome:
     """The outcome of one task: its metrics.json, and how many samples have no answer.
 
     `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
+    `num_unscored` samples have no value under the headline protocol. `failure`: scoring itself broke off, and there are
+    no metrics.
     """
 
     task: Task
@@ -54,6 +57,8 @@ class TaskOutcome:
     num_missing: int
     num_errors: int
     num_refused: int = 0
+    num_unscored: int = 0
+    failure: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -65,12 +70,42 @@ def score_inputs(
 ) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
-    Raises UserError when the tables are not those that the predictions were made with.
+    A task whose scoring fails takes no other with it: it is a result that names the failure.
+
+    Raises:
+        UserError: the tables are not those that the predictions were made with; or, after all tasks have had their
+            turn, a task cannot be scored as asked.
     """
     for given in inputs:
         _check_tables(run, given)
     budget = Budget(limit=options.budget)  # one for the whole command
-    return [_score(folder, run, given, options, budget) for given in inputs]
+    results: list[TaskOutcome] = []
+    refusals: list[UserError] = []
+    for given in inputs:
+        try:
+            results.append(_score(folder, run, given, options, budget))
+        except UserError as error:
+            refusals.append(error)
+        except Exception as error:  # noqa: BLE001 (whatever it is: the other tasks' results are not lost with this one's)
+            results.append(_failed(folder, run, given, error))
+    if refusals:
+        raise refusals[0]
+    return results
+
+
+def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+    """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
+    folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
+    metrics = {
+        "headline": given.task.headline,
+        "protocols": {given.task.headline: {}},
+        "subset": run["subset"],
+        "judge": None,
+        "complete": False,
+        "data": {"source": run["data"]["source"]},
+    }
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
 def _check_tables(run: RunRecord, given: TaskInput) -> None:
@@ -104,6 +139,7 @@ def _score(folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOpt
         num_missing=sum(index not in predictions for index in wanted),
         num_errors=len(errors),
         num_refused=sum(error.startswith("ValueError: ") for error in errors),
+        num_unscored=sum(score.value is None for score in scores[task.headline]),
     )
 
 

@@ -122,6 +122,7 @@ TASK = Task(
                 is_right=lambda sample, found: kit.mathvista_is_right(sample.row, found),
             ).scorer("kit"),
             estimate=mean_by_group,
+            extractor="needed",
         ),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=mean_by_group),
     },

@@ -149,6 +149,7 @@ TASK = Task(
         "kit": ProtocolRule(
             score=choice.extraction(kit_options, kit_target).scorer("kit"),
             estimate=lambda scores: mean_by_group(scores, overall=None),
+            extractor="helps",
         ),
         "strict": ProtocolRule(
             score=each_by_itself("strict", strict), estimate=lambda scores: mean_by_group(scores, overall=None)
