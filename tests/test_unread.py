@@ -246,7 +246,7 @@ def test_scores_list_what_is_unread(tmp_path: Path) -> None:
 def test_the_terminal_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import tasks
 
-    column = tasks.Column("small", "Small", "small", "overall")
+    column = tasks.PaperColumn("small", "Small", "small", "overall")
     monkeypatch.setattr("aki_eval.run.summary.COLUMNS", (column,))
     results = go(tmp_path, [TASK], lambda prompt: "<think>" if prompt.index == "3" else f"answer to {prompt.index}")
     console = Console(width=150, record=True)

@@ -93,16 +93,16 @@ def score_inputs(
     return results
 
 
-def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+def _failed(folder: RunStore, run: RunRecord, given: TaskInput, error: Exception) -> TaskOutcome:
     """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
     folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
     metrics = {
         "headline": given.task.headline,
         "protocols": {given.task.headline: {}},
-        "subset": run["subset"],
+        "subset": run.subset.model_dump() if run.subset else None,
         "judge": None,
         "complete": False,
-        "data": {"source": run["data"]["source"]},
+        "data": {"source": run.data.source},
     }
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)

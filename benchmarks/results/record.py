@@ -15,7 +15,7 @@ from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from ..checked import Checked
 from ..errors import UserError
 
-FORMAT = 2
+FORMAT: Literal[2] = 2
 IMPORTED = "imported"
 """The kind of model of whose answers nobody knows how they were made."""
 
@@ -166,7 +166,7 @@ def read_record(path: Path) -> RunRecord:
 
 def _from_1(old: Mapping[str, Any]) -> dict[str, Any]:
     """Version 1: no marks; imports without device, versions, commit and command; tasks without what did not apply."""
-    late = {"answers": {}, "device": None, "versions": None, "commit": None, "command": None}
+    late: dict[str, Any] = {"answers": {}, "device": None, "versions": None, "commit": None, "command": None}
     tasks = old.get("tasks")
     if isinstance(tasks, dict):
         usual = {"num_samples": None, "imported": None}
