@@ -96,7 +96,7 @@ def score_inputs(
 def _failed(folder: RunStore, run: RunRecord, given: TaskInput, error: Exception) -> TaskOutcome:
     """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
     folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
-    metrics = {
+    metrics: dict[str, Any] = {
         "headline": given.task.headline,
         "protocols": {given.task.headline: {}},
         "subset": run.subset.model_dump() if run.subset else None,
