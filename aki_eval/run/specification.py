@@ -111,10 +111,10 @@ def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> 
 
 def marked(run: RunRecord, tables: Mapping[str, Iterable[str]]) -> RunRecord:
     """With the mark of each task's answers; `tables` are each task's."""
-    return run.model_copy(update={"answers": {task: _mark(run, task, names) for task, names in tables.items()}})
+    return run.model_copy(update={"answers": {task: answers_mark(run, task, names) for task, names in tables.items()}})
 
 
-def _mark(run: RunRecord, task: str, tables: Iterable[str]) -> str:
+def answers_mark(run: RunRecord, task: str, tables: Iterable[str]) -> str:
     """By which the answers to a task are known as this run's: a hash of all that decides them."""
     wanted = _comparable(run, [task], tables)
     if run.imported:
