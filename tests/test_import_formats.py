@@ -197,7 +197,7 @@ def test_a_whole_folder_of_vlmevalkit(tmp_path: Path, run: str | None, capsys: p
     assert record is not None
     assert record.model.name == "toy-7b"
     assert set(record.tasks) == {"real_world_qa", "cv_bench", "pope"}
-    for task in record["tasks"]:
+    for task in record.tasks:
         assert {index: found.text for index, found in stored.predictions(task).items()} == everything(task)
     printed = capsys.readouterr().err
     assert "01_MMVet.pkl is an unfinished run" in printed
