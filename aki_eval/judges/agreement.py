@@ -13,7 +13,7 @@ from benchmarks.statistics import Estimate, paired_difference
 from benchmarks.tasks import TASKS
 from reports.run_folder import RunFolder
 
-from .spread import spread
+from .judge import spread
 
 KINDS = {"mm_vet": ("mm_vet", "mm_vet_official"), "llava_bench": ("llava_bench",)}
 """Tasks whose answers a judge grades, with their judge protocols."""

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.records import JudgeRequest, UserError, Verdict
 
-from .store import Reply, Source, VerdictStore, verdict_of
+from .cache import Reply, Source, VerdictStore, verdict_of
 
 MODEL = "offline/1"
 """Stored as the judge's model: raise the number when the rubric changes, so that stored verdicts are not mixed."""
