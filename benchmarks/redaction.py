@@ -15,7 +15,9 @@ SHORTEST = 8
 """Shorter values of environment variables (`KEY=1`) are no secrets and would hide ordinary words."""
 
 SECRET_VARIABLE = re.compile(r"(API_?KEY|SECRET_KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-SECRET_NAME = r"[\w.-]*(?:key|token|secret|passw|signature|auth|credential)[\w.-]*|sig|pwd"
+SECRET_NAME = r"[\w.-]*(?:key|token(?!s)|secret|passw|signature|auth(?!or)|credential)[\w.-]*|sig|pwd"
+ABBREVIATED = r"--judge-ke?"
+"""VLMEvalKit's --judge-key, as argparse also takes it."""
 PATTERNS = (
     # what the services' own keys look like, whole or as servers abbreviate them
     (re.compile(r"\b(?:sk|pk|rk)-[\w*.…-]{6,}|\bhf_\w{20,}"), HIDDEN),
@@ -52,7 +54,7 @@ def redact_command(arguments: Iterable[str]) -> list[str]:
     hide = False
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        is_secret = bool(re.fullmatch(rf"--?(?:{SECRET_NAME})", name, re.IGNORECASE))
+        is_secret = bool(re.fullmatch(rf"--?(?:{SECRET_NAME})|{ABBREVIATED}", name, re.IGNORECASE))
         redacted.append(HIDDEN if hide else f"{name}={HIDDEN}" if is_secret and equals else redact(argument))
         hide = is_secret and not equals
     return redacted

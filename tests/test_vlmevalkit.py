@@ -22,11 +22,11 @@ from kit_worker import canned_reply
 from predictor_helpers import write_checkpoint
 
 from aki_eval.cli import main
+from aki_eval.judges import JudgeOptions
 from aki_eval.predictors import make_predictor
 from aki_eval.run.inputs import find_tasks
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
-from aki_eval.run.score import JudgeOptions
 from aki_eval.run.subset import Subset, choose
 from aki_eval.vlmevalkit.adapter import tables_folder
 from benchmarks.data.load import load_samples

@@ -41,7 +41,7 @@ class Probe:
 
 
 class Preflight:
-    """One server's; remembers what has been proved. `what` is how messages call it: `the judge`, `--model`."""
+    """One server's; remembers what has been proved. `what` is how messages call it: `the judge`, `the model`."""
 
     def __init__(self, server: ChatServer, what: str) -> None:
         self.server = server
@@ -132,7 +132,7 @@ class Preflight:
         name = f"{self.what} {server.name}"
         if failure.status == 401:
             if not server.has_key:
-                return f"{name} needs a key in {KEY_NAME}, which is not set (HTTP 401)"
+                return f"{name} needs a key in {KEY_NAME}, which is not set ({failure.reason})"
             return f"the key in {KEY_NAME} was refused by the server of {name} (HTTP 401; {server.way})"
         shutdown = known_shutdown(server.model) if server.address.is_openai or failure.status == 404 else None
         if failure.status == 404 and shutdown:
@@ -147,7 +147,8 @@ class Preflight:
             known = f"; it has {', '.join(close)}" if close else ""
             return f"the server knows no model {server.model!r} (HTTP {failure.status}){known}"
         if failure.is_refusal:
-            return f"{name} rejects the request: {failure.reason}"
+            what = f"the parameter {failure.param!r}" if failure.param else "the request"
+            return f"{name} rejects {what}: {failure.reason}"
         if failure.final or (failure.status or 0) in range(300, 400):
             return f"{name} does not answer: {failure.reason} ({server.way})"
         return f"{name} does not answer: {failure.reason} ({server.way}); try again later, or give another address"

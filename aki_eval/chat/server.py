@@ -7,9 +7,11 @@ ends: each try, the whole of them, and the size of a reply are limited.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -20,7 +22,7 @@ from .address import KEY_NAME, PATH, Address, check_environment, find_address
 from .completion import Completion, read_completion
 
 if TYPE_CHECKING:
-    from openai import APIError, AsyncOpenAI
+    from openai import AsyncOpenAI, OpenAIError
 
 REASONING_TOKENS = 4096
 """Token limit for a model that thinks before it answers: MM-Vet's limit of 3 would end inside the thought."""
@@ -39,21 +41,20 @@ MODEL_UNKNOWN = re.compile(r"\b(model|deployment)", re.IGNORECASE)
 class AskingFailed(Exception):
     """No reply, and why, in one redacted line. `final`: every further request would fail in the same way."""
 
-    def __init__(self, reason: str, *, status: int | None = None, words: str = "", code: str = "") -> None:
+    def __init__(
+        self, reason: str, *, status: int | None = None, words: str = "", code: str = "", param: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status
         self.words = words
         """All that the server said."""
+        self.param = param
         self.final = status in NO_ACCESS or code == "insufficient_quota"
 
     @property
     def is_refusal(self) -> bool:
         return self.status in REFUSALS
-
-
-class ReplyTooLong(Exception):
-    """The server sends more than any reply has."""
 
 
 class ChatServer:
@@ -131,7 +132,7 @@ class ChatServer:
         Raises:
             AskingFailed: no reply came.
         """
-        from openai import APIError
+        from openai import OpenAIError
 
         sent = self.adapt(wished or {})
         try:
@@ -141,7 +142,7 @@ class ChatServer:
                 )
         except TimeoutError:
             raise AskingFailed(f"no reply within {self.deadline:g} s") from None
-        except APIError as error:
+        except OpenAIError as error:
             raise self._failure(error) from None  # that error carries the key
         except UnicodeError as error:
             raise AskingFailed(f"cannot be sent: {type(error).__name__}") from None
@@ -153,7 +154,7 @@ class ChatServer:
         Raises:
             AskingFailed: the key is refused, or nobody answers.
         """
-        from openai import APIError, APIStatusError, AuthenticationError
+        from openai import APIStatusError, AuthenticationError, OpenAIError
 
         try:
             async with asyncio.timeout(self.deadline):
@@ -161,7 +162,7 @@ class ChatServer:
             return str(response.text)
         except TimeoutError:
             raise AskingFailed(f"no reply within {self.deadline:g} s") from None
-        except APIError as error:
+        except OpenAIError as error:
             if isinstance(error, APIStatusError) and not isinstance(error, AuthenticationError):
                 return ""
             raise self._failure(error) from None
@@ -220,19 +221,17 @@ class ChatServer:
         user = {"role": "user", "content": content}
         return [{"role": "system", "content": system}, user] if system else [user]
 
-    def _failure(self, error: APIError) -> AskingFailed:
+    def _failure(self, error: OpenAIError) -> AskingFailed:
         """One line: the kind of failure, the status, and the server's own words, redacted and shortened."""
-        from openai import APIConnectionError, APIStatusError, APITimeoutError
+        from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
         cause = error.__cause__
-        if isinstance(error, APITimeoutError) or isinstance(cause, TimeoutError):
+        if isinstance(error, APITimeoutError):
             return AskingFailed("no reply in time")
-        if isinstance(cause, ReplyTooLong):
-            return AskingFailed(f"its reply is longer than {LONGEST_REPLY // 2**20} MB")
-        if isinstance(error, APIConnectionError):
+        if isinstance(error, APIConnectionError) and not isinstance(cause, OpenAIError):
             return AskingFailed(f"connection failed ({type(cause).__name__})")
         if not isinstance(error, APIStatusError):
-            return AskingFailed(f"{type(error).__name__}: {_line(error.message)}")
+            return AskingFailed(_line(str(cause if isinstance(cause, OpenAIError) else error)))
         onwards = error.response.headers.get("location")
         if 300 <= error.status_code < 400 and onwards:
             target = redact(urljoin(str(error.response.url), onwards))[:100]
@@ -241,9 +240,26 @@ class ChatServer:
                 status=error.status_code,
             )
         code = error.code if isinstance(error.code, str) else ""
-        words = f"{error.param or ''} {code} {redact(error.message[:5000])}"
-        reason = f"HTTP {error.status_code}: {_line(error.message)}"
-        return AskingFailed(reason, status=error.status_code, words=words, code=code)
+        body = redact(error.response.text[:5000])
+        param = redact(str(error.param))[:80] if error.param else None
+        return AskingFailed(
+            f"HTTP {error.status_code}: {_line(_said(body))}",
+            status=error.status_code,
+            words=f"{param or ''} {code} {body}",
+            code=code,
+            param=param,
+        )
+
+
+def _said(body: str) -> str:
+    """A server's own words: OpenAI's `error.message`, FastAPI's `detail`, or all of the body."""
+    try:
+        found = json.loads(body)
+        found = found.get("error", found)
+        said = found if isinstance(found, str) else found.get("message") or found.get("detail")
+    except (ValueError, AttributeError, RecursionError):
+        return body
+    return said if isinstance(said, str) else json.dumps(said) if said else body
 
 
 def _line(text: str) -> str:
@@ -254,16 +270,24 @@ def _bounded_client(seconds: float) -> Any:
     """The client's own HTTP client, in which a try ends after so many seconds and a reply after so many bytes, however
     slowly or fast they drip.
     """
-    from openai import DefaultAsyncHttpxClient
+    from openai import APIError, DefaultAsyncHttpxClient
+
+    http = import_module(DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])  # httpx, or what succeeds it
 
     class BoundedClient(DefaultAsyncHttpxClient):  # type: ignore[misc]
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-            async with asyncio.timeout(seconds):
-                response = await super().send(request, stream=True, **options)
-                try:
-                    body = await _read(response)
-                finally:
-                    await response.aclose()
+            try:
+                async with asyncio.timeout(seconds):
+                    response = await super().send(request, stream=True, **options)
+                    try:
+                        body = await _read(response)
+                    finally:
+                        await response.aclose()
+            except TimeoutError:
+                raise http.ReadTimeout(f"no whole reply within {seconds:g} s", request=request) from None
+            if body is None:
+                words = f"the server's reply is longer than {LONGEST_REPLY // 2**20} MB"
+                raise APIError(words, request, body=None)
             return type(response)(
                 response.status_code,
                 headers=_headers_of_plain_body(response.headers.multi_items()),
@@ -275,12 +299,13 @@ def _bounded_client(seconds: float) -> Any:
     return BoundedClient(follow_redirects=False)
 
 
-async def _read(response: Any) -> bytes:
+async def _read(response: Any) -> bytes | None:
+    """None: the server sends more than any reply has."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > LONGEST_REPLY:
-            raise ReplyTooLong
+            return None
     return bytes(body)
 
 

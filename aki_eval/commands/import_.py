@@ -18,11 +18,13 @@ from benchmarks.results.store import RunFolder, out_folder
 
 from ..imports.matching import Matches, match
 from ..imports.readers import read_records
+from ..judges import JudgeOptions
 from ..run.inputs import OFFICIAL, TaskInput, data_root, find_tasks
 from ..run.preflight import check_ahead
-from ..run.score import JudgeOptions, score_inputs
+from ..run.score import score_inputs
 from ..run.specification import FORMAT, answers_mark, extend, now, session
 from ..run.summary import explain_incomplete, how_to_ask, show_results
+from .options import takes_judge
 
 UNKNOWN = "unknown"
 EXAMPLES = 5
@@ -43,6 +45,7 @@ class Import:
     num_missing: int
 
 
+@takes_judge
 def command(
     bench: Annotated[str, typer.Option(help="The benchmark that was answered; aki-eval list shows them.")],
     predictions: Annotated[list[Path], typer.Option(help="xlsx, tsv, csv, jsonl or json; once for each table.")],
@@ -60,13 +63,12 @@ def command(
     table_column: Annotated[
         str | None, typer.Option(help="The table's column with that index. Default: index.")
     ] = None,
-    judge: Annotated[str, typer.Option(help="As in aki-eval run.")] = "auto",
-    judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
-    judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    *,
+    judge: JudgeOptions,
 ) -> int:
     """Take over predictions made elsewhere, say what could not be matched, and score the rest."""
     tasks = find_tasks(bench)
@@ -78,8 +80,7 @@ def command(
     samples = load_samples(task, root)
     found = collect(task, samples, predictions, index_field, prediction_field, table_column)
     tables = checksum(task, root)
-    options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
-    check_ahead(None, options, data, [task])
+    check_ahead(None, judge, data, [task])
     model = name or predictions[0].stem
     folder = RunFolder(out)
     is_new = not out.exists()
@@ -88,7 +89,7 @@ def command(
         with folder.locked():
             run = _write(folder, task, found, specify(task, model, prompts, data, tables, found), fresh)
             given = TaskInput(task=task, samples=samples, prompts=[], specification={}, tables=tables)
-            results = score_inputs(folder, run, [given], options)
+            results = score_inputs(folder, run, [given], judge)
     except BaseException:
         if is_new:
             folder.remove_empty()

@@ -81,7 +81,7 @@ class JudgeOptions:
             concurrency=self.concurrency,
         )
 
-    def check_ahead(self, source: str) -> None:
+    def check_ahead(self) -> None:
         """What is known to fail at the end is found out first: the judge's server, model, key, price.
 
         Raises:

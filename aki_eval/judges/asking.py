@@ -184,8 +184,11 @@ async def watched(title: str, total: int) -> AsyncIterator[Callable[[], None]]:
         while True:
             await asyncio.sleep(SILENCE)
             if done == before or not done:
-                say = progress.console.print if console.is_terminal else lambda text: print(text, file=sys.stderr)
-                say(f"aki-eval: {title}: waiting, nothing has come for {SILENCE:g} s ({done} of {total} done)")
+                line = f"aki-eval: {title}: waiting, nothing has come for {SILENCE:g} s ({done} of {total} done)"
+                if console.is_terminal:
+                    progress.console.print(line, markup=False)
+                else:
+                    print(line, file=sys.stderr)
             before = done
 
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

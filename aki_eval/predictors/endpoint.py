@@ -77,7 +77,7 @@ class EndpointPredictor:
 
         async def check() -> None:
             async with self.server.connect(timeout=timeout, retries=1) as client:
-                await Preflight(self.server, "--model").check(client, [probe], today=date.today(), make_room=False)
+                await Preflight(self.server, "the model").check(client, [probe], today=date.today(), make_room=False)
 
         try:
             asyncio.run(check())
@@ -86,6 +86,12 @@ class EndpointPredictor:
 
     def close(self) -> None:
         """Ends the connections; the next prediction opens new ones."""
+        if self._runner is not None and self._client is not None:
+            self._runner.run(self._client.close())
+        self._drop()
+
+    def _drop(self) -> None:
+        """Whatever is still on its way is cancelled."""
         if self._runner is not None:
             self._runner.close()
         self._runner = self._client = None
@@ -98,7 +104,7 @@ class EndpointPredictor:
             generations: list[Generation] = self._runner.run(work)
             return generations
         except BaseException:
-            self.close()
+            self._drop()
             raise
 
     async def _ask_all(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:

@@ -10,33 +10,8 @@ from benchmarks.records import Judge, Prediction, Score, Task, UserError
 from benchmarks.results.store import RunFolder
 from benchmarks.scoring import metrics_of, score_task
 
-from ..judge import Budget, Price, make_judge
+from ..judges import JudgeOptions
 from .inputs import TaskInput
-
-OFFLINE = "offline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeOptions:
-    """Which judge, and what it may cost. `auto` is the offline judge for the toy world and none for real tables."""
-
-    name: str = "auto"
-    base_url: str | None = None
-    budget: float | None = None
-    price: str | None = None
-    repeats: int = 1
-    concurrency: int = 16
-    protocols: tuple[str, ...] = ()
-    """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
-
-    @property
-    def parsed_price(self) -> Price | None:
-        return Price.parse(self.price) if self.price else None
-
-    def resolve(self, source: str) -> str:
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +37,15 @@ def score_inputs(
 ) -> list[TaskResult]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
-    Raises UserError when the tables are not those that the predictions were made with.
+    What can be wrong with the tables or the judge of any task is found before the metrics of the first are replaced.
+
+    Raises UserError when the tables are not those that the predictions were made with, or there is no such judge.
     """
     for given in inputs:
         _check_tables(run, given)
-    budget = Budget(limit=options.budget)  # one for the whole command
-    return [_score(folder, run, given, options, budget) for given in inputs]
+    source = run["data"]["source"]
+    judges = [options.make(source, folder.verdicts_path(given.task.name)) for given in inputs]
+    return [_score(folder, run, given, options, judge) for given, judge in zip(inputs, judges, strict=True)]
 
 
 def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
@@ -81,11 +59,10 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
 
 
 def _score(
-    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, judge: Judge | None
 ) -> TaskResult:
     task = given.task
     predictions = folder.predictions(task.name)
-    judge = _judge(folder, task, options, run["data"]["source"], budget)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
         "subset": run["subset"],
@@ -108,18 +85,6 @@ def _score(
 
 def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
-
-
-def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
-    return make_judge(
-        options.resolve(source),
-        base_url=options.base_url,
-        cache=folder.verdicts_path(task.name),
-        budget=budget,
-        price=options.parsed_price,
-        repeats=options.repeats,
-        concurrency=options.concurrency,
-    )
 
 
 def _judge_record(
