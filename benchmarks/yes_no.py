@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 
 from . import kit
+from .errors import UserError
 from .judged import Extraction
-from .records import JudgeRequest, ProtocolRule, Sample, UserError
+from .records import JudgeRequest, Sample
 from .scoring import each_by_itself
 from .statistics import Estimator
+from .task import ProtocolRule
 
 UNKNOWN = "Unknown"
 MARKUP = re.compile(r"[*_`\"'“”‘’#]")
@@ -65,6 +67,6 @@ extraction = Extraction(match=lambda _, answer: kit.read_yes_no(answer), request
 def rules(by_kit: Estimator, strictly: Estimator) -> dict[str, ProtocolRule]:
     """`kit` and `strict` with an aggregation each."""
     return {
-        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit),
+        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=strictly),
     }

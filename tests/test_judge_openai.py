@@ -19,7 +19,8 @@ from judge_server import Cut, Fail, JudgeServer, Raw, Say, Script, Slow
 
 from aki_eval.judges import Budget, Price, make_judge
 from aki_eval.judges.judge import ServerJudge
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 KEY = "sk-proj-averysecretkeythatmustnotleak0123456789"
 

@@ -16,8 +16,9 @@ from aki_eval.chat.address import OPENAI, find_address
 from aki_eval.chat.completion import read_completion
 from aki_eval.judges import JudgeOptions, make_judge
 from aki_eval.judges.judge import ServerJudge
+from benchmarks.errors import UserError
 from benchmarks.judged import Unreadable
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.records import JudgeRequest, Verdict
 from benchmarks.redaction import redact, redact_command
 from benchmarks.tasks.mm_vet import parse_grade
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.redaction import redact
 
 OPENAI = "https://api.openai.com/v1"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.errors import UserError
 from benchmarks.judged import Unreadable, plain
-from benchmarks.records import UserError
 
 from .address import KEY_NAME, PATH
 from .completion import Completion

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.redaction import redact
 
 from .address import KEY_NAME, PATH, Address, check_environment, find_address

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.redaction import redact_command
 
 from ..chat.address import KEY_NAME

@@ -15,7 +15,8 @@ from datetime import date
 from statistics import fmean, pstdev
 from typing import Any
 
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 from ..chat.preflight import Preflight, Probe
 from ..chat.prices import Price, known_price

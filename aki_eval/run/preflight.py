@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.records import Task
+from benchmarks.task import Task
 
 from ..judges import JudgeOptions
 from ..predictors import Predictor, RemotePredictor

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import Judge, Prediction, Score, Task, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
+from benchmarks.task import Task
 
 from ..judges import JudgeOptions
 from .inputs import TaskInput
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskResult:
+class TaskOutcome:
     """The outcome of one task: its metrics.json, and how many samples have no answer.
 
     `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
+    `num_unscored` samples have no value under the headline protocol. `failure`: scoring itself broke off, and there are
+    no metrics.
     """
 
     task: Task
@@ -26,6 +31,8 @@ class TaskResult:
     num_missing: int
     num_errors: int
     num_refused: int = 0
+    num_unscored: int = 0
+    failure: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -33,19 +40,48 @@ class TaskResult:
 
 
 def score_inputs(
-    folder: RunFolder, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
-) -> list[TaskResult]:
+    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
     What can be wrong with the tables or the judge of any task is found before the metrics of the first are replaced.
+    A task whose scoring fails takes no other with it: it is a result that names the failure.
 
-    Raises UserError when the tables are not those that the predictions were made with, or there is no such judge.
+    Raises:
+        UserError: the tables are not those that the predictions were made with, or there is no such judge; or, after
+            all tasks have had their turn, a task cannot be scored as asked.
     """
     for given in inputs:
         _check_tables(run, given)
     source = run["data"]["source"]
     judges = [options.make(source, folder.verdicts_path(given.task.name)) for given in inputs]
-    return [_score(folder, run, given, options, judge) for given, judge in zip(inputs, judges, strict=True)]
+    results: list[TaskOutcome] = []
+    refusals: list[UserError] = []
+    for given, judge in zip(inputs, judges, strict=True):
+        try:
+            results.append(_score(folder, run, given, options, judge))
+        except UserError as error:
+            refusals.append(error)
+        except Exception as error:  # noqa: BLE001 (whatever it is: the other tasks' results are not lost with this one's)
+            results.append(_failed(folder, run, given, error))
+    if refusals:
+        raise refusals[0]
+    return results
+
+
+def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+    """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
+    folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
+    metrics = {
+        "headline": given.task.headline,
+        "protocols": {given.task.headline: {}},
+        "subset": run["subset"],
+        "judge": None,
+        "complete": False,
+        "data": {"source": run["data"]["source"]},
+    }
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
 def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
@@ -59,8 +95,8 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
 
 
 def _score(
-    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, judge: Judge | None
-) -> TaskResult:
+    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, judge: Judge | None
+) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
@@ -74,12 +110,13 @@ def _score(
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
     errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
-    return TaskResult(
+    return TaskOutcome(
         task=task,
         metrics=metrics,
         num_missing=sum(index not in predictions for index in wanted),
         num_errors=len(errors),
         num_refused=sum(error.startswith("ValueError: ") for error in errors),
+        num_unscored=sum(score.value is None for score in scores[task.headline]),
     )
 
 
@@ -88,7 +125,7 @@ def _protocols(task: Task, options: JudgeOptions) -> list[str]:
 
 
 def _judge_record(
-    folder: RunFolder, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
+    folder: RunStore, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
 ) -> dict[str, Any] | None:
     """Who judged; None where no score of the task rests on a judge."""
     if judge is None or not (task.judged or folder.verdicts_path(task.name).exists()):
