@@ -14,33 +14,8 @@ from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
 
-from ..judge import Budget, Price, make_judge
+from ..judges import JudgeOptions
 from .inputs import TaskInput
-
-OFFLINE = "offline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeOptions:
-    """Which judge, and what it may cost. `auto` is the offline judge for the toy world and none for real tables."""
-
-    name: str = "auto"
-    base_url: str | None = None
-    budget: float | None = None
-    price: str | None = None
-    repeats: int = 1
-    concurrency: int = 16
-    protocols: tuple[str, ...] = ()
-    """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
-
-    @property
-    def parsed_price(self) -> Price | None:
-        return Price.parse(self.price) if self.price else None
-
-    def resolve(self, source: str) -> str:
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +45,21 @@ def score_inputs(
 ) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
+    What can be wrong with the tables or the judge of any task is found before the metrics of the first are replaced.
     A task whose scoring fails takes no other with it: it is a result that names the failure.
 
     Raises:
-        UserError: the tables are not those that the predictions were made with; or, after all tasks have had their
-            turn, a task cannot be scored as asked.
+        UserError: the tables are not those that the predictions were made with, or there is no such judge; or, after
+            all tasks have had their turn, a task cannot be scored as asked.
     """
     for given in inputs:
         _check_tables(run, given)
-    budget = Budget(limit=options.budget)  # one for the whole command
+    judges = [options.make(run.data.source, folder.verdicts_path(given.task.name)) for given in inputs]
     results: list[TaskOutcome] = []
     refusals: list[UserError] = []
-    for given in inputs:
+    for given, judge in zip(inputs, judges, strict=True):
         try:
-            results.append(_score(folder, run, given, options, budget))
+            results.append(_score(folder, run, given, options, judge))
         except UserError as error:
             refusals.append(error)
         except Exception as error:  # noqa: BLE001 (whatever it is: the other tasks' results are not lost with this one's)
@@ -118,10 +94,11 @@ def _check_tables(run: RunRecord, given: TaskInput) -> None:
             )
 
 
-def _score(folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOptions, budget: Budget) -> TaskOutcome:
+def _score(
+    folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOptions, judge: Judge | None
+) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
-    judge = _judge(folder, task, options, run.data.source, budget)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
         "subset": run.subset.model_dump() if run.subset else None,
@@ -145,18 +122,6 @@ def _score(folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOpt
 
 def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
-
-
-def _judge(folder: RunStore, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
-    return make_judge(
-        options.resolve(source),
-        base_url=options.base_url,
-        cache=folder.verdicts_path(task.name),
-        budget=budget,
-        price=options.parsed_price,
-        repeats=options.repeats,
-        concurrency=options.concurrency,
-    )
 
 
 def _judge_record(

@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
+from benchmarks.redaction import redact_command
 from benchmarks.results.record import Commit, RunRecord, RunSession
+
+from ..chat.address import read_address
 
 PACKAGES = (
     "aki-toolkit",
@@ -94,7 +97,8 @@ def session(device: str, batch_size: str, world_size: int) -> RunSession:
 
 
 def command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """As it was typed, without what is secret in it."""
+    return redact_command([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> dict[str, Any]:
@@ -103,7 +107,10 @@ def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> 
     """
     whole = run.model_dump()
     identity = {key: whole[key] for key in IDENTITY}
-    identity["model"] = {key: value for key, value in whole["model"].items() if key not in ("name", "path")}
+    model = {key: value for key, value in whole["model"].items() if key not in ("name", "path")}
+    if isinstance(model.get("base_url"), str):  # once written down as it was typed
+        model["base_url"] = read_address(model["base_url"], "run.json").server
+    identity["model"] = model
     identity["tasks"] = {name: whole["tasks"][name] for name in sorted(tasks)}
     identity["data"] = {"tables": {name: whole["data"]["tables"][name] for name in sorted(tables)}}
     return identity

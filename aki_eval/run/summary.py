@@ -123,7 +123,9 @@ def _reasons(root: Path, result: TaskOutcome, again: str) -> Iterator[str]:
             f"(see ValueError in {folder}/predictions.jsonl)"
         )
     if not (result.num_missing or result.num_errors or _lacks_judge(result)):
-        yield f"{count_samples(result.num_unscored)} could not be scored (see reason in {folder}/scores.jsonl)"
+        causes = (result.metrics["judge"] or {}).get("errors") or {}
+        why = f"; the judge: {next(iter(causes))}; see error in {folder}/verdicts.jsonl" if causes else ""
+        yield f"{count_samples(result.num_unscored)} could not be scored (see reason in {folder}/scores.jsonl{why})"
 
 
 def _lacks_judge(result: TaskOutcome) -> bool:
