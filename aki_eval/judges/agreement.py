@@ -15,7 +15,7 @@ from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.tasks import TASKS
 
-from .spread import spread
+from .judge import spread
 
 KINDS = {"mm_vet": ("mm_vet", "mm_vet_official"), "llava_bench": ("llava_bench",)}
 """Tasks whose answers a judge grades, with their judge protocols."""

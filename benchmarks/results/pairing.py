@@ -83,7 +83,7 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
 
 def made_differently(a: RunFolder, b: RunFolder) -> list[tuple[str, str, str]]:
     """(field of run.json, its value in A, in B) for everything about the making of the runs that differs."""
-    first, second = (dict(_flat({name: run.record.get(name) for name in MAKING})) for run in (a, b))
+    first, second = (dict(_flat({name: run.made_by.get(name) for name in MAKING})) for run in (a, b))
     names = [*first, *(name for name in second if name not in first)]
     return [
         (name, _short(first.get(name)), _short(second.get(name)))
@@ -138,7 +138,7 @@ def _by_index(run: RunFolder, task: str, protocol: str) -> dict[str, Score]:
 
 
 def _prompts_hash(run: RunFolder, task: str) -> object:
-    return run.record.get("tasks", {}).get(task, {}).get("prompts_sha256")
+    return run.prompts_hash(task)
 
 
 def _judge(result: TaskResult) -> object:

@@ -125,7 +125,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
                 for table in (*(main_table(number, plan) for number in ("1", "2")), *pair_tables(plan))
             ],
             "reference": reference_row(plan.reference)[1].label,
-            "records": [{"record": run.record, "summary": _summary(run)} for run in plan.runs],
+            "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
     )
     for task in tasks:
@@ -168,8 +168,8 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
 
 def _summary(run: RunFolder) -> str:
     """One line about what made the run."""
-    model = run.record.get("model", {})
-    checked = run.record.get("mask_self_test")
+    model = run.made_by.get("model", {})
+    checked = run.made_by.get("mask_self_test")
     parts = [
         f"model {model.get('path') or model.get('name') or 'unknown'}",
         f"{model['attention']} attention" if model.get("attention") else "",

@@ -83,7 +83,7 @@ def to_json(tables: Sequence[Table], runs: Sequence[RunFolder]) -> str:
 def _run(run: RunFolder) -> dict[str, Any]:
     return {
         "label": run.label,
-        "made_by": dict(run.record),
+        "made_by": run.made_by,
         "answered_but_not_scored": list(run.unscored),
         "tasks": {task: asdict(result) for task, result in run.results.items()},
     }
