@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from . import kit
+from .estimates import Estimator
 from .judged import Extraction
 from .prompts import as_shown
 from .records import JudgeRequest, Row, Sample
 from .scoring import each_by_itself
-from .statistics import Estimator
 from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
