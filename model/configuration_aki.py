@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 from . import attention
 from .published import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
-Attention = Literal["mma", "causal", "cca"]
+Attention = Literal["mma", "causal", "cca", "v2v", "future", "prefix", "mma_v2v"]
 ImageOrder = Literal["image_first", "text_first"]
 
 IMAGE_TOKEN = "<image>"
@@ -27,7 +27,8 @@ class AkiConfig(PreTrainedConfig):
     and
         keys. resampler_init: "normal", or "identity" for projections that start close to the identity. Both help models
         that train for minutes; neither is the paper's.
-    attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline).
+    attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline), or
+        another kind of `model.attention.KINDS`: "v2v", "future", "prefix", "mma_v2v".
     image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own
         setting.
     image_token_id, question_end_token_id: placeholder, and the token that ends a question (`<|assistant|>` for Phi): an
@@ -113,7 +114,7 @@ def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedC
 
 def _check(config: AkiConfig) -> None:
     choices = {
-        "attention": attention.KINDS,
+        "attention": tuple(attention.KINDS),
         "image_order": ("image_first", "text_first"),
         "resampler_position_encoding": ("none", "sincos"),
         "resampler_init": ("normal", "identity"),
