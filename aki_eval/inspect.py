@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.records import ImageRef, Prompt, UserError
+from model.kinds import KINDS
 
 if TYPE_CHECKING:
     from reports.figures import Heat, Span
 
     from .attention_maps import View
 
-TITLES = {"causal": "causal (Eq. 2)", "mma": "modality-mutual (Eq. 5)", "cca": "concentric causal"}
 LOOKS_TITLE = "Where each word looks on the picture (share of the word's attention that goes there)"
 MOST_WORDS = 17
 
@@ -61,7 +61,9 @@ def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path
     from reports.figures import heat_figure, mask_figure, save
 
     shown = picture.decode().convert("RGB")
-    masks = {TITLES[kind] + (", this model" if kind == attention else ""): mask for kind, mask in view.masks.items()}
+    masks = {
+        KINDS[kind].title + (", this model" if kind == attention else ""): mask for kind, mask in view.masks.items()
+    }
     to_words = heats(view, "image_to_word")
     from_words = heats(view, "word_to_image")
     try:

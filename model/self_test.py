@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .attention import find_kind
+from .kinds import find_kind
 
 QUESTION = "What is in the picture?"
 

@@ -10,8 +10,9 @@ from model_helpers import IMAGE, NUM_LATENTS, QUESTION_END, batch, model, model_
 from torch import Tensor
 from transformers.masking_utils import and_masks, sdpa_mask, sliding_window_overlay
 
-from model import attention, backends
-from model.attention import KINDS, build_mask, layout, mask_function, positions, rings, token_types
+from model import attention, backends, kinds
+from model.attention import build_mask, layout, mask_function, positions, rings, token_types
+from model.kinds import KINDS, Kind
 from model.self_test import attention_set_to
 
 T, V, Q = attention.TEXT, attention.IMAGE, attention.QUESTION_END
@@ -158,7 +159,8 @@ def test_third_modality_is_seen_by_pictures_and_sees_them():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(6))
 def test_mask_is_the_definition(kind, seed):
-    rows = [random_types(seed, with_others=kind in ("mma", "mma_v2v")), random_types(seed + 100, with_others=kind in ("mma", "mma_v2v"))]
+    others = kind in ("mma", "mma_v2v")
+    rows = [random_types(seed, with_others=others), random_types(seed + 100, with_others=others)]
     length = min(map(len, rows))
     given = torch.tensor([row[:length] for row in rows])
     mask = build_mask(kind, given, num_latents=4)
@@ -312,13 +314,13 @@ def test_self_test_tells_every_kind_from_every_other(claimed, monkeypatch):
     made = model_for(own, attention=claimed)
     alike = {frozenset(("future", "mma_v2v")), frozenset(("cca", "v2v"))}
     for real in KINDS:
-        monkeypatch.setitem(attention.find_kind.__globals__, "KINDS", KINDS | {claimed: _with_sees(claimed, real)})
+        monkeypatch.setattr(kinds, "KINDS", KINDS | {claimed: _with_sees(claimed, real)})
         passed = attention.self_test(made, own)["passed"]
         monkeypatch.undo()
         assert passed == (real == claimed or frozenset((real, claimed)) in alike), real
 
 
-def _with_sees(claimed: str, real: str) -> attention.Kind:
+def _with_sees(claimed: str, real: str) -> Kind:
     """What `claimed` declares, done by the predicate of `real`."""
     return replace(KINDS[claimed], sees=KINDS[real].sees)
 

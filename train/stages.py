@@ -140,7 +140,7 @@ def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) ->
         disable_tqdm=True,
         use_cpu=machine.cpu,
         seed=stage.seed,
-        **({"gradient_checkpointing": True} if machine.gradient_checkpointing else {}),
+        activation_checkpointing=machine.gradient_checkpointing,
         **(fsdp_arguments(model) if machine.fsdp else {}),
     )
 
@@ -236,5 +236,5 @@ def collator(stage: Stage, processor: Any, *, sharded: bool = False) -> Collator
         encoder=encoder,
         pad_to=longest if stage.pad_to_max_length else None,
         blank=blank,
-        captions_as_questions=stage.kind == "pretrain" and stage.attention == "mma",
+        captions_as_questions=stage.kind == "pretrain" and stage.reads_question,
     )

@@ -20,12 +20,13 @@ from transformers import Phi3Config
 
 from benchmarks import toy_world
 from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
+from model.kinds import KINDS
 from model.resampler import grid_positions
 
 from .curves import write_curves
 from .instructions import SETS, InstructionData
 from .pictures import FeatureTable, PixelReader, compute_features
-from .recipe import Attention, Stage
+from .recipe import Stage
 from .stages import Machine, run_stage
 from .toy_tokenizer import build_tokenizer
 from .toy_vision import mean_of_cells, tower_config, train_vision
@@ -54,7 +55,7 @@ QUICK = ToyPlan()
 FULL = ToyPlan(num_images=20_000, num_captions=20_000, vision_steps=1000, caption_steps=1500, sft_steps=12_000)
 
 
-def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> Stage:
+def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
     return Stage(
         name="captions",
         kind="pretrain",
@@ -74,7 +75,7 @@ def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> 
     )
 
 
-def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
+def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
     return Stage(
         name="instructions",
         kind="sft",
@@ -93,7 +94,7 @@ def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
     )
 
 
-def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: int = 0) -> dict[str, Any]:
+def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0) -> dict[str, Any]:
     """Trains and saves a toy AKI; returns what took how long (seconds).
 
     `out` becomes a `save_pretrained` folder with processor; `out/training` holds logs and loss curves.
@@ -118,7 +119,7 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
     model = build_model(processor, attention)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     logs["captions"] = run_stage(
-        caption_stage(plan, seed, "cca" if attention == "cca" else "causal"),
+        caption_stage(plan, seed, "causal" if KINDS[attention].question_reaches_image else attention),
         model,
         processor,
         data_root=data_root,
@@ -175,7 +176,7 @@ def build_processor() -> AkiProcessor:
     return AkiProcessor(AkiImageProcessor(size=toy_world.IMAGE_SIZE), tokenizer, num_latents=LATENTS)
 
 
-def build_model(processor: AkiProcessor, attention: Attention) -> AkiForConditionalGeneration:
+def build_model(processor: AkiProcessor, attention: str) -> AkiForConditionalGeneration:
     """A Phi-3 of three layers behind a one-layer resampler. Sizes apart it is AKI-4B's architecture."""
     tokenizer = processor.tokenizer
     text = Phi3Config(
