@@ -19,7 +19,7 @@ SECONDS = 10.0
 """For one reply; who does not answer by then would hold up every sample."""
 
 
-def check_ahead(predictor: Predictor, judge: JudgeOptions, source: str, tasks: Sequence[Task]) -> None:
+def check_ahead(predictor: Predictor | None, judge: JudgeOptions, source: str, tasks: Sequence[Task]) -> None:
     """Before the first sample of `tasks`: does the predictor's server answer, does the judge's, and is there a key?
     Raises UserError where not.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,13 @@ from rich.console import Console
 from benchmarks.data import checksum, load_samples
 from benchmarks.records import Prediction, Sample, Task, UserError
 
+from .ahead import check_ahead
 from .imports.matching import Matches, match
 from .imports.readers import read_records
 from .inputs import OFFICIAL, TaskInput, data_root, find_tasks
 from .score import JudgeOptions, score_inputs
-from .specification import FORMAT, now, session
-from .store import RunFolder
+from .specification import FORMAT, answers_mark, extend, now, session
+from .store import RunFolder, out_folder
 from .summary import explain_incomplete, how_to_ask, show_results
 
 UNKNOWN = "unknown"
@@ -44,7 +46,12 @@ class Import:
 def command(
     bench: Annotated[str, typer.Option(help="The benchmark that was answered; aki-eval list shows them.")],
     predictions: Annotated[list[Path], typer.Option(help="xlsx, tsv, csv, jsonl or json; once for each table.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write, or one of earlier imports to add to.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=out_folder, metavar="PATH", help="Run folder to write, or one of earlier imports to add to."
+        ),
+    ],
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the file's.")] = None,
     prompts: Annotated[str, typer.Option(help="Which prompts were sent: aki, vlmevalkit or unknown.")] = UNKNOWN,
@@ -59,6 +66,7 @@ def command(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
 ) -> int:
     """Take over predictions made elsewhere, say what could not be matched, and score the rest."""
     tasks = find_tasks(bench)
@@ -70,14 +78,21 @@ def command(
     samples = load_samples(task, root)
     found = collect(task, samples, predictions, index_field, prediction_field, table_column)
     tables = checksum(task, root)
+    options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
+    check_ahead(None, options, data, [task])
     model = name or predictions[0].stem
     folder = RunFolder(out)
-    folder.create()
-    with folder.locked():
-        run = _write(folder, task, found, specify(task, model, prompts, data, tables, found))
-        given = TaskInput(task=task, samples=samples, prompts=[], specification={}, tables=tables)
-        options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
-        results = score_inputs(folder, run, [given], options)
+    is_new = not out.exists()
+    try:
+        folder.create()
+        with folder.locked():
+            run = _write(folder, task, found, specify(task, model, prompts, data, tables, found), fresh)
+            given = TaskInput(task=task, samples=samples, prompts=[], specification={}, tables=tables)
+            results = score_inputs(folder, run, [given], options)
+    except BaseException:
+        if is_new:
+            folder.remove_empty()
+        raise
     show_results(Console(), out, results)
     return explain_incomplete(out, results, allow_partial, how_to_ask(run))
 
@@ -158,7 +173,7 @@ def _tell(path: Path, matches: Matches) -> None:
 def specify(task: Task, model: str, prompts: str, source: str, tables: dict[str, Any], found: Import) -> dict[str, Any]:
     """run.json of an import: nobody knows what made the predictions beyond what the user says."""
     imported = {"prompts_sha256": None, "max_new_tokens": None, "imported": found.files}
-    return {
+    run: dict[str, Any] = {
         "format": FORMAT,
         "created": now(),
         "model": {"name": model, "kind": "imported"},
@@ -172,31 +187,57 @@ def specify(task: Task, model: str, prompts: str, source: str, tables: dict[str,
         "check_batching": None,
         "sessions": [session("none", "none", 1)],
     }
+    return run | {"answers": {task.name: answers_mark(run, task.name, tables)}}
 
 
-def _write(folder: RunFolder, task: Task, found: Import, wanted: dict[str, Any]) -> dict[str, Any]:
-    """run.json and predictions.jsonl; adds a task to the folder of earlier imports of the same model.
+def _write(folder: RunFolder, task: Task, found: Import, wanted: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
+    """run.json, then predictions.jsonl; adds a task to the folder of earlier imports of the same model.
+
+    The owner stands in run.json before the first answer is there, and all answers appear at once: killed in between,
+    the same import goes on and any other one is refused. What fails otherwise leaves the folder as it was.
 
     Raises:
-        UserError: the folder holds another run, or this task already.
+        UserError: the folder holds another run, or other answers for this task.
     """
+    if fresh:
+        folder.clear()
     stored = folder.read_run()
-    if stored is not None:
-        for field in ("model", "prompts"):
-            if stored[field] != wanted[field]:
-                raise UserError(
-                    f"{folder.root} holds another run: {field} is {stored[field]!r} there and {wanted[field]!r} here; "
-                    "choose another --out"
-                )
-        if task.name in stored["tasks"]:
-            raise UserError(f"{folder.root} holds predictions for {task.name} already; choose another --out")
-        tables = stored["data"]["tables"] | wanted["data"]["tables"]
-        wanted = {
-            **stored,
-            "tasks": stored["tasks"] | wanted["tasks"],
-            "data": {**wanted["data"], "tables": tables},
-            "sessions": stored["sessions"] + wanted["sessions"],
-        }
-    folder.append(task.name, list(found.predictions.values()))
-    folder.write_run(wanted)
-    return wanted
+    folder.refuse_leftovers([task.name], stored)
+    run = wanted if stored is None else _added(folder, task, stored, wanted)
+    if stored is not None and task.name in stored["tasks"] and folder.predictions(task.name):
+        return run  # the very same import once more
+    try:
+        folder.write_run(run)
+        folder.replace(task.name, found.predictions.values())
+    except BaseException:
+        folder.forget(task.name)
+        folder.restore_run(stored)
+        raise
+    return run
+
+
+def _added(folder: RunFolder, task: Task, stored: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The stored run with one more task.
+
+    Raises:
+        UserError: it is another model's, or has other answers for the task.
+    """
+    if stored["model"].get("kind") != "imported":
+        raise UserError(f"{folder.root} holds a run of aki-eval run, no import; choose another --out")
+    before, now = stored["model"]["name"], wanted["model"]["name"]
+    if before != now:
+        raise UserError(
+            f"{folder.root} holds another run: its model is {before!r}, and these predictions would be of {now!r}; "
+            f"if it is the same model, say --name {shlex.quote(before)}, else choose another --out"
+        )
+    if stored["prompts"] != wanted["prompts"]:
+        raise UserError(
+            f"{folder.root} holds another run: prompts is {stored['prompts']!r} there and {wanted['prompts']!r} here; "
+            "choose another --out"
+        )
+    if task.name in stored["tasks"] and stored.get("answers", {}).get(task.name) != wanted["answers"][task.name]:
+        raise UserError(
+            f"{folder.root} holds other predictions for {task.name} already; choose another --out, or --fresh to "
+            "forget all that it holds"
+        )
+    return {**extend(stored, wanted), "sessions": stored["sessions"] + wanted["sessions"]}

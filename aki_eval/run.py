@@ -25,7 +25,7 @@ from .loop import Failures, Loop
 from .predictors import Predictor, TaskAwarePredictor
 from .progress import Progress
 from .score import JudgeOptions, TaskResult, score_inputs
-from .specification import FORMAT, check_same, command, commit, extend, now, session, versions
+from .specification import FORMAT, answers_mark, check_same, command, commit, extend, now, session, versions
 from .store import RunFolder
 from .subset import Subset
 
@@ -95,7 +95,7 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
 def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> dict[str, Any]:
     """The content of run.json before the first sample."""
     model = predictor.describe()
-    return {
+    run: dict[str, Any] = {
         "format": FORMAT,
         "created": now(),
         "model": {"name": predictor.name, **{key: value for key, value in model.items() if key != "dtype"}},
@@ -116,6 +116,8 @@ def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInpu
         "command": command(),
         "sessions": [],
     }
+    run["answers"] = {given.task.name: answers_mark(run, given.task.name, given.tables) for given in inputs}
+    return run
 
 
 def _open(folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> None:
@@ -124,13 +126,10 @@ def _open(folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: 
         folder.clear()
     wanted = specify(options, predictor, inputs)
     stored = folder.read_run()
+    folder.refuse_leftovers(wanted["tasks"], stored)
     if stored is not None:
         check_same(folder.root, stored, wanted)
         wanted = extend(stored, wanted)
-    elif any(folder.root.glob("*/predictions*.jsonl")):
-        raise UserError(
-            f"{folder.root} holds predictions but no run.json; choose another --out, or --fresh to start over"
-        )
     folder.write_run(wanted)
     for given in inputs:
         folder.merge(given.task.name, (sample.index for sample in given.samples))

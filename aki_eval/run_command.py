@@ -22,6 +22,7 @@ from .run import RunOptions, RunResult
 from .run import run as run_all
 from .score import JudgeOptions
 from .specification import command
+from .store import out_folder
 from .subset import parse
 from .summary import count_samples, explain_incomplete, show_results
 
@@ -32,7 +33,9 @@ def run(
     bench: Annotated[str, typer.Option(help="all, or names separated by commas; aki-eval list shows them.")],
     model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
-    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<model>[-toy].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Run folder. Default: runs/<model>[-toy].")
+    ] = None,
     subset: Annotated[str | None, typer.Option(help="About N samples a task (whole clusters, nested), or ci.")] = None,
     prompts: Annotated[str, typer.Option(help="Wording of the prompts: aki or vlmevalkit.")] = "aki",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",

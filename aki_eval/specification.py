@@ -108,6 +108,14 @@ def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> di
     return identity
 
 
+def answers_mark(run: Mapping[str, Any], task: str, tables: Iterable[str]) -> str:
+    """By which the answers to a task are known as this run's: a hash of all that decides them."""
+    wanted = _comparable(run, {task}, set(tables))
+    if run["model"].get("kind") == "imported":
+        wanted["name"] = run["model"]["name"]
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
 class Difference(NamedTuple):
     """A field (dotted name) and its two values."""
 
@@ -148,6 +156,8 @@ def extend(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, An
     """The stored run with the tasks, tables and self-test of the wanted one added."""
     run = dict(stored)
     run["tasks"] = {**stored["tasks"], **wanted["tasks"]}
+    added = {task: mark for task, mark in wanted.get("answers", {}).items() if task not in stored["tasks"]}
+    run["answers"] = {**added, **stored.get("answers", {})}
     run["data"] = {**stored["data"], "tables": {**stored["data"]["tables"], **wanted["data"]["tables"]}}
     return run
 

@@ -140,7 +140,7 @@ def test_a_copied_folder_without_its_locks_goes_on(tables: Path) -> None:
 def test_predictions_of_nobody_knows_what_are_not_taken_up(tables: Path) -> None:
     go(tables)
     (tables.parent / "run/run.json").unlink()
-    with pytest.raises(UserError, match="holds predictions but no"):
+    with pytest.raises(UserError, match="is an answer of another run"):
         go(tables)
 
 
