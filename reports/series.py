@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from benchmarks.records import Metric
+from benchmarks.results.folder import RunFolder, TaskResult
 
 from . import paper
 from .paper import Entry, PaperModel, PaperValue
-from .run_folder import RunFolder, TaskResult
 from .tables import Cell, RowKind
 
 PAPER_JUDGE = "GPT-4-0613"

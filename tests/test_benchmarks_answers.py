@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import choice, cv_bench, kit, mathvista, mmmu, yes_no
+from benchmarks import choice, kit, yes_no
 from benchmarks.records import Sample
+from benchmarks.tasks import cv_bench, mathvista, mmmu
 
 CASES = Path(__file__).parent / "data"
 PETS = {"A": "cat", "B": "dog", "C": "horse", "D": "cow"}

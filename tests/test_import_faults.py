@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fault_helpers import kills
 
-from aki_eval.importing import command
-from aki_eval.store import RunFolder
-from benchmarks.data import load_samples
+from aki_eval.commands.import_ import command
+from benchmarks.data.load import load_samples
 from benchmarks.records import UserError
+from benchmarks.results.store import RunFolder
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 

@@ -11,13 +11,13 @@ from typing import Any
 import pandas
 import pytest
 
-from aki_eval.importing import collect, command
+from aki_eval.commands.import_ import collect, command
 from aki_eval.imports.readers import read_records
-from benchmarks.data import load_samples
+from benchmarks.data.load import load_samples
 from benchmarks.records import Sample, UserError
+from benchmarks.results.folder import open_run
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
-from reports.run_folder import open_run
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,12 @@ import pytest
 from run_helpers import TASK, ScriptedPredictor, write_table
 from run_worker import work
 
-from aki_eval.loop import TooManyFailures
-from aki_eval.progress import Progress
-from aki_eval.run import RunOptions, RunResult, run
-from aki_eval.store import RunFolder
-from aki_eval.subset import Subset
+from aki_eval.run.loop import TooManyFailures
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, RunResult, run
+from aki_eval.run.subset import Subset
 from benchmarks.records import Prompt, UserError
+from benchmarks.results.store import RunFolder
 
 KILLS = 8
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aki_eval.store import RunFolder, out_folder, read_lines, write_atomically
 from benchmarks.records import Prediction, UserError
+from benchmarks.results.store import RunFolder, out_folder, read_lines, write_atomically
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_ranks_are_merged_in_the_order_of_the_table(folder: RunFolder) -> None:
 
 def test_a_second_process_is_refused(folder: RunFolder) -> None:
     code = (
-        "import sys; from pathlib import Path; from aki_eval.store import RunFolder\n"
+        "import sys; from pathlib import Path; from benchmarks.results.store import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked(int(sys.argv[2])): print('in', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", code, str(folder.root)]
@@ -101,7 +101,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
     path = tmp_path / "run.json"
     write_atomically(path, json.dumps({"text": "x" * 100_000}))
     code = (
-        "import json, sys; from pathlib import Path; from aki_eval.store import write_atomically\n"
+        "import json, sys; from pathlib import Path; from benchmarks.results.store import write_atomically\n"
         "print('go', flush=True)\n"
         "while True: write_atomically(Path(sys.argv[1]), json.dumps({'text': 'x' * 100_000}))"
     )

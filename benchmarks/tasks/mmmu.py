@@ -1,0 +1,158 @@
+"""MMMU: college-level questions in 30 subjects, 6 disciplines; several pictures, multiple choice and open answers.
+
+Paper: Yue et al. 2023, arXiv 2311.16502.
+Data set: VLMEvalKit's MMMU_DEV_VAL.tsv: 150 dev and 900 validation questions.
+Metric: accuracy in percent. `val` is the number papers quote; `dev` stands beside it and is never mixed in. (The
+paper's Table 11 mixes them: one line of the kit's output was taken, and the order of its lines is arbitrary.)
+Cluster: the question.
+Open questions: the kit makes them a choice between the right answer and "Other Answers", so that a mere "A" is right.
+Protocol `strict` wants the answer itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from .. import choice, kit
+from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
+from ..records import ImageRef, Prompt, ProtocolRule, Row, Sample, Table, Task, UserError
+from ..scoring import each_by_itself
+from ..statistics import mean_by_group
+
+AKI_CHOICE_PROMPT = (
+    "Answer with the option's letter from the given choices directly. {question}\n"
+    "[[Context: {hint}\n]]Options:\n{options}"
+)
+AKI_OPEN_PROMPT = "Answer the question using a single word or phrase. {question}"
+VLMEVALKIT_PROMPT = (
+    "[[Hint: {hint}\n]]Question: {question}\n"
+    "[[Options:\n{options}Please select the correct answer from the options above. \n]]"
+)
+
+SPLITS = {"dev": "dev", "validation": "val", "val": "val"}
+DISCIPLINES = {
+    "Art & Design": ("Art", "Art Theory", "Design", "Music"),
+    "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
+    "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
+    "Health & Medicine": (
+        "Basic Medical Science",
+        "Clinical Medicine",
+        "Diagnostics & Laboratory Medicine",
+        "Pharmacy",
+        "Public Health",
+    ),
+    "Humanities & Social Science": ("History", "Literature", "Psychology", "Sociology"),
+    "Tech & Engineering": (
+        "Agriculture",
+        "Architecture & Engineering",
+        "Computer Science",
+        "Electronics",
+        "Energy & Power",
+        "Materials",
+        "Mechanical Engineering",
+    ),
+}
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z]+", " ", name.lower().replace("&", " and ")).strip()
+
+
+NAMES = {_key(name): name for discipline, subjects in DISCIPLINES.items() for name in (discipline, *subjects)}
+
+
+def name_of(cell: str) -> str:
+    """A subject or discipline as we spell it, from any spelling of the tables (Art_and_Design, Art & Design)."""
+    return NAMES.get(_key(cell), cell.replace("_", " "))
+
+
+def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    if row["split"] not in SPLITS:
+        raise UserError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
+    split = SPLITS[row["split"]]
+    return Sample(
+        index=row["index"],
+        images=images,
+        question=row["question"],
+        target=row["answer"],
+        choices=choice.options_of(row),
+        groups=(split, f"{split}/{name_of(row['l2-category'])}", f"{split}/{name_of(row['category'])}"),
+        cluster=row["index"],
+        row=row,
+    )
+
+
+def aki_prompt(sample: Sample) -> Prompt:
+    """One picture stands first, as in training; several stand where the question names them."""
+    template = AKI_CHOICE_PROMPT if sample.choices else AKI_OPEN_PROMPT
+    text = fill(template, sample, sample.choices)
+    if len(sample.images) == 1:
+        return prompt(sample, [sample.images[0], "\n" + re.sub(r" *<image 1>", "", text)])
+    marked = NUMBERED_IMAGE.search(text)
+    return prompt(sample, interleave(text if marked else "\n" + text, sample))
+
+
+def vlmevalkit_prompt(sample: Sample) -> Prompt:
+    return prompt(sample, interleave(fill(VLMEVALKIT_PROMPT, sample, kit.choices(sample)), sample))
+
+
+def kit_options(sample: Sample) -> Mapping[str, str]:
+    """An open question becomes a choice whose A is right."""
+    if "A" in sample.choices:
+        return kit.choices(sample)
+    return {**kit.choices(sample), "A": sample.target, "B": "Other Answers"}
+
+
+def kit_target(sample: Sample) -> str:
+    return sample.target if sample.target in set(choice.LETTERS) else "A"
+
+
+def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
+    """Open questions: the last number, or the whole text, equals one of the reference's answers."""
+    if sample.choices:
+        return choice.strict(sample, answer)
+    wanted = _references(sample.target)
+    given = {read(answer) for read in (_plain, _last_number)} - {None}
+    return float(any(reference in given for reference in wanted)), answer.strip() or None
+
+
+def _references(target: str) -> set[str | None]:
+    listed = kit.literal_list(target) if target.startswith("[") else [target]
+    return {read(str(each)) for each in listed for read in (_plain, _only_number)} - {None}
+
+
+def _plain(text: str) -> str | None:
+    return text.strip().strip(".").strip().casefold() or None
+
+
+def _last_number(text: str) -> str | None:
+    found: list[str] = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
+    return f"{float(found[-1].replace(',', '')):.2f}" if found else None
+
+
+def _only_number(text: str) -> str | None:
+    return _last_number(text) if re.fullmatch(r"\W*-?\d[\d,]*(?:\.\d+)?\W*", text) else None
+
+
+TASK = Task(
+    name="mmmu",
+    title="MMMU",
+    paper="arXiv:2311.16502",
+    tables=(Table(name="MMMU_DEV_VAL", md5="585e8ad75e73f75dcad265dfd0417d64", num_rows=1050),),
+    paper_table=11,
+    to_sample=to_sample,
+    prompts={"aki": aki_prompt, "vlmevalkit": vlmevalkit_prompt},
+    protocols={
+        "kit": ProtocolRule(
+            score=choice.extraction(kit_options, kit_target).scorer("kit"),
+            estimate=lambda scores: mean_by_group(scores, overall=None),
+        ),
+        "strict": ProtocolRule(
+            score=each_by_itself("strict", strict), estimate=lambda scores: mean_by_group(scores, overall=None)
+        ),
+    },
+    headline="kit",
+    headline_metrics=("val",),
+    max_new_tokens=512,
+)
