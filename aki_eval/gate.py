@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run
 from reports.formats import print_tables, write
 from reports.render import markdown

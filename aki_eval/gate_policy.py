@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.tasks import TASKS
 
 DEFAULT = Path(__file__).with_name("gate.toml")

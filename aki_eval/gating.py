@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import Difference, Estimate, paired_difference

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from . import kit
 from .judged import Extraction
 from .prompts import as_shown
-from .records import JudgeRequest, ProtocolRule, Row, Sample
+from .records import JudgeRequest, Row, Sample
 from .scoring import each_by_itself
 from .statistics import Estimator
+from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -30,7 +30,8 @@ from typing import Any
 
 from PIL import Image
 
-from .records import Row, Sample, UserError
+from .errors import UserError
+from .records import Row, Sample
 
 DEVIATIONS = {
     "no answer": "A sample without an answer is unscored; the kit scores the text of the failure, or leaves "

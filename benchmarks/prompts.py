@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from .records import ImageRef, Prompt, Sample, UserError
+from .errors import UserError
+from .records import ImageRef, Prompt, Sample
 
 IMAGE = "<image>"
 SECTION = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from .records import Judge, Prediction, Sample, Score, Task, UserError
+from .errors import UserError
+from .records import Judge, Prediction, Sample, Score
 from .statistics import Estimate
+from .task import Task
 
 MISSING = "missing"
 ERROR = "error"

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 
 from . import kit
+from .errors import UserError
 from .judged import Extraction
-from .records import JudgeRequest, ProtocolRule, Sample, UserError
+from .records import JudgeRequest, Sample
 from .scoring import each_by_itself
 from .statistics import Estimator
+from .task import ProtocolRule
 
 UNKNOWN = "Unknown"
 MARKUP = re.compile(r"[*_`\"'“”‘’#]")

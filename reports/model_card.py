@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.tasks import TASKS
 
 from . import paper
-from .paper import Entry
+from .paper import PaperLine
 from .render import markdown
 from .series import describe_subset, run_cell
 from .tables import Cell, Table
@@ -47,7 +47,7 @@ CARD = "README.md"
 class Result:
     """One number to publish and the line about it."""
 
-    entry: Entry
+    entry: PaperLine
     cell: Cell
     notes: str
 

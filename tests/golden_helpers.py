@@ -20,9 +20,9 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from model import AkiForConditionalGeneration
-from model.published.config import config_from_reference, load_released
+from model import AkiConfig, AkiForConditionalGeneration
 from model.published.names import EMBEDDING
+from model.published.weights import load_published
 
 GOLDEN = Path(os.environ.get("AKI_GOLDEN_DIR", Path(__file__).parent / "data" / "golden"))
 MANIFEST = json.loads((GOLDEN / "manifest.json").read_text())
@@ -102,7 +102,7 @@ def load_case(model: str, case: str) -> Case:
 @cache
 def load_model(name: str, attention: str = "mma", override: str = "{}") -> AkiForConditionalGeneration:
     """A golden model in fp32. `override`: JSON of text settings that a case changes."""
-    _, state = load_released(GOLDEN / name)
+    _, state = load_published(GOLDEN / name, AkiForConditionalGeneration)
     raw = json.loads((GOLDEN / name / "config.json").read_text())
     changed = json.loads(override)
     if scaling := changed.pop("rope_scaling", None):
@@ -110,7 +110,7 @@ def load_model(name: str, attention: str = "mma", override: str = "{}") -> AkiFo
             "rope_type": "longrope"
         }
     raw["lang"] |= changed
-    config = config_from_reference(raw)
+    config = AkiConfig.from_published(raw)
     config.attention = attention
     config._attn_implementation = "eager"
     model = AkiForConditionalGeneration(config)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from benchmarks.data.load import load_samples
-from benchmarks.records import Prediction, Sample, Task
+from benchmarks.records import Prediction, Sample
+from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.mmmu import DISCIPLINES, name_of
 from benchmarks.toy_world.tables.rows import write_table

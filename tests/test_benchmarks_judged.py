@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.judged import Extraction, Unreadable
-from benchmarks.records import JudgeRequest, Sample, UserError
+from benchmarks.records import JudgeRequest, Sample
 from benchmarks.tasks import llava_bench, mm_vet
 
 

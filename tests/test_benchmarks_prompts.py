@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.records import ImageRef, Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import ImageRef, Sample
 from benchmarks.tasks import COLUMNS, TASKS
 
 SHORT = "Answer the question using a single word or phrase. "

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks.data import tsv as tables
+from benchmarks.data import load as loading
 from benchmarks.data.load import checksum, load_samples
-from benchmarks.records import Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 
@@ -213,7 +214,7 @@ def test_large_tables_give_the_same_samples(toy: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("benchmarks.data.arrow.READS_A_MAP", 7)
     for name in ("mmbench", "mmmu"):  # borrowed pictures; several pictures
         small = load_samples(TASKS[name], toy)
-        monkeypatch.setattr(tables, "LARGE", 0)
+        monkeypatch.setattr(loading, "LARGE", 0)
         for _ in range(2):  # converting, then the converted file
             large = load_samples(TASKS[name], toy)
             assert [content(sample) for sample in large] == [content(sample) for sample in small]
@@ -226,7 +227,7 @@ def test_large_tables_give_the_same_samples(toy: Path, tmp_path: Path, monkeypat
 
 def test_a_broken_large_table_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(loading, "LARGE", 0)
     with pytest.raises(UserError, match="index 0 occurs twice"):
         load(tmp_path, question("0"), question("1"), question("0"))
     assert {path.suffix for path in (tmp_path / "aki" / "tables").iterdir()} <= {".lock"}
@@ -235,7 +236,7 @@ def test_a_broken_large_table_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(loading, "LARGE", 0)
     with pytest.raises(UserError, match=r"cannot be converted into .*; set XDG_CACHE_HOME"):
         load(tmp_path, question("0"))
 

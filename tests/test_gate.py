@@ -14,7 +14,7 @@ from aki_eval.baseline import open_baseline, write_baseline
 from aki_eval.gate import command, junit_xml
 from aki_eval.gate_policy import DEFAULT, Policy, read_policy
 from aki_eval.gating import Decision, decide
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run
 from benchmarks.tasks import COLUMNS
 

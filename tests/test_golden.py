@@ -29,7 +29,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from model import AkiForConditionalGeneration, AkiImageProcessor, attention
-from model.published.names import layout, reference_name
+from model.published.names import plan_shapes, published_name
 from model.self_test import attention_set_to
 
 FORWARD = [key for key in cases("out.logits_subset") if "lang_config_override" not in load_case(*key).info]
@@ -93,7 +93,7 @@ def test_file_is_as_published(name):
 def test_every_published_tensor_has_its_place(name):
     published = {key: tuple(shape) for key, shape in MANIFEST["models"][name]["state_dict"].items()}
     model = load_model(name)
-    assert dict(layout(model.config, ROWS[name]).reference) == published
+    assert dict(plan_shapes(type(model), model.config, ROWS[name]).published) == published
     assert model.lm_head.weight.shape[0] == model.lm_head.bias.shape[0] == MANIFEST["logits_vocab"]
 
 
@@ -198,7 +198,7 @@ def published_gradients(model: AkiForConditionalGeneration, rows: int) -> dict[s
     base = model.config.text_config.vocab_size - 2
     found: dict[str, Tensor | None] = {}
     for name, parameter in model.named_parameters():
-        theirs = reference_name(name)
+        theirs = published_name(name)
         if theirs.endswith("embed_tokens.weight") or theirs.startswith("lang_model.lm_head."):
             part = "additional_embedding" if "embed_tokens" in theirs else "additional_fc"
             stem, kind = theirs.rsplit(".", 1)

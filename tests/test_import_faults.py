@@ -12,8 +12,8 @@ from fault_helpers import kills
 
 from aki_eval.commands.import_ import command
 from benchmarks.data.load import load_samples
-from benchmarks.records import UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.results.store import RunStore
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 
@@ -66,7 +66,7 @@ def _is_refused(path: Path, out: Path, copy: Path) -> bool:
             take(path, copy)
     else:
         take(path, copy)
-        assert {found.text for found in RunFolder(copy).predictions("real_world_qa").values()} == {"B"}
+        assert {found.text for found in RunStore(copy).predictions("real_world_qa").values()} == {"B"}
     return owned
 
 
@@ -105,7 +105,7 @@ def test_answers_of_unknown_origin_are_refused(tmp_path: Path) -> None:
     shutil.rmtree(out / "pope")
     (out / "real_world_qa/predictions.rank1.jsonl").write_text(lines.replace('"run": "', '"run": "0'))
     with pytest.raises(UserError, match=r"rank1\.jsonl, line 1, is an answer of another run"):
-        RunFolder(out).predictions("real_world_qa")
+        RunStore(out).predictions("real_world_qa")
     (out / "run.json").unlink()
     with pytest.raises(UserError, match=r"holds predictions but no run\.json says whose"):
         take(mine, out)

@@ -14,7 +14,8 @@ import pytest
 from aki_eval.commands.import_ import collect, command
 from aki_eval.imports.readers import read_records
 from benchmarks.data.load import load_samples
-from benchmarks.records import Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 from benchmarks.results.folder import open_run
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables

@@ -13,9 +13,9 @@ from train_helpers import assert_same, machine, parts, weights, write_root
 from typer.testing import CliRunner
 
 from benchmarks import toy_world
+from benchmarks.errors import UserError
 from model import AkiForConditionalGeneration, AkiProcessor
 from train import cli
-from train.errors import UserError
 from train.recipe import Recipe, load_recipe, recipe_names
 from train.run_recipe import Parts, run_recipe
 from train.toy import build as toy

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.errors import UserError
 from model.kinds import KINDS
 
 from .commands.convert import convert
 from .commands.data import app as data_app
-from .errors import UserError
 
 if TYPE_CHECKING:
     from .cost import Cost

@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 
 from benchmarks.data.load import checksum, load_samples
-from benchmarks.records import Prediction, Sample, Task, UserError
-from benchmarks.results.store import RunFolder, out_folder
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Sample
+from benchmarks.results.store import RunStore, out_folder
+from benchmarks.task import Task
 
 from ..imports.matching import Matches, match
 from ..imports.readers import read_records
@@ -81,7 +83,7 @@ def command(
     options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
     check_ahead(None, options, data, [task])
     model = name or predictions[0].stem
-    folder = RunFolder(out)
+    folder = RunStore(out)
     is_new = not out.exists()
     try:
         folder.create()
@@ -190,7 +192,7 @@ def specify(task: Task, model: str, prompts: str, source: str, tables: dict[str,
     return run | {"answers": {task.name: answers_mark(run, task.name, tables)}}
 
 
-def _write(folder: RunFolder, task: Task, found: Import, wanted: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
+def _write(folder: RunStore, task: Task, found: Import, wanted: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
     """run.json, then predictions.jsonl; adds a task to the folder of earlier imports of the same model.
 
     The owner stands in run.json before the first answer is there, and all answers appear at once: killed in between,
@@ -216,7 +218,7 @@ def _write(folder: RunFolder, task: Task, found: Import, wanted: dict[str, Any],
     return run
 
 
-def _added(folder: RunFolder, task: Task, stored: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def _added(folder: RunStore, task: Task, stored: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """The stored run with one more task.
 
     Raises:

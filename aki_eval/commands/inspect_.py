@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.records import ImageRef, Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS
 
 if TYPE_CHECKING:

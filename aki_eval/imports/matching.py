@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.records import Prediction, PromptStyle, Sample, Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, PromptStyle, Sample
+from benchmarks.task import Task
 
 from .readers import Record
 

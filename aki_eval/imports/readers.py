@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 PREDICTION_FIELDS = ("prediction", "response", "output", "model_output", "model_answer", "pred")
 INDEX_FIELDS = ("index", "doc.index")

@@ -10,7 +10,9 @@ from typing import Any
 
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, load_samples
-from benchmarks.records import Prompt, PromptStyle, Sample, Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt, PromptStyle, Sample
+from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 
 from .specification import prompts_hash

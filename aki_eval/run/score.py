@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import Judge, Prediction, Score, Task, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
+from benchmarks.task import Task
 
 from ..judge import Budget, Price, make_judge
 from .inputs import TaskInput
@@ -40,7 +42,7 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskResult:
+class TaskOutcome:
     """The outcome of one task: its metrics.json, and how many samples have no answer.
 
     `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
@@ -58,8 +60,8 @@ class TaskResult:
 
 
 def score_inputs(
-    folder: RunFolder, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
-) -> list[TaskResult]:
+    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
     Raises UserError when the tables are not those that the predictions were made with.
@@ -81,8 +83,8 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
 
 
 def _score(
-    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
-) -> TaskResult:
+    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
     judge = _judge(folder, task, options, run["data"]["source"], budget)
@@ -97,7 +99,7 @@ def _score(
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
     errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
-    return TaskResult(
+    return TaskOutcome(
         task=task,
         metrics=metrics,
         num_missing=sum(index not in predictions for index in wanted),
@@ -110,7 +112,7 @@ def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
 
 
-def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
+def _judge(folder: RunStore, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
     return make_judge(
         options.resolve(source),
         base_url=options.base_url,
@@ -123,7 +125,7 @@ def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, bu
 
 
 def _judge_record(
-    folder: RunFolder, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
+    folder: RunStore, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
 ) -> dict[str, Any] | None:
     """Who judged; None where no score of the task rests on a judge."""
     if judge is None or not (task.judged or folder.verdicts_path(task.name).exists()):

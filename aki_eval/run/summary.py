@@ -13,10 +13,10 @@ from rich.table import Table
 
 from benchmarks.tasks import COLUMNS
 
-from .score import TaskResult
+from .score import TaskOutcome
 
 
-def show_results(console: Console, root: Path, results: Sequence[TaskResult]) -> None:
+def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -> None:
     """A row for each of the paper's columns that was measured."""
     table = Table()
     for heading, side in (
@@ -38,7 +38,7 @@ def show_results(console: Console, root: Path, results: Sequence[TaskResult]) ->
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _remarks(root: Path, results: Sequence[TaskResult]) -> list[str]:
+def _remarks(root: Path, results: Sequence[TaskOutcome]) -> list[str]:
     """Where it all is, and whatever makes the numbers less than a measurement of the paper's columns."""
     remarks = [f"run folder {root}; aki-eval report {root} sets it beside the paper"]
     if any(result.metrics["data"]["source"] == "toy" for result in results):
@@ -60,13 +60,13 @@ def _cells(metric: dict[str, Any] | None) -> tuple[str, str, str]:
     )
 
 
-def _note(result: TaskResult) -> str:
+def _note(result: TaskOutcome) -> str:
     judged = "judged" if result.metrics["judge"] else ""
     return ", ".join(note for note in (judged, "" if result.complete else "incomplete") if note)
 
 
 def explain_incomplete(
-    root: Path, results: Sequence[TaskResult], allow_partial: bool, again: str = "repeat the command"
+    root: Path, results: Sequence[TaskOutcome], allow_partial: bool, again: str = "repeat the command"
 ) -> int:
     """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed.
 
@@ -98,7 +98,7 @@ def count_samples(number: int) -> str:
     return f"{number} sample" if number == 1 else f"{number} samples"
 
 
-def _reasons(root: Path, result: TaskResult, again: str) -> Iterator[str]:
+def _reasons(root: Path, result: TaskOutcome, again: str) -> Iterator[str]:
     folder = root / result.task.name
     passing = result.num_errors - result.num_refused
     if result.num_missing:
@@ -116,5 +116,5 @@ def _reasons(root: Path, result: TaskResult, again: str) -> Iterator[str]:
         yield f"{count_samples(unscored)} could not be scored (see reason in {folder}/scores.jsonl)"
 
 
-def _lacks_judge(result: TaskResult) -> bool:
+def _lacks_judge(result: TaskOutcome) -> bool:
     return result.task.judged and result.metrics["judge"] is None

@@ -10,9 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..records import ImageRef, Row, Sample, Task, UserError
+from ..errors import UserError
+from ..records import ImageRef, Row, Sample
+from ..task import Task
+from .arrow import read_large
 from .hub import find_parquet, read_parquet
-from .tsv import TableData, read_table
+from .tsv import TableData, file_sha256, read_into_memory
+
+LARGE = 64 * 2**20
+"""Bytes from which on a table is converted to Arrow (SEED-Bench and MMBench are of the 1 GB class)."""
 
 
 def load_samples(task: Task, root: Path) -> list[Sample]:
@@ -37,7 +43,8 @@ def checksum(task: Task, root: Path) -> dict[str, dict[str, Any]]:
 def _read(table: str, root: Path) -> TableData:
     path = root / f"{table}.tsv"
     if path.is_file():
-        return read_table(path)
+        large = path.stat().st_size >= LARGE
+        return read_large(path, file_sha256(path)) if large else read_into_memory(path)
     parquet = find_parquet(table, root)
     if parquet:
         return read_parquet(table, parquet)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.records import Metric, Prediction, Score, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.tasks import TASKS
 
 FORMAT = 1

@@ -27,7 +27,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchmarks.records import Prediction, Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Score
 
 
 def write_atomically(path: Path, content: str) -> None:
@@ -180,7 +181,7 @@ class Appender:
             self._flushed.result()
 
 
-class RunFolder:
+class RunStore:
     """One run on disk. Reading needs no lock; whoever appends or replaces holds the lock of its rank."""
 
     def __init__(self, root: Path) -> None:

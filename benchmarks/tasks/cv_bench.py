@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from .. import choice, kit
 from ..data.tsv import image_cluster
 from ..prompts import from_template
-from ..records import ImageRef, ProtocolRule, Row, Sample, Score, Table, Task
+from ..records import ImageRef, Row, Sample, Score
 from ..scoring import each_by_itself
 from ..statistics import Columns, Estimate, mean_by_group, weighted_sum
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\nAnswer with the option's letter from the given choices directly. {question}\nOptions:\n{options}"
 TABLE_PROMPT = "<image>{question}"
@@ -96,8 +97,8 @@ TASK = Task(
     title="CV-Bench",
     paper="arXiv:2406.16860",
     tables=(
-        Table(name=TABLE_2D, md5="a7cff4cc2857cc237ee2b89e62bccb2d", num_rows=1438),
-        Table(name=TABLE_3D, md5="bb94c0d568d652d15b60e001ac40a170", num_rows=1200),
+        DataTable(name=TABLE_2D, md5="a7cff4cc2857cc237ee2b89e62bccb2d", num_rows=1438),
+        DataTable(name=TABLE_3D, md5="bb94c0d568d652d15b60e001ac40a170", num_rows=1200),
     ),
     paper_table=15,
     to_sample=to_sample,

@@ -16,11 +16,13 @@ import re
 from collections.abc import Callable
 
 from .. import choice, kit
+from ..errors import UserError
 from ..judged import Extraction
 from ..prompts import from_template
-from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Table, Task, UserError
+from ..records import ImageRef, JudgeRequest, Row, Sample
 from ..scoring import each_by_itself
 from ..statistics import mean_by_group
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -107,7 +109,7 @@ TASK = Task(
     name="mathvista",
     title="MathVista (testmini)",
     paper="arXiv:2310.02255",
-    tables=(Table(name="MathVista_MINI", md5="f199b98e178e5a2a20e7048f5dcb0464", num_rows=1000),),
+    tables=(DataTable(name="MathVista_MINI", md5="f199b98e178e5a2a20e7048f5dcb0464", num_rows=1000),),
     paper_table=12,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},

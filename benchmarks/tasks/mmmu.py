@@ -15,10 +15,12 @@ import re
 from collections.abc import Mapping
 
 from .. import choice, kit
+from ..errors import UserError
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
-from ..records import ImageRef, Prompt, ProtocolRule, Row, Sample, Table, Task, UserError
+from ..records import ImageRef, Prompt, Row, Sample
 from ..scoring import each_by_itself
 from ..statistics import mean_by_group
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_CHOICE_PROMPT = (
     "Answer with the option's letter from the given choices directly. {question}\n"
@@ -139,7 +141,7 @@ TASK = Task(
     name="mmmu",
     title="MMMU",
     paper="arXiv:2311.16502",
-    tables=(Table(name="MMMU_DEV_VAL", md5="585e8ad75e73f75dcad265dfd0417d64", num_rows=1050),),
+    tables=(DataTable(name="MMMU_DEV_VAL", md5="585e8ad75e73f75dcad265dfd0417d64", num_rows=1050),),
     paper_table=11,
     to_sample=to_sample,
     prompts={"aki": aki_prompt, "vlmevalkit": vlmevalkit_prompt},

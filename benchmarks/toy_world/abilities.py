@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..records import Metric, Score, Task, UserError
+from ..errors import UserError
+from ..records import Metric, Score
 from ..statistics import mean_by_group
+from ..task import Task
 from ..tasks import TASKS
 from .priors import Prior, distinct_entries, priors, weight
 

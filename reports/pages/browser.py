@@ -20,7 +20,7 @@ from benchmarks.records import Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.tasks import TASKS
 
-from .pictures import Pictures
+from .pictures import PictureFiles
 from .questions import questions
 
 PAGE = 250
@@ -52,7 +52,7 @@ class BrowserTask:
 
 def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool = True) -> list[BrowserTask]:
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
-    pictures = Pictures(out) if with_pictures else None
+    pictures = PictureFiles(out) if with_pictures else None
     scored = [task for task in TASKS if any(task in run.results for run in runs)]
     console = Console(stderr=True)
     steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
@@ -78,7 +78,7 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
     return tasks
 
 
-def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictures | None) -> BrowserTask:
+def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: PictureFiles | None) -> BrowserTask:
     first = next(run for run in runs if task in run.results)
     other = [run.label for run in runs if task in run.results and other_data(run, first, task)]
     evidence = [None if run.label in other else _evidence(run, task) for run in runs]
@@ -153,7 +153,7 @@ def _worth(evidence: Evidence | None, protocol: str, index: str) -> float | None
 
 
 def _record(
-    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: Pictures | None
+    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: PictureFiles | None
 ) -> dict[str, Any]:
     """One sample with what each run did on it. A prompt that is the same for all runs is stored once."""
     predictions = [each.predictions.get(index) if each else None for each in evidence]
