@@ -66,7 +66,8 @@ def test_page_names_what_exists():
         assert hasattr(kinds, name), name
     listed = PAGE[PAGE.index("## Reading order") :]
     files = set(re.findall(r"`(\w+\.py)`", listed))
-    there = {file.name for file in HERE.glob("*.py")} - {"__init__.py", "registration.py"}
+    folders = (HERE, HERE / "published")
+    there = {file.name for folder in folders for file in folder.glob("*.py")} - {"__init__.py", "registration.py"}
     assert files == there
     formula = "causal(query, key) | ((key.place <= query.last_visible) & (query.modality != key.modality))"
     assert formula.replace("|", "\\|") in PAGE
