@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.redaction import redact
 
 COMMANDS = {
     "list": (
@@ -94,4 +95,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-eval:", " ".join(text.split()), file=sys.stderr)
+    print("aki-eval:", " ".join(redact(text).split()), file=sys.stderr)

@@ -85,7 +85,7 @@ def extraction(
 def rules(estimate: Estimator) -> dict[str, ProtocolRule]:
     """The protocols of an ordinary multiple-choice benchmark: `kit` and `strict`."""
     return {
-        "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate),
+        "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=estimate),
     }
 

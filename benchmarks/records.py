@@ -53,6 +53,8 @@ class Sample:
     groups: tuple[str, ...] = ()
     cluster: str
     row: Row = field(repr=False)
+    fault: str | None = None
+    """What is wrong with the table's row: such a sample is unscored."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,12 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Worth of one prediction under one protocol: a number, or None with the `reason` why there is none.
+    """Worth of one prediction under one protocol: right, wrong, unread or unscored.
 
-    `answer` is how the prediction was read, `target` what was right. `parts` holds further numbers that an aggregate
-    needs (LLaVA-Bench: the reference's score).
+    *Unscored*: `value` is None and `reason` says why. *Unread*: the protocol's rule found no answer in the text;
+    `value` is what the rule makes of that (0 nearly always), and `reason` says what was found instead. Otherwise there
+    is a value and no reason. `answer` is how the prediction was read, `target` what was right. `parts` holds further
+    numbers that an aggregate needs (LLaVA-Bench: the reference's score).
     """
 
     index: str
@@ -155,17 +159,29 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.value is None) == (self.reason is None):
-            raise AssertionError(f"a score has a value or a reason, never both or neither: {self!r}")
+        if self.value is None and self.reason is None:
+            raise AssertionError(f"a score has a value, or a reason why it has none: {self!r}")
+
+    @property
+    def unread(self) -> bool:
+        """Counted as the protocol's rule says, though nobody knows what the answer was meant to be."""
+        return self.value is not None and self.reason is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Aggregate of many scores with its 95 % interval. `value` is None when nothing could be scored."""
+    """Aggregate of many scores with its 95 % interval. `value` is None when nothing could be scored.
+
+    `num_unread` of the `num_scored` answers could not be read; None in files written before they were counted.
+    `unread_bounds`: the value were all of these wrong, and were all of them right; None where none is, or where grades
+    have no such ends.
+    """
 
     value: float | None
     ci95: tuple[float, float] | None
     num_samples: int
     num_scored: int
     num_unscored: int
+    num_unread: int | None = None
+    unread_bounds: tuple[float, float] | None = None
     unit: Literal["percent", "points"] = "percent"

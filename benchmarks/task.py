@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .records import ImageRef, Judge, Metric, Prediction, Prompt, PromptStyle, Row, Sample, Score
 from .statistics import Estimate
@@ -30,6 +31,9 @@ class ProtocolRule:
     estimate: Callable[[Sequence[Score]], dict[str, Estimate]]
     on_request: bool = False
     """True: scored only when asked for by name, because it would pay a judge a second time."""
+    extractor: Literal["none", "helps", "needed"] = "none"
+    """What a judge is to the reading of answers: nothing; a help, as for the kit's choices; or such that the benchmark
+    refuses to score without one."""
 
     def aggregate(self, scores: Sequence[Score]) -> dict[str, Metric]:
         return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}

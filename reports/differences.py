@@ -42,7 +42,7 @@ def to_paper(run: RunFolder, table: str, model: PaperModel) -> Series:
         if printed is None or printed.value is None or result is None:
             return Cell()
         own = run_cell(result, _printed_metric(entry, printed.metric))
-        reason = _unlike_paper(result)
+        reason = _unlike_paper(result, own)
         return Cell(notes=(reason,)) if reason else _minus(own, printed.value, printed.metric)
 
     label = f"{run.label} − {model.label}"
@@ -54,7 +54,10 @@ def _printed_metric(entry: PaperLine, printed: str) -> str:
     return next((name for name in metric_names(entry) if name == printed), entry.metric)
 
 
-def _unlike_paper(result: TaskResult) -> str | None:
+def _unlike_paper(result: TaskResult, own: Cell) -> str | None:
+    why = result.why_not_comparable(find_metric(result.protocols[result.headline], own.metric or ""))
+    if why:
+        return f"Not compared: {why}."
     if not result.comparable_judge:
         return "Not compared: the judge's numbers are not comparable with the paper's."
     if result.subset is not None:

@@ -8,12 +8,15 @@ from typing import TypeVar
 
 from benchmarks.records import Metric
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.scoring import worth_saying
 
 from . import paper
 from .paper import PaperLine, PaperModel, PaperValue
 from .tables import Cell, RowKind
 
 PAPER_JUDGE = "GPT-4-0613"
+NOT_COMPARABLE = " n.c."
+"""Behind a number that is to be compared with nothing; a footnote says why."""
 PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
@@ -143,6 +146,8 @@ def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell
         ci95=found.ci95,
         num_samples=found.num_samples,
         num_scored=found.num_scored,
+        num_unread=found.num_unread,
+        suffix=NOT_COMPARABLE if result.why_not_comparable(found, protocol) else "",
         task=result.task,
         metric=name,
         protocol=protocol,
@@ -161,6 +166,9 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
     """What a reader must know before comparing a number, one sentence each."""
     if metric.num_unscored:
         yield f"{metric.num_unscored} of {metric.num_samples} samples are unscored: left out, not counted as wrong."
+    why = result.why_not_comparable(metric, protocol)
+    if why or worth_saying(metric):
+        yield _unread(metric, why)
     if not result.complete and not metric.num_unscored:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
@@ -173,6 +181,16 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
         yield f"Asked with {result.prompts} prompts."
     if protocol != "kit":
         yield f"Protocol {protocol}: {PROTOCOLS.get(protocol, 'see the benchmark')}."
+
+
+def _unread(metric: Metric, why: str | None) -> str:
+    """How many answers could not be read, and what the number would be had they been."""
+    start = f"N.c.: {why}. " if why else ""
+    bounds = ""
+    if metric.unread_bounds:
+        wrong, right = metric.unread_bounds
+        bounds = f"; {wrong:.1f} were all of them wrong, {right:.1f} were all right"
+    return f"{start}{metric.num_unread} of {metric.num_scored} answers unread, counted as the protocol does{bounds}."
 
 
 def judge_caveat(result: TaskResult) -> str:

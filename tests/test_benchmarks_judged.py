@@ -128,5 +128,5 @@ def test_an_extractor_may_think_before_it_extracts() -> None:
 
     asked = JudgeRequest(index="0", kind="extract_choice", prompt="", parse=seen.append)
     reader = Extraction(match=lambda *_: None, request=lambda *_: asked, unmatched="Z")
-    reader._ask(Judge(), [(sample("B"), "hm")], {})  # type: ignore[arg-type]
+    reader._ask(Judge(), [(sample("B"), "hm")])  # type: ignore[arg-type]
     assert seen == ["B", " **B** "]

@@ -307,18 +307,24 @@ def test_a_server_that_does_not_answer_is_said_in_seconds(aki_eval: Command, tmp
     out = tmp_path / "run"
     run = ["run", "--bench", "mme", "--data", "toy", "--out", out, "--model", "openai:m"]
     start = time.perf_counter()
-    assert f"no usable server at {NOBODY}: connection failed" in aki_eval(*run, "--base-url", NOBODY).complaint
+    assert (
+        "the model m at 127.0.0.1:9 does not answer: connection failed"
+        in aki_eval(*run, "--base-url", NOBODY).complaint
+    )
     assert "OPENAI_API_KEY" in aki_eval(*run).complaint
     assert time.perf_counter() - start < 15, "a run without this takes 41 s for the first sample alone"
     assert not list(out.glob("*/predictions*"))
 
 
-def test_servers_without_a_list_of_models_are_reached_and_refused_keys_are_not() -> None:
+def test_servers_without_a_list_of_models_are_reached_and_refused_keys_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with JudgeServer(lambda body, nth: "yes") as server:
         EndpointPredictor("m", base_url=server.url).reach(5)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
     with JudgeServer(lambda body, nth: "yes", models=Fail(401, "bad key")) as server:
         predictor = EndpointPredictor("m", base_url=server.url)
-        with pytest.raises(Unusable, match=r"HTTP 401.* bad key"):
+        with pytest.raises(Unusable, match=r"the key in OPENAI_API_KEY was refused .*HTTP 401"):
             predictor.reach(5)
 
 

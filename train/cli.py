@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +57,9 @@ def toy(
     if attention not in KINDS:
         raise UserError(f"--attention {attention}: expected one of {', '.join(KINDS)}")
     _writable(out)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other work, spinning threads cost more than they gain
+    from .toy.arithmetic import choose_kernels
+
+    choose_kernels()  # before anything imports torch
     from .toy.build import FULL, QUICK, train_toy
 
     seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)

@@ -14,7 +14,7 @@ from benchmarks.scoring import estimates_of
 from benchmarks.statistics import Estimate, paired_difference
 from benchmarks.tasks import TASKS
 
-from .spread import spread
+from .judge import spread
 
 KINDS = {"mm_vet": ("mm_vet", "mm_vet_official"), "llava_bench": ("llava_bench",)}
 """Tasks whose answers a judge grades, with their judge protocols."""

@@ -19,7 +19,8 @@ from benchmarks.records import Prediction, Prompt, PromptStyle
 from benchmarks.results.store import RunStore
 from benchmarks.task import Task
 
-from ..predictors import Predictor, TaskAwarePredictor
+from ..judges import JudgeOptions
+from ..predictors import Predictor, RemotePredictor, TaskAwarePredictor
 from .batching import BatchSize, ordered
 from .checks import check_batching, refuse_failed_checks
 from .distributed import World, find_world
@@ -27,7 +28,7 @@ from .inputs import TaskInput, load
 from .loop import Failures, Loop
 from .preflight import check_ahead
 from .progress import Progress
-from .score import JudgeOptions, TaskOutcome, score_inputs
+from .score import TaskOutcome, score_inputs
 from .specification import FORMAT, answers_mark, check_same, command, commit, extend, now, session, versions
 from .subset import Subset
 
@@ -90,7 +91,11 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
             world.meet()  # 2: everybody holds a lock and knows what is to be done
             world.leave()
             work = _Work(options, folder, predictor, world, progress, interruption)
-            work.predict(inputs, todo)
+            try:
+                work.predict(inputs, todo)
+            finally:
+                if isinstance(predictor, RemotePredictor):
+                    predictor.close()
             return work.finish(inputs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,33 +13,8 @@ from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
 
-from ..judge import Budget, Price, make_judge
+from ..judges import JudgeOptions
 from .inputs import TaskInput
-
-OFFLINE = "offline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeOptions:
-    """Which judge, and what it may cost. `auto` is the offline judge for the toy world and none for real tables."""
-
-    name: str = "auto"
-    base_url: str | None = None
-    budget: float | None = None
-    price: str | None = None
-    repeats: int = 1
-    concurrency: int = 16
-    protocols: tuple[str, ...] = ()
-    """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
-
-    @property
-    def parsed_price(self) -> Price | None:
-        return Price.parse(self.price) if self.price else None
-
-    def resolve(self, source: str) -> str:
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +22,8 @@ class TaskOutcome:
     """The outcome of one task: its metrics.json, and how many samples have no answer.
 
     `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
+    `num_unscored` samples have no value under the headline protocol. `failure`: scoring itself broke off, and there are
+    no metrics.
     """
 
     task: Task
@@ -53,6 +31,8 @@ class TaskOutcome:
     num_missing: int
     num_errors: int
     num_refused: int = 0
+    num_unscored: int = 0
+    failure: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -64,12 +44,44 @@ def score_inputs(
 ) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
-    Raises UserError when the tables are not those that the predictions were made with.
+    What can be wrong with the tables or the judge of any task is found before the metrics of the first are replaced.
+    A task whose scoring fails takes no other with it: it is a result that names the failure.
+
+    Raises:
+        UserError: the tables are not those that the predictions were made with, or there is no such judge; or, after
+            all tasks have had their turn, a task cannot be scored as asked.
     """
     for given in inputs:
         _check_tables(run, given)
-    budget = Budget(limit=options.budget)  # one for the whole command
-    return [_score(folder, run, given, options, budget) for given in inputs]
+    source = run["data"]["source"]
+    judges = [options.make(source, folder.verdicts_path(given.task.name)) for given in inputs]
+    results: list[TaskOutcome] = []
+    refusals: list[UserError] = []
+    for given, judge in zip(inputs, judges, strict=True):
+        try:
+            results.append(_score(folder, run, given, options, judge))
+        except UserError as error:
+            refusals.append(error)
+        except Exception as error:  # noqa: BLE001 (whatever it is: the other tasks' results are not lost with this one's)
+            results.append(_failed(folder, run, given, error))
+    if refusals:
+        raise refusals[0]
+    return results
+
+
+def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+    """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
+    folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
+    metrics = {
+        "headline": given.task.headline,
+        "protocols": {given.task.headline: {}},
+        "subset": run["subset"],
+        "judge": None,
+        "complete": False,
+        "data": {"source": run["data"]["source"]},
+    }
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
 def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
@@ -83,11 +95,10 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
 
 
 def _score(
-    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, judge: Judge | None
 ) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
-    judge = _judge(folder, task, options, run["data"]["source"], budget)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
         "subset": run["subset"],
@@ -105,23 +116,12 @@ def _score(
         num_missing=sum(index not in predictions for index in wanted),
         num_errors=len(errors),
         num_refused=sum(error.startswith("ValueError: ") for error in errors),
+        num_unscored=sum(score.value is None for score in scores[task.headline]),
     )
 
 
 def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
-
-
-def _judge(folder: RunStore, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
-    return make_judge(
-        options.resolve(source),
-        base_url=options.base_url,
-        cache=folder.verdicts_path(task.name),
-        budget=budget,
-        price=options.parsed_price,
-        repeats=options.repeats,
-        concurrency=options.concurrency,
-    )
 
 
 def _judge_record(

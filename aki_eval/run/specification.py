@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
+from benchmarks.redaction import redact_command
+
+from ..chat.address import read_address
 
 FORMAT = 1
 
@@ -95,7 +98,8 @@ def session(device: str, batch_size: str, world_size: int) -> dict[str, Any]:
 
 
 def command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """As it was typed, without what is secret in it."""
+    return redact_command([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> dict[str, Any]:
@@ -103,7 +107,10 @@ def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> di
     matter.
     """
     identity = {key: run.get(key) for key in IDENTITY}
-    identity["model"] = {key: value for key, value in run["model"].items() if key not in ("name", "path")}
+    model = {key: value for key, value in run["model"].items() if key not in ("name", "path")}
+    if isinstance(model.get("base_url"), str):  # once written down as it was typed
+        model["base_url"] = read_address(model["base_url"], "run.json").server
+    identity["model"] = model
     identity["tasks"] = {name: run["tasks"][name] for name in sorted(tasks)}
     identity["data"] = {"tables": {name: run["data"]["tables"][name] for name in sorted(tables)}}
     return identity

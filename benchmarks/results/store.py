@@ -395,3 +395,15 @@ class RunStore:
         lines = "".join(to_line(asdict(score)) for of_protocol in scores.values() for score in of_protocol)
         write_atomically(self.root / task / "scores.jsonl", lines)
         write_atomically(self.root / task / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        self.failure_path(task).unlink(missing_ok=True)
+
+    def write_failure(self, task: str, trace: str) -> None:
+        """Keeps why scoring broke off. Earlier scores are set aside: they are not those of what is there now."""
+        (self.root / task).mkdir(exist_ok=True)
+        for name in ("scores.jsonl", "metrics.json"):
+            if (self.root / task / name).exists():
+                os.replace(self.root / task / name, self.root / task / f"previous_{name}")
+        write_atomically(self.failure_path(task), trace)
+
+    def failure_path(self, task: str) -> Path:
+        return self.root / task / "scoring_failure.txt"

@@ -51,8 +51,8 @@ def prompt_of_table(sample: Sample) -> str:
 
 
 def equal_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
-    """As AKI's authors scored: nothing is stripped, nothing is searched for."""
-    return float(answer == sample.target), answer
+    """As AKI's authors scored: nothing is stripped, nothing is searched for. What is no option's letter is unread."""
+    return float(answer == sample.target), answer if answer in sample.choices else None
 
 
 def normalised_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
@@ -65,7 +65,8 @@ def normalised_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
     text = text.rstrip(".:," if spatial else ".").strip("() ")
     option = sample.choices.get(sample.target, "").lower()
     right = text[:1] == sample.target.lower() or (spatial and text == option)
-    return float(right), text[:1].upper() or None
+    letter = text[:1].upper()
+    return float(right), letter if right or letter in sample.choices else None
 
 
 def official(scores: Sequence[Score]) -> dict[str, Estimate]:
@@ -106,7 +107,7 @@ TASK = Task(
     protocols={
         "official": ProtocolRule(score=each_by_itself("official", equal_letter), estimate=official),
         "cambrian": ProtocolRule(score=each_by_itself("cambrian", normalised_letter), estimate=official),
-        "kit": ProtocolRule(score=choice.extraction(kit.choices).scorer("kit"), estimate=by_kit),
+        "kit": ProtocolRule(score=choice.extraction(kit.choices).scorer("kit"), estimate=by_kit, extractor="helps"),
     },
     headline="official",
     headline_metrics=("2d", "3d"),

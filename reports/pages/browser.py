@@ -26,6 +26,8 @@ from .questions import questions
 PAGE = 250
 ABSENT = -1
 """Worth of a sample that a run does not hold."""
+UNREAD = -2
+"""Worth of an answer that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +145,17 @@ def _groups(index: str, evidence: Sequence[Evidence | None]) -> tuple[str, ...]:
 
 
 def _worth(evidence: Evidence | None, protocol: str, index: str) -> float | None:
-    """1 is right, 0 wrong, between them partly right, None unscored. A grade counts as a share of the reference's."""
+    """1 is right, 0 wrong, between them partly right, None unscored. A grade counts as a share of the reference's.
+
+    An answer that was not read and got nothing is `UNREAD`.
+    """
     score = evidence.scores.get(protocol, {}).get(index) if evidence else None
     if score is None:
         return ABSENT
     if score.value is None:
         return None
+    if score.unread and score.value == 0:
+        return UNREAD
     return round(score.value / (score.parts.get("reference") or 1.0), 3)
 
 

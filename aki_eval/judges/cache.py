@@ -20,6 +20,8 @@ from benchmarks.errors import UserError
 from benchmarks.judged import read_reply
 from benchmarks.records import JudgeRequest, Verdict
 
+from ..chat.completion import text_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
@@ -103,12 +105,20 @@ class VerdictStore:
                 continue
             try:
                 record = json.loads(line)
-                reply = Reply(**{name: record[name] for name in Reply.__dataclass_fields__})
-                self._remember(record["key"], Source(record["asked"], record["server"]), reply)
-            except (ValueError, KeyError, TypeError) as error:
+                self._remember(str(record["key"]), Source(record["asked"], record["server"]), _to_reply(record))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if number == len(lines):  # cut off by a kill while it was written; asked again
                     continue
                 raise UserError(f"{path}:{number} is not a verdict ({error}); restore or remove the line") from error
+
+
+def _to_reply(record: dict[str, Any]) -> Reply:
+    """A stored line's reply. What is no text was never a reply: it is asked again."""
+    fields = {name: record[name] for name in Reply.__dataclass_fields__}
+    for name, kinds in (("model", str), ("parameters_sent", dict), ("input_tokens", int), ("output_tokens", int)):
+        if not isinstance(fields[name], kinds):
+            raise TypeError(f"{name} is {fields[name]!r}")
+    return Reply(**{**fields, "raw": text_of(fields["raw"])})
 
 
 def prompt_hash(request: JudgeRequest) -> str:
