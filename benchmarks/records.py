@@ -53,6 +53,8 @@ class Sample:
     groups: tuple[str, ...] = ()
     cluster: str
     row: Row = field(repr=False)
+    fault: str | None = None
+    """What is wrong with the table's row: such a sample is unscored."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from . import kit
-from .errors import UserError
+from .errors import RowError
 from .judged import Extraction
 from .records import JudgeRequest, Sample
 from .scoring import each_by_itself
@@ -25,9 +25,9 @@ STATED = re.compile(r"answer(?:\s+is)?\s*:?\s*(yes|no)\b[.!]?\s*$")
 
 
 def target_of(answer: str, index: str) -> str:
-    """`Yes` or `No`. Raises UserError for anything else: the kit would count the question as a No."""
+    """`Yes` or `No`. Raises RowError for anything else: the kit would count the question as a No."""
     if answer not in ("Yes", "No"):
-        raise UserError(f"row {index}: the answer is {answer!r}, expected Yes or No")
+        raise RowError(f"row {index}: the answer is {answer!r}, expected Yes or No")
     return answer
 
 

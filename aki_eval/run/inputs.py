@@ -99,11 +99,16 @@ def load(
     return [_load_task(task, root, style, subset, max_new_tokens) for task in tasks]
 
 
+def _bare(sample: Sample) -> Prompt:
+    """Of a row that makes no sense: what there is of it. Nothing is scored on the answer."""
+    return Prompt(sample.index, (*sample.images, sample.question))
+
+
 def _load_task(
     task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
 ) -> TaskInput:
     samples = load_samples(task, root)
-    prompts = [task.prompts[style](sample) for sample in samples]
+    prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
     tables = checksum(task, root)
     check_lock(root, tables)

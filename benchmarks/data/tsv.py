@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import UserError
+from ..errors import RowError, UserError
 from ..kit import KIT_CELL, literal_list
 from ..records import ImageRef, Row
 
@@ -37,7 +37,7 @@ class TableRow(dict[str, str]):
     def __missing__(self, column: str) -> str:
         if column not in self.columns:
             raise UserError(f"column {column!r} is missing; the table has {', '.join(self.columns)}")
-        raise UserError(f"row {self.get('index')}: column {column!r} is empty")
+        raise RowError(f"row {self.get('index')}: column {column!r} is empty")
 
 
 class Pictures(Protocol):
@@ -230,11 +230,11 @@ def _number_like(text: str) -> bool:
 
 
 def whole_number(row: Row, column: str) -> int:
-    """Raises UserError when the cell is none."""
+    """Raises RowError when the cell is none."""
     try:
         return int(row[column])
     except ValueError as error:
-        raise UserError(f"row {row['index']}: {column} {row[column]!r} is no whole number") from error
+        raise RowError(f"row {row['index']}: {column} {row[column]!r} is no whole number") from error
 
 
 def image_cluster(row: Row, images: tuple[ImageRef, ...]) -> str:

@@ -4,8 +4,8 @@ Paper: Lu et al. 2023, arXiv 2310.02255.
 Data set: VLMEvalKit's MathVista_MINI.tsv, 1,000 questions that carry their own hint on the form of the answer.
 Metric: accuracy in percent; five tasks and seven skills (a question has one task and any number of skills).
 Cluster: the question.
-The kit reads an answer itself where it can and lets a judge extract it otherwise; without a judge what it cannot read
-is wrong.
+The kit recognises an answer itself where that is right, or a letter, and lets a judge extract all others. Without a
+judge it refuses; here those are unread, and the number is comparable with nothing.
 Known defects of the kit: answers that are lists or free text are always wrong, "14.0" is wrong for 14. Protocol
 `strict` reads them after the benchmark's own normalisation, without a judge.
 """
@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 
 from .. import choice, kit
-from ..errors import UserError
+from ..errors import RowError
 from ..judged import Extraction
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample
@@ -51,7 +51,7 @@ def _list(row: Row, column: str) -> list[str]:
     try:
         return [str(each) for each in kit.literal_list(cell)]
     except ValueError as error:
-        raise UserError(f"row {row['index']}: column {column} is {error}") from error
+        raise RowError(f"row {row['index']}: column {column} is {error}") from error
 
 
 def _request(sample: Sample, answer: str) -> JudgeRequest:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 
 from .. import choice, kit
-from ..errors import UserError
+from ..errors import RowError
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
 from ..records import ImageRef, Prompt, Row, Sample
 from ..scoring import each_by_itself
@@ -71,7 +71,7 @@ def name_of(cell: str) -> str:
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     if row["split"] not in SPLITS:
-        raise UserError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
+        raise RowError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
     split = SPLITS[row["split"]]
     return Sample(
         index=row["index"],
