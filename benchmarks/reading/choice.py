@@ -39,7 +39,7 @@ CHOSEN = re.compile(
 )
 CALLED_RIGHT = re.compile(
     r"[^.\n!?]{0,40}?(?:\bis|\bwould be|\bmust be|\bseems)\s+(?:therefore\s+|thus\s+|indeed\s+|clearly\s+|also\s+|most\s+likely\s+)?"
-    r"(?:the\s+)?(?:only\s+|most\s+|best\s+|single\s+)?(?:right|correct|true|accurate|best|appropriate|suitable|answer|one that)"
+    r"(?:the\s+)?(?:only\s+|most\s+|best\s+|single\s+)?(?:right(?! [a-z])|right (?:answer|option|choice|one)|correct|true|accurate|best|appropriate|suitable|answer|one that)"
     r"(?![A-Za-z])|\s*(?:best\s+)?(?:describes|matches|fits|represents|correctly)\b|\s*(?:是|为)?(?:正确|对)|\s*[✓✔✅]",
     re.IGNORECASE,
 )
@@ -69,6 +69,12 @@ INTERJECTION = re.compile(
     r"\b(?:all|you are|you're|that's|that is)\s+right\b|\bright (?:answer|option|choice|one|letter)\b|\bright(?=,)",
     re.IGNORECASE,
 )
+NAMED_BY = re.compile(
+    r"(?:^|[\n.,;:!?(]|\b(?:options?|choices?|answers?|letter|statement|alternative|so|therefore|thus|hence|that|and|then|only|but|"
+    r"is|since|because|or|both|选项|选))\s*$",
+    re.IGNORECASE,
+)
+"""What may stand before a lone capital that is an option and not the name of something ("angle A", "vitamin B")."""
 PREFIXED = re.compile(rf"(?<![A-Za-z])(?:{ANSWER_WORD}|options)(?![A-Za-z])\s*(?:letter\s*)?:?\s*", re.IGNORECASE)
 ASKED = re.compile(r"^\s*q(?:uestion)?\s*:.*\n+\s*a\s*:", re.IGNORECASE)
 
@@ -111,12 +117,19 @@ class _ChoiceReader:
             rf"^\W*(?:option\s+|choice\s+)?\(?([{upper}])\s*[).:\]]\s*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE
         )
         by_length = sorted({text for text in self.texts.values() if text}, key=len, reverse=True)
-        self.any_text = (
-            re.compile("|".join(_bounded(text) for text in by_length), re.IGNORECASE) if by_length else None
-        )
+        words = [text for text in by_length if not re.fullmatch(r"[a-z]", text)]
+        self.turned = {" ".join(reversed(text.split(" "))): text for text in words if text.count(" ") == 1}
+        patterns = [_bounded(text) for text in sorted([*words, *self.turned], key=len, reverse=True)]
+        self.any_text = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
+        self.lettered = {text: letter for letter, text in self.texts.items() if re.fullmatch(r"[a-z]", text)}
         self.letters_of = {
             text: [letter for letter, own in self.texts.items() if own == text] for text in set(by_length)
         }
+        self.named = [
+            (letter, re.compile(rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?", re.IGNORECASE))
+            for letter, text in self.texts.items()
+            if text
+        ]
         self.echoed = [
             (letter, re.compile(rf"(?<![{WORD}])\(?{letter}\s*[).:\]-]?\s*{re.escape(text)}(?![{WORD}])", re.IGNORECASE))
             for letter, text in self.texts.items()
@@ -148,7 +161,7 @@ class _ChoiceReader:
         exact = self._exact(text)
         if exact:
             return exact
-        text = self._without_echo(ASKED.sub("Answer:", text))
+        text = self._letters_only(self._without_echo(ASKED.sub("Answer:", text)))
         statements = list(self._weighed(text))
         text = self._without_rejected(self._without_weighed(text))
         text = self._without_questions(text)
@@ -177,9 +190,10 @@ class _ChoiceReader:
             end = following.end()
         return (letters.pop() if len(letters) == 1 else None), end
 
-    @staticmethod
-    def _letter(found: re.Match[str]) -> str:
-        return next(letter for letter in found.groups() if letter).upper()
+    def _letter(self, found: re.Match[str]) -> str:
+        """The option named. Where the options' texts are small letters themselves, `(b)` is the one that reads (b)."""
+        named: str = next(letter for letter in found.groups() if letter)
+        return self.lettered.get(named, named.upper())
 
     def _is_article(self, found: re.Match[str], text: str) -> bool:
         """Whether a lone A (or I) begins a phrase: "A bit unclear". Not where its own option's text follows."""
@@ -196,8 +210,9 @@ class _ChoiceReader:
     def _boxed(self, text: str) -> Iterator[Statement]:
         for box in BOXED.finditer(text):
             value = self._whole(box[1])
-            if value:
-                yield Statement(Strength.BOXED, value[0], box.start(), box.end())
+            if value:  # a number in a box may be a step on the way; a letter is not
+                by_text = self._exact(box[1]) is not None
+                yield Statement(Strength.ANSWER if by_text else Strength.BOXED, value[0], box.start(), box.end())
 
     def _whole(self, text: str) -> tuple[str | None] | None:
         """What a short text (a box, a line) gives as a whole: its letter, or its option text."""
@@ -231,6 +246,8 @@ class _ChoiceReader:
         for found in self.token.finditer(text):
             if found["small"] or self._is_article(found, text):
                 continue
+            if found["bare"] and not NAMED_BY.search(text[max(0, found.start() - 15) : found.start()]):
+                continue
             right = CALLED_RIGHT.match(text, found.end())
             if right and not self.token.search(text, found.end(), right.end()):
                 alone = self._letters(text, found.start())
@@ -244,7 +261,7 @@ class _ChoiceReader:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in re.finditer(r"(?:\b(?:is|be|are)|[:=])\s+", text):
             named = self._letters(text, found.end())
-            if named and re.match(r"[\s.!)]*(?:$|\n)", text[named[1] :][:20]) and not self._is_conditional(text, found.start()):
+            if named and re.match(r"[\s.!)]*(?:$|\n)|[.!]\s", text[named[1] - 1 :][:20].lstrip(")]ABCDEFGH")) and not self._is_conditional(text, found.start()):
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in PREFIXED.finditer(text):
             named = self._letters(text, found.end())
@@ -291,7 +308,11 @@ class _ChoiceReader:
         """Options that are named by their own words, and one letter in brackets."""
         if REFUSAL.search(text):
             return []
-        marked = {self._letter(each) for each in self.token.finditer(text) if each["bracketed"]}
+        marked = {
+            self._letter(each)
+            for each in self.token.finditer(text)
+            if each["bracketed"] and re.match(r"[\s.!]*(?:$|\n)|[.,;]", text[each.end() - 1 :].lstrip(")]"))
+        }
         if len(marked) == 1:
             return [Statement(Strength.MENTION, marked.pop(), 0, len(text))]
         if self.polar:
@@ -302,12 +323,12 @@ class _ChoiceReader:
             same = self.numeric.get(number or "", [])
             return [Statement(Strength.MENTION, same[0], 0, 0)] if len(same) == 1 else []
         parts = [part for _, part in sentences(text)]
-        everywhere = self._text_in(text)
-        if everywhere and len(parts) <= 12:
-            return [Statement(Strength.MENTION, everywhere, 0, 0)]
         concluding = [part for part in parts if CONCLUSION.match(part.lstrip())]
-        value = self._text_in(concluding[-1]) if concluding else None
-        return [Statement(Strength.MENTION, value, 0, 0)] if value else []
+        said = {self._text_in(part) for part in (text, concluding[-1] if concluding else text)}
+        value = said.pop() if len(said) == 1 else None
+        if not value and concluding and self._text_in(parts[0]) in (None, self._text_in(concluding[-1])):
+            value = self._text_in(concluding[-1])
+        return [Statement(Strength.MENTION, value, 0, 0)] if value and len(parts) <= 40 else []
 
     def _is_conditional(self, text: str, at: int) -> bool:
         begin = max((text.rfind(mark, 0, at) for mark in (". ", "\n", "; ", "! ", "? ")), default=-1) + 1
@@ -331,7 +352,8 @@ class _ChoiceReader:
         found: set[str] = set()
         for each in self.any_text.finditer(_spaced(text)):
             if not MENTION_NEGATED.search(_spaced(text)[max(0, each.start() - 60) : each.start()]):
-                found.add(_folded(each[0]))
+                words = _folded(each[0])
+                found.add(words if words in self.letters_of else self.turned.get(words, words))
         letters = self.letters_of.get(found.pop(), []) if len(found) == 1 else []
         return letters[0] if len(letters) == 1 else None
 
@@ -359,6 +381,12 @@ class _ChoiceReader:
             text = text[:start] + "\n" + text[end:].lstrip(" .,;")
         return text
 
+    def _letters_only(self, text: str) -> str:
+        """`(B) False` becomes `(B)`: an option's own words beside its letter say nothing more ("False", "can't tell")."""
+        for letter, pattern in self.named:
+            text = pattern.sub(f"({letter})", text)
+        return text
+
     def _items(self, text: str) -> list[re.Match[str]]:
         """The lines of a list that goes through the options one by one."""
         items = list(self.item.finditer(text))
@@ -367,7 +395,7 @@ class _ChoiceReader:
 
     def _weighed(self, text: str) -> Iterator[Statement]:
         for item in self._items(text):
-            if CORRECT.search(item[2]) and not INCORRECT.search(item[2]):
+            if CORRECT.search(item[2]) and not INCORRECT.search(item[2]) and not re.search(r"\b(?:if|would)\b", item[2]):
                 yield Statement(Strength.ANSWER, item[1].upper(), item.start(), item.end())
 
     def _without_weighed(self, text: str) -> str:

@@ -50,13 +50,22 @@ JOINED = re.compile(
     re.IGNORECASE,
 )
 EXPLAINED = re.compile(r",?\s(?:which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when)\b|\s\(|\n")
-COPULA = re.compile(
-    r"(?:\b(?:is|are|was|were|equals?|be|becomes?|gives?|gets?|have|has|had|counts?|see|needs?|costs?|makes?|leaves?|leaving|leave|"
-    r"shows?|contains?|reads?|remain|totals?|by|about|approximately|around|roughly|exactly|es|ist|est|son|hay)\b|[=≈:]|是|为|有)"
-    r"[\s$€£≈~]*(?:(?:about|approximately|around|roughly|exactly|only|just|a total of|total of|now|also|still|therefore|thus|equal|to|"
-    r"nearly|almost|visible|up|at|the number|number|between)[\s$€£]+){0,4}",
+_BETWEEN_VERB_AND_NUMBER = (
+    r"[\s$€£≈~(]*(?:(?:about|around|a total of|total of|now|also|still|just|thus|equal|to|from|almost|visible|up|at|the number|number|"
+    r"between|[a-z]{2,12}ly)[\s$€£(]+){0,4}"
+)
+IS = re.compile(
+    rf"(?:\b(?:is|are|was|were|equals?|be|becomes?|gets?|gives|leaves|leaving|simplifies|es|ist|est|son|hay)\b|[=≈]|是|为){_BETWEEN_VERB_AND_NUMBER}", re.IGNORECASE
+)
+HAS = re.compile(
+    r"(?:\b(?:give|have|has|had|counts?|see|needs?|costs?|spends?|makes?|made|earns?|leave|shows?|total of|contains?|"
+    rf"reads?|remain|totals?|by|about|approximately|around|roughly|exactly)\b|:|有){_BETWEEN_VERB_AND_NUMBER}",
     re.IGNORECASE,
 )
+COMPARED = re.compile(r"\b(?:than|least|most|below|above|over|under|exceeds?|exactly|reach(?:es)?|approach(?:es)?)\s[$€£]?$", re.IGNORECASE)
+"""What a number of the question stands behind ("greater than 0.4 %")."""
+OPERATOR = re.compile(r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b))")
+"""After a number that is only part of an expression."""
 BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 
 
@@ -80,9 +89,13 @@ def read_number(answer: str) -> str | None:
         if found and not BOXED.search(text):
             return found[0]
     statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text)]
+    bold = _emphasised(answer)
     if not statements:
-        statements += _emphasised(answer) or _mentioned(text)
-    return settled(statements, text)
+        statements += bold or _mentioned(text)
+    found = settled(statements, text)
+    top = max((statement.strength for statement in statements), default=Strength.MENTION)
+    contradicted = bold and top <= Strength.ALONE and found != bold[0].value
+    return None if contradicted else found
 
 
 def _tokens(text: str, words: bool = True) -> list[_Token]:
@@ -139,7 +152,7 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
     phrase = phrase.replace(BOX_OPEN, " ").replace(BOX_CLOSE, " ")
     equal = re.split(r"[=≈]", phrase)
     if len(equal) > 1:
-        return _value_of(equal[-1])
+        return _said(equal[-1]) or _value_of(equal[-1])
     tokens = _tokens(phrase)
     if not tokens:
         return None
@@ -150,9 +163,10 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
         return (None,)
     if len(tokens) > 1:
         between = phrase[first.end : tokens[1].start]
-        if JOINED.fullmatch(between) or re.fullmatch(r"\s?[+×x*÷^(]\s?", between):
+        several = JOINED.fullmatch(between) or re.search(r"\band\b|\bout of\b|\bor\b|,", between)
+        if several and len({token.value for token in tokens}) > 1:
             return (None,)
-    elif re.match(r"\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?[\d(])", phrase[first.end :]) or _is_part(phrase, first):
+    if OPERATOR.match(phrase, first.end) or _is_part(phrase, first):
         return (None,)
     return (first.value,)
 
@@ -188,6 +202,8 @@ def _called(text: str) -> Iterator[Statement]:
             yield Statement(strength, found[0], start, at + len(phrase))
         elif NONE_LEFT.search(phrase):
             yield Statement(strength, "0", start, at + len(phrase))
+        elif re.fullmatch(r"\W*(?:never|none|nothing|infinite|infinity|undefined|unknown|all|every \w+)\W*", phrase, re.IGNORECASE):
+            yield Statement(strength, None, start, at + len(phrase))
 
 
 LINE = re.compile(
@@ -209,7 +225,8 @@ def _concluded(text: str) -> Iterator[Statement]:
     for start, sentence in sentences(text):
         lead = CONCLUSION.match(sentence.lstrip())
         if lead and not sentence.rstrip().endswith("?"):
-            found = _said(sentence.lstrip()[lead.end() :])
+            rest = sentence.lstrip()[lead.end() :]
+            found = _said(rest) or _sole(rest)
             if found:
                 yield Statement(Strength.ALONE, found[0], start, start + len(sentence))
 
@@ -221,16 +238,36 @@ def _said(sentence: str) -> tuple[str | None] | None:
     if NONE_LEFT.search(sentence):
         return ("0",)
     if re.search(r"[=≈]", sentence):
-        return _value_of(_phrase(re.split(r"[=≈]", sentence)[-1], 0))
-    values: list[tuple[str | None]] = []
-    for verb in COPULA.finditer(sentence):
+        parts = re.split(r"[=≈]", sentence)
+        if len(parts) > 2 and re.search(r"\d[^\d=]*\band\b[^=]*$", parts[-2]):
+            return (None,)  # "x = 0 and y = 10"
+        return _said(parts[-1]) or _value_of(_phrase(parts[-1], 0))
+    said = list(dict.fromkeys(_after(IS, sentence)))
+    if said:
+        return said[0] if len(said) == 1 else (None,)
+    tokens = [token for token in _tokens(sentence) if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])]
+    if len({token.value for token in tokens}) > 1:
+        return None
+    return next(_after(HAS, sentence), None)
+
+
+def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]:
+    for verb in verbs.finditer(sentence):
+        if re.search(r"\b(?:which|that|who)\s$", sentence[: verb.start()]):
+            continue
         rest = sentence[verb.end() :]
         tokens = _tokens(rest[:60])
-        if tokens and tokens[0].start <= 1 or (tokens and re.fullmatch(r"[\s$€£(]*", rest[: tokens[0].start])):
-            found = _value_of(_phrase(rest, 0))
-            if found:
-                values.append(found)
-    return values[0] if values else None
+        found = _value_of(_phrase(rest, 0)) if tokens and tokens[0].start == 0 else None
+        if found:
+            yield found
+
+
+RESULT = re.compile(
+    r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode|ratio|result|product|"
+    r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining|in total)\W*$",
+    re.IGNORECASE,
+)
+"""A sentence that gives the result of those before it."""
 
 
 def _emphasised(answer: str) -> list[Statement]:
@@ -249,16 +286,43 @@ def _mentioned(text: str) -> list[Statement]:
     """What the sentences say, where they agree; else the only number of the whole answer."""
     if REFUSAL.search(text):
         return []
-    said = [found for _, sentence in sentences(text) if not sentence.rstrip().endswith("?") and (found := _said(sentence))]
-    values = {found[0] for found in said}
-    if len(values) == 1 or (len(said) > 1 and said[0] == said[-1]):
-        return [Statement(Strength.MENTION, said[-1][0], 0, 0)]
-    tokens = _tokens(text)
-    ends = bool(re.search(r"[.!)\d%]\s*$", text))
-    if not values and len({token.value for token in tokens}) == 1 and ends:
-        found = _value_of(text)
-        return [Statement(Strength.MENTION, found[0], 0, 0)] if found else []
+    said = []
+    for _, sentence in sentences(text):
+        found = None if sentence.rstrip().endswith("?") else _said(sentence) or _sole(sentence)
+        if found or _tokens(sentence, words=False):
+            said.append((sentence, found))
+    if not said:
+        return _only_word(text)
+    first, last = said[0][1], said[-1][1]
+    values = {found for _, found in said if found}
+    result = last and RESULT.search(said[-1][0]) and (_said(said[-1][0]) or first is None)
+    if last and (result or (first in values and (len(values) == 1 or first == last))):
+        return [Statement(Strength.MENTION, last[0], 0, 0)]
+    if first and len(values) == 1:
+        return [Statement(Strength.MENTION, first[0], 0, 0)]
     return []
+
+
+def _sole(sentence: str) -> tuple[str | None] | None:
+    """The only number of a whole sentence, apart from those it compares with."""
+    tokens = [
+        token
+        for token in _tokens(sentence, words=False)
+        if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
+    ]
+    whole = re.search(r"[.!)\d%]\s*$", sentence)
+    if len({token.value for token in tokens}) != 1 or not whole or _is_part(sentence, tokens[0]):
+        return None
+    return None if OPERATOR.match(sentence, tokens[0].end) else (tokens[0].value,)
+
+
+def _only_word(text: str) -> list[Statement]:
+    """The only number word of a short answer: "two women were born after the war"."""
+    tokens = _tokens(text)
+    if len(tokens) != 1 or len(text.split()) > 25 or not re.search(r"[.!]\s*$", text):
+        return []
+    before = re.search(r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$", text[: tokens[0].start])
+    return [] if before else [Statement(Strength.MENTION, tokens[0].value, 0, 0)]
 
 
 LIST = re.compile(r"\[([^\[\]\n]{0,2000})\]")
@@ -269,11 +333,11 @@ def read_list(answer: str) -> str | None:
     text = plain(answer)
     bracketed = [found for found in LIST.finditer(text) if _all_numbers(found[1])]
     statements = [
-        Statement(Strength.ANSWER, _all_numbers(found[1]), found.start(), found.end()) for found in bracketed
+        Statement(Strength.MENTION, _all_numbers(found[1]), found.start(), found.end()) for found in bracketed
     ]
-    if not statements and not REFUSAL.search(text):
+    if not REFUSAL.search(text):
         for start, sentence in sentences(text):
-            tokens = _tokens(sentence, words=False)
+            tokens = _tokens(LIST.sub("", sentence), words=False)
             joints = [sentence[a.end : b.start] for a, b in zip(tokens, tokens[1:], strict=False)]
             if len(tokens) > 1 and all(JOINED.fullmatch(joint) for joint in joints):
                 values = ", ".join(token.value or "" for token in tokens)

@@ -33,7 +33,7 @@ SUPERSCRIPTS = str.maketrans({"²": "^2", "³": "^3", "¹": "^1", "⁰": "^0", "
 UNUSUAL = str.maketrans(
     {
         **dict.fromkeys("−‒﹣－", "-"),  # U+2212 and its like are minus signs
-        **dict.fromkeys("“”„‟«»「」『』⟪⟫《》\"`", " "),
+        **dict.fromkeys("“”„‟«»「」『』⟪⟫《》\"", " "),
         **dict.fromkeys("’‘‛ʼ", "'"),
         **dict.fromkeys("【〔〖", "["),
         **dict.fromkeys("】〕〗", "]"),
@@ -123,9 +123,8 @@ def _closing(text: str, start: int) -> int | None:
 
 
 MARKUP = [
-    (re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE), ""),
     (re.compile(r"^[ \t]*(?:#{1,6}|>|[*•‣◦-](?=[ \t]+\S))[ \t]*", re.MULTILINE), ""),
-    (re.compile(r"\*\*+"), ""),
+    (re.compile(r"\*\*+|`+"), ""),
     (re.compile(r"(?<=[\d)])( ?)\*( ?)(?=[\d(])"), r"\1×\2"),
     (re.compile(r"\*"), ""),
     (re.compile(r"(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])"), ""),
@@ -134,7 +133,19 @@ MARKUP = [
 ]
 
 
+CODE = re.compile(r"^[ \t]*```[^\n]*\n.*?(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^[ \t]*```[^\n]*$|```", re.MULTILINE)
+TABLE = re.compile(r"^[^\n|]*\|[^\n|]*\|[^\n]*$|^[^\n|]+\|[^\n|]+$", re.MULTILINE)
+
+
+def _without_code(text: str) -> str:
+    """Without blocks of code and tables, unless there is nothing else: they hold the way, not the answer."""
+    outside = TABLE.sub("", CODE.sub("", text)) if "```" in text or "|" in text else text
+    return FENCE.sub("", outside if re.search(r"\w", outside) else text)
+
+
 def _without_markup(text: str) -> str:
+    text = _without_code(text)
     for pattern, form in MARKUP:
         text = pattern.sub(form, text)
     return text

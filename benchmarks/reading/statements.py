@@ -57,7 +57,7 @@ def settled(statements: Sequence[Statement], text: str) -> str | None:
     if last.value is None or not differing:
         return last.value
     before = max(each.end for each in differing)
-    return last.value if before <= last.start and CORRECTED.search(text, before, last.start + 1) else None
+    return last.value if before <= last.start and CORRECTED.search(text, before, last.end) else None
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
@@ -93,8 +93,8 @@ ANSWER_WORD = (
     r"ответ|вариант|jawaban|đáp án|cevap|yanıt|odpowiedź|antwoord|svar|答案|答え|正解|回答|选项|選項|정답|답)"
 )
 _VERB = (
-    r"(?:is|are|was|be|becomes?|ist|lautet|wäre|est|serait|es|sería|é|è|equals?|seems|appears|matches|adalah|jest|"
-    r"为|為|是|应为|应该是|应选|选|は|が|은|는|이|:|=|→|->|=>|⇒|-|–|—)"
+    r"(?:(?<![A-Za-z])(?:is|are|was|be|becomes?|ist|lautet|wäre|est|serait|es|sería|é|è|equals?|seems|appears|matches|adalah|"
+    r"jest|but)(?![A-Za-zéè])|应为|应该是|应选|为|為|是|选|は|が|은|는|이|:|=|→|->|=>|⇒|-|–|—)"
 )
 _FILLER = (
     r"(?:(?:option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely|probably|"
@@ -102,8 +102,9 @@ _FILLER = (
     r"opción|opção|opzione|la|l'|lettre|letra|lettera|die|der|option|choix|選択肢|选项|:|=)[\s:,]*)"
 )
 STATED = re.compile(
-    rf"(?P<final>final\s+|最终|endgültige\s+)?(?<![A-Za-z]){ANSWER_WORD}(?![A-Za-z])"
-    rf"(?P<between>[^.\n:=;!?()\[\]{{}}→]{{0,60}}?)\s*(?<![A-Za-z]){_VERB}(?![A-Za-zéè])[\s:]*{_FILLER}{{0,6}}",
+    rf"(?P<final>final\s+(?=answer|result)|最终|endgültige\s+)?"
+    rf"(?<![A-Za-z])(?:{ANSWER_WORD}|final\s+(?:value|number|integer|list|count|total|choice))(?![A-Za-z])"
+    rf"(?P<between>[^.\n:=;!?()\[\]{{}}→]{{0,60}}?)\s*{_VERB}[\s:]*{_FILLER}{{0,6}}",
     re.IGNORECASE,
 )
 """The words before an answer that is called so. `between`: what it is the answer to."""
@@ -116,7 +117,7 @@ def stated(text: str) -> Iterator[tuple[Strength, int, int]]:
     at = 0
     while found := STATED.search(text, at):
         at = found.end() if found.end() > at else at + 1
-        if NEGATED.search(found["between"]) or NEGATED.match(text, found.end()):
+        if NEGATED.search(found["between"]) or re.compile(r"not\b|never\b|neither\b", re.IGNORECASE).match(text, found.end()):
             continue
         yield (Strength.FINAL if found["final"] else Strength.ANSWER), found.start(), found.end()
 
