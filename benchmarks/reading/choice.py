@@ -161,13 +161,14 @@ class _ChoiceReader:
         exact = self._exact(text)
         if exact:
             return exact
-        text = self._letters_only(self._without_echo(ASKED.sub("Answer:", text)))
+        whole = self._without_echo(ASKED.sub("Answer:", text))
+        text = self._letters_only(whole)
         statements = list(self._weighed(text))
         text = self._without_rejected(self._without_weighed(text))
         text = self._without_questions(text)
         statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text)]
-        if not statements:
-            statements += self._mentioned(text)
+        if all(statement.strength == Strength.MENTION for statement in statements):
+            statements = self._mentioned(text, whole)
         return settled(statements, text)
 
     # Letters
@@ -282,7 +283,9 @@ class _ChoiceReader:
             elif named and _folded(line.strip()[named[1] :]) in ("", self.texts.get(named[0] or "")):
                 value = named[0]
             elif exact := self._exact(line):
-                value = exact
+                # A number on a line of its own may be a step on the way.
+                yield Statement(Strength.MENTION if self.numeric else Strength.ALONE, exact, found.start(), found.end())
+                continue
             else:
                 continue
             yield Statement(Strength.ALONE, value, found.start(), found.end())
@@ -304,7 +307,7 @@ class _ChoiceReader:
         if exact:
             yield Statement(Strength.LEAD, exact, 0, len(first[0] if first else ""))
 
-    def _mentioned(self, text: str) -> list[Statement]:
+    def _mentioned(self, text: str, whole: str) -> list[Statement]:
         """Options that are named by their own words, and one letter in brackets."""
         if REFUSAL.search(text):
             return []
@@ -312,7 +315,7 @@ class _ChoiceReader:
             self._letter(each)
             for each in self.token.finditer(text)
             if each["bracketed"] and re.match(r"[\s.!]*(?:$|\n)|[.,;]", text[each.end() - 1 :].lstrip(")]"))
-        }
+        } | {letter for letter, pattern in self.named if pattern.search(whole)}
         if len(marked) == 1:
             return [Statement(Strength.MENTION, marked.pop(), 0, len(text))]
         if self.polar:

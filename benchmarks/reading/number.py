@@ -14,7 +14,7 @@ DIGITS = 1_000
 """A number of more digits is a model in a loop, and unread."""
 
 UNITS = (
-    r"(?:km/h|cm|mm|km|nm|m|kg|mg|g|ml|l|ms|s|min|mins|hrs?|h|in|ft|lbs?|oz|mph|kmh|kj|j|kw|w|kv|v|ma|a|khz|mhz|hz|kpa|pa|"
+    r"(?:km/h|cm|mm|km|nm|m|kg|mg|g|ml|l|ms|min|mins|hrs?|h|in|ft|lbs?|oz|mph|kmh|kj|j|kw|w|kv|v|ma|a|khz|mhz|hz|kpa|pa|"
     r"kcal|cal|°|º|deg|degrees|rad|px|usd|eur|units?|years?|k?n|c|f)"
 )
 NUMBER = re.compile(
@@ -41,6 +41,8 @@ PRONOUN = re.compile(
 )
 PRONOUN_GOES_ON = re.compile(r"\s(?:of|that|who|which|is|can|has|with|another|being|on|in|at|to|from|and)\b", re.IGNORECASE)
 
+NUMBERED = re.compile(r"^\s{0,4}\d{1,2}[.)](?= +\S)", re.MULTILINE)
+"""The items of a numbered list."""
 NONE_LEFT = re.compile(
     r"\bthere (?:are|is|will be|would be) (?:no|zero) (?:[a-z]+ ){0,4}?(?:left|remaining|remain)\b|\bno [a-z]+ (?:are|is) left\b",
     re.IGNORECASE,
@@ -49,7 +51,7 @@ JOINED = re.compile(
     r"\s?(?P<unit>[a-z°%]{0,12})\s?(?:,\s?(?:and|or)?|and|or|to|through|~|/|[-–—]|&|und|oder|bis|et|ou|à|y|o|a|到|至|或|和|和)\s?",
     re.IGNORECASE,
 )
-EXPLAINED = re.compile(r",?\s(?:which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when)\b|\s\(|\n")
+EXPLAINED = re.compile(r",?\s(?:which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when|rounded|to (?:the|one|two|three))\b|\s\(|\n")
 _BETWEEN_VERB_AND_NUMBER = (
     r"[\s$€£≈~(]*(?:(?:about|around|a total of|total of|now|also|still|just|thus|equal|to|from|almost|visible|up|at|the number|number|"
     r"between|[a-z]{2,12}ly)[\s$€£(]+){0,4}"
@@ -64,7 +66,7 @@ HAS = re.compile(
 )
 COMPARED = re.compile(r"\b(?:than|least|most|below|above|over|under|exceeds?|exactly|reach(?:es)?|approach(?:es)?)\s[$€£]?$", re.IGNORECASE)
 """What a number of the question stands behind ("greater than 0.4 %")."""
-OPERATOR = re.compile(r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b))")
+OPERATOR = re.compile(r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b|$))|\s(?:more|less|fewer|times|units (?:more|less)) than\b", re.IGNORECASE)
 """After a number that is only part of an expression."""
 BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 
@@ -83,7 +85,7 @@ def read_number(answer: str) -> str | None:
     Commas are removed as thousands separators only: `1,5`, `(3, 4)`, ranges and lists give no number. A percentage
     gives its number (`12.5%`: 12.5), a fraction its quotient.
     """
-    text = plain(answer)
+    text = NUMBERED.sub("", plain(answer))
     if re.fullmatch(r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: [^\s\d=]{1,12}){0,3}", text, re.IGNORECASE):
         found = _value_of(text)
         if found and not BOXED.search(text):
@@ -262,6 +264,7 @@ def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]
             yield found
 
 
+THERE = re.compile(r"^\W*(?:(?:in|on|at|based on|from) [^,.]{1,40}, )?there (?:is|are)\b", re.IGNORECASE)
 RESULT = re.compile(
     r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode|ratio|result|product|"
     r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining|in total)\W*$",
@@ -294,6 +297,8 @@ def _mentioned(text: str) -> list[Statement]:
     if not said:
         return _only_word(text)
     first, last = said[0][1], said[-1][1]
+    if first and THERE.match(said[0][0]) and not any(THERE.match(each) or RESULT.search(each) for each, _ in said[1:]):
+        return [Statement(Strength.MENTION, first[0], 0, 0)]  # the rest describes what was counted
     values = {found for _, found in said if found}
     result = last and RESULT.search(said[-1][0]) and (_said(said[-1][0]) or first is None)
     if last and (result or (first in values and (len(values) == 1 or first == last))):
@@ -310,7 +315,7 @@ def _sole(sentence: str) -> tuple[str | None] | None:
         for token in _tokens(sentence, words=False)
         if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
     ]
-    whole = re.search(r"[.!)\d%]\s*$", sentence)
+    whole = re.search(r"[.!)\d%]\s*$", sentence) and not REFUSAL.search(sentence)
     if len({token.value for token in tokens}) != 1 or not whole or _is_part(sentence, tokens[0]):
         return None
     return None if OPERATOR.match(sentence, tokens[0].end) else (tokens[0].value,)
@@ -330,7 +335,7 @@ LIST = re.compile(r"\[([^\[\]\n]{0,2000})\]")
 
 def read_list(answer: str) -> str | None:
     """The one list of numbers that the answer plainly gives, as `[1, 2.5]`; None otherwise."""
-    text = plain(answer)
+    text = plain(answer, code=True)
     bracketed = [found for found in LIST.finditer(text) if _all_numbers(found[1])]
     statements = [
         Statement(Strength.MENTION, _all_numbers(found[1]), found.start(), found.end()) for found in bracketed
@@ -338,6 +343,8 @@ def read_list(answer: str) -> str | None:
     if not REFUSAL.search(text):
         for start, sentence in sentences(text):
             tokens = _tokens(LIST.sub("", sentence), words=False)
+            if re.search(r"\bfrom\b", sentence):
+                continue  # what the picture covers
             joints = [sentence[a.end : b.start] for a, b in zip(tokens, tokens[1:], strict=False)]
             if len(tokens) > 1 and all(JOINED.fullmatch(joint) for joint in joints):
                 values = ", ".join(token.value or "" for token in tokens)

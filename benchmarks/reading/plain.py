@@ -52,7 +52,7 @@ LATEX = {
     r"\\[,;:!> ]|~": " ",
     r"\\(?:left|right|big|Big|displaystyle|limits)\b": "",
     r"\\(?:times|cdot)\b": "×",
-    r"\^\s*\{?\s*\\circ\s*\}?|\\degree\b": "°",
+    r"\^\s*(?:\{\s*\\circ\s*\}|\\circ\b)|\\degree\b": "°",
     r"\\(?:approx|sim|simeq)\b": "≈",
     r"\\sqrt\b": "√",
     r"\\pi\b": "π",
@@ -76,15 +76,16 @@ def without_reasoning(answer: str) -> str:
     return answer[: opens.start()] if opens else answer
 
 
-def plain(answer: str) -> str:
-    """The text a reader looks at. Linear in the answer's length; raises nothing."""
+def plain(answer: str, *, code: bool = False) -> str:
+    """The text a reader looks at; with blocks of code where `code`. Linear in the answer's length; raises nothing."""
     if len(answer) > LONGEST:
         answer = answer[: LONGEST // 2] + "\n" + answer[-LONGEST // 2 :]
     text = INVISIBLE.sub("", without_reasoning(answer).replace("\r\n", "\n").replace("\r", "\n"))
     text = unicodedata.normalize("NFKC", text.translate(SUPERSCRIPTS)).translate(UNUSUAL)
     text = BOX_TAGS.sub(lambda found: f"{BOX_OPEN}{found[1] or found[2] or ''}{BOX_CLOSE}", text)
     text = HTML.sub("", TOKENS.sub("", text))
-    text = _without_markup(_without_latex(text))
+    text = _without_latex(text)
+    text = _without_markup(FENCE.sub("", text) if code else _without_code(text))
     text = re.sub(r"[ \t\u00a0]+", " ", text)
     return _first_turn(re.sub(r" ?\n[ \n]*", "\n", text)).strip()
 
@@ -139,13 +140,14 @@ TABLE = re.compile(r"^[^\n|]*\|[^\n|]*\|[^\n]*$|^[^\n|]+\|[^\n|]+$", re.MULTILIN
 
 
 def _without_code(text: str) -> str:
-    """Without blocks of code and tables, unless there is nothing else: they hold the way, not the answer."""
-    outside = TABLE.sub("", CODE.sub("", text)) if "```" in text or "|" in text else text
+    """Without blocks of code and tables, unless there is nothing else: they hold the way, not the answer. Boxes stay."""
+    outside = text
+    if "```" in text or "|" in text:
+        outside = TABLE.sub("", CODE.sub(lambda block: " ".join(box[0] for box in BOXED.finditer(block[0])), text))
     return FENCE.sub("", outside if re.search(r"\w", outside) else text)
 
 
 def _without_markup(text: str) -> str:
-    text = _without_code(text)
     for pattern, form in MARKUP:
         text = pattern.sub(form, text)
     return text

@@ -63,7 +63,7 @@ def settled(statements: Sequence[Statement], text: str) -> str | None:
 def sentences(text: str) -> Iterator[tuple[int, str]]:
     """(start, sentence) with its end mark. A dot within a number or after a single letter ends nothing."""
     start = 0
-    for found in re.finditer(r"\n|[!?！？]+|(?<!\b[A-Za-z])\.(?=\s|$|[A-Z\u4e00-\u9fff])|;\s", text):
+    for found in re.finditer(r"\n|[!?！？]+|(?<!\b[A-Za-z])(?<!: \d)\.(?=\s|$|[A-Z\u4e00-\u9fff])|;\s", text):
         yield start, text[start : found.end()]
         start = found.end()
     if start < len(text):
