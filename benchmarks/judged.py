@@ -6,8 +6,9 @@ number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .records import Judge, JudgeRequest, Prediction, Sample, Score, Verdict
@@ -15,7 +16,46 @@ from .scoring import NO_JUDGE, scored, split_answered, unscored
 
 JUDGE_ERROR = "judge_error"
 
+REASONING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>|\[THINK\].*?\[/THINK\]", re.DOTALL | re.IGNORECASE)
+OPENED = re.compile(r"<(?:think|thinking|reasoning)>|\[THINK\]", re.IGNORECASE)
+CLOSED = re.compile(r".*(?:</(?:think|thinking|reasoning)>|\[/THINK\])", re.DOTALL | re.IGNORECASE)
+"""How models that think inline fence their thoughts. Chat templates that open the fence themselves (DeepSeek-R1's)
+leave only its end in the reply, so what stands before a lone end is thought too."""
+MARKUP = re.compile(r"\\boxed\{([^{}]*)\}|[*`$]+|\\[()\[\]]")
+
 Request = Callable[[Sample, str], JudgeRequest]
+
+
+class Unreadable(ValueError):
+    """A judge's reply out of which no grade can be read; says why."""
+
+
+def without_reasoning(reply: str) -> str:
+    """What a judge says after it has thought.
+
+    Raises:
+        Unreadable: nothing, or the reply breaks off inside the thought.
+    """
+    spoken = CLOSED.sub("", REASONING.sub("", reply))
+    if OPENED.search(spoken):
+        raise Unreadable("it breaks off inside its reasoning")
+    if not spoken.strip():
+        raise Unreadable("nothing follows its reasoning" if reply.strip() else "it is empty")
+    return spoken
+
+
+def plain(reply: str) -> str:
+    """As `without_reasoning`, and without the marks of Markdown and LaTeX around the words."""
+    return MARKUP.sub(lambda found: found[1] or "", without_reasoning(reply)).strip()
+
+
+def read_reply(request: JudgeRequest, reply: str) -> tuple[Any | None, str | None]:
+    """(value, None), or (None, why nothing can be read)."""
+    try:
+        value = request.parse(reply)
+    except Unreadable as error:
+        return None, str(error)
+    return value, "it is not what was asked for" if value is None else None
 
 
 def verdicts_by_index(judge: Judge, requests: Sequence[JudgeRequest]) -> dict[str, list[Verdict]]:
@@ -60,7 +100,7 @@ class Extraction:
         if judge is None or not judge.comparable:
             found |= {sample.index: self.unmatched for sample, _ in cases}
             return set()
-        verdicts = verdicts_by_index(judge, [self.request(sample, text) for sample, text in cases])
+        verdicts = verdicts_by_index(judge, [_after_thought(self.request(sample, text)) for sample, text in cases])
         values = {index: answers[0].value if answers else None for index, answers in verdicts.items()}
         found |= values
         return {index for index, value in values.items() if value is None}
@@ -69,6 +109,11 @@ class Extraction:
         target = self.target(sample)
         right = self.is_right(sample, found) if self.is_right else found == target
         return scored(sample, protocol, float(right), answer=str(found), target=target)
+
+
+def _after_thought(request: JudgeRequest) -> JudgeRequest:
+    """The same request, whose reply is read by the kit's rule without the judge's thoughts."""
+    return replace(request, parse=lambda reply: request.parse(without_reasoning(reply)))
 
 
 Grade = Callable[[Sequence[Any]], tuple[float, dict[str, float]]]

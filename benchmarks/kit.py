@@ -40,9 +40,10 @@ DEVIATIONS = {
     "answer (MathVista), -1 in the mean (LLaVA-Bench).",
     "judge's Unknown": "Yes/no: a judge that replies Unknown, as its prompt allows, is believed at once; the kit "
     "asks up to four times more at rising temperature.",
-    "judge's range": "LLaVA-Bench: both scores must lie in 1 to 10, and '8, 7' is read as 8 and 7. The kit takes "
-    "any two numbers and reads '8, 7' as -1. MM-Vet: 'nan' is unreadable; the kit lets it into "
-    "the mean.",
+    "judge's range": "LLaVA-Bench: both scores must lie in 1 to 10, and '8, 7' or '8/10 7/10' are read as 8 and 7. The "
+    "kit takes any two numbers and reads these as -1. MM-Vet: 'nan' is unreadable; the kit lets it into "
+    "the mean. '0.5.', '0.5/1.0' and '**0.5**' are 0.5; the kit asks again.",
+    "judge's thoughts": "What a judge writes between <think> and </think> is left out before its reply is read.",
     "no judge": "MathVista without a judge: an answer that the kit's own check cannot read is wrong. The kit refuses.",
     "incomplete groups": "A circular group without all its rolls, an MME picture without its two questions, or either "
     "with an unscored member is unscored. The kit scores the rolls that are there, stops at a "

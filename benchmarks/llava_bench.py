@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from . import kit
-from .judged import graded
+from .judged import Unreadable, graded, plain
 from .prompts import from_template
 from .records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
 from .statistics import Columns, Estimate
@@ -27,7 +27,8 @@ VLMEVALKIT_PROMPT = "<image>{question}"
 JUDGE_SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
 
 CATEGORIES = ("conv", "detail", "complex")
-TWO_GRADES = re.compile(r"(\d+(?:\.\d+)?)(?:\s*,\s*|\s+)(\d+(?:\.\d+)?)")
+GRADE = r"(?:assistant\s*[12]\s*:\s*)?(\d+(?:\.\d+)?)(?:\s*/\s*(?P<{}>\d+))?"
+TWO_GRADES = re.compile(rf"{GRADE.format('a')}(?:\s*[,;|]\s*|\s+and\s+|\s+){GRADE.format('b')}\.?", re.IGNORECASE)
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
@@ -44,13 +45,20 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     )
 
 
-def parse_grades(reply: str) -> tuple[float, float] | None:
-    """Reference and answer, from the first line: two numbers from 1 to 10 and nothing else, "8 7" or "8, 7"."""
-    found = TWO_GRADES.fullmatch(reply.strip().split("\n")[0].strip())
-    if not found:
-        return None
-    reference, answer = float(found[1]), float(found[2])
-    return (reference, answer) if 1 <= reference <= 10 and 1 <= answer <= 10 else None
+def parse_grades(reply: str) -> tuple[float, float]:
+    """Reference and answer, from the first line: two numbers from 1 to 10 and nothing else, `8 7`, `8, 7`, `8/10 7/10`
+    or `Assistant 1: 8, Assistant 2: 7`.
+
+    Raises:
+        Unreadable: not two, or outside 1 to 10.
+    """
+    found = TWO_GRADES.fullmatch(plain(reply).split("\n")[0].strip())
+    if not found or {found["a"], found["b"]} - {None, "10"}:
+        raise Unreadable("its first line is not two grades from 1 to 10")
+    reference, answer = float(found[1]), float(found[3])
+    if not (1 <= reference <= 10 and 1 <= answer <= 10):
+        raise Unreadable(f"{found[1]} and {found[3]} do not both lie in 1 to 10")
+    return reference, answer
 
 
 def requester(max_tokens: int | None) -> Callable[[Sample, str], JudgeRequest]:

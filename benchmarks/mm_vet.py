@@ -7,27 +7,43 @@ Cluster: the question.
 Known defect of the kit: a question with a single capability counts twice in that capability's mean (it adds up
 capabilities and their combinations in one table, and a lone `rec` is both). The overall mean is not touched. Protocol
 `strict` counts every question once, from the same verdicts.
-Judge protocols: `kit` and `strict`, VLMEvalKit's prompt; `official`, the same few-shot table as the benchmark's
-evaluator sends it (each row on one line, which the kit breaks across lines). Both ask for three tokens at temperature
-0. The paper's judge, GPT-4-0613, was shut down in October 2026: every number is one of the judge that it names.
+Judge protocols: `kit` and `strict`, VLMEvalKit's prompt; `official`, the text of the benchmark's
+evaluator byte for byte (each row on one line, which the kit breaks across lines). Both ask for three tokens at
+temperature 0. The paper's judge, GPT-4-0613, was shut down in October 2026: every number is one of the judge that it
+names.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import sha256
 from statistics import fmean
 
 import numpy as np
 
 from . import kit
-from .judged import graded
+from .judged import Unreadable, graded, plain
 from .prompts import from_template
-from .records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task
+from .records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
 from .statistics import Columns, Estimate, mean_by_group
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
+
+NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+GRADE = re.compile(
+    rf"(?:(?:the\s+)?(?:correctness\s+)?(?:score|grade|correctness)\s*(?:is|:|=)\s*)?"
+    rf"(?P<grade>{NUMBER})(?P<of>\s*(?:/|out\s+of)\s*(?P<scale>{NUMBER}))?"
+    r"(?:\.|(?:\s+(?!(?:or|to|and|of|out|vs)\b)[^\W\d]|\s*[,;:(–—-]\s*[^\W\d])[^\d]*)?",
+    re.IGNORECASE,
+)
+"""A grade, what it is out of, and prose behind it that holds no second number."""
+
+EVALUATOR_FEW_SHOTS = "d1b3e0a5b4e72c888b77164489d705bba4dd149934fff564dfba6443d81afe3f"
+"""sha256 of `prompt` in mm-vet_evaluator.py (github.com/yuweihao/MM-Vet, commit 7d717c2), its last line break
+included."""
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
@@ -42,13 +58,29 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     )
 
 
-def parse_grade(reply: str) -> float | None:
-    """The number that is the whole reply, or its first word; None unless it lies in 0 to 1."""
-    words = reply.split()
-    if not words or not re.fullmatch(r"\d*\.?\d+|\d+\.", words[0]):
-        return None
-    grade = float(words[0])
-    return grade if 0 <= grade <= 1 else None
+def parse_grade(reply: str) -> float:
+    """The one grade from 0 to 1 that a reply gives, in its first line or its last: `0.5`, `0.5.`, `0.5/1.0`,
+    `Score: 0.5`, `0.5 because ...`.
+
+    The evaluator reads the first word (`float(content.split(" ")[0])`) of three tokens, VLMEvalKit the whole reply.
+    Judges with more room to speak say more; a line with a second number in it is left unread.
+
+    Raises:
+        Unreadable: no grade, several, or one outside 0 to 1.
+    """
+    lines = plain(reply).split("\n")
+    found = {text: grade for text in (lines[0], lines[-1]) if (grade := GRADE.fullmatch(text.strip()))}
+    values = {_within_range(grade) for grade in found.values()}
+    if len(values) != 1:
+        raise Unreadable("its first and last line differ" if values else "no line is a grade from 0 to 1")
+    return values.pop()
+
+
+def _within_range(found: re.Match[str]) -> float:
+    grade = float(found["grade"])
+    if grade > 1 or (found["scale"] and float(found["scale"]) != 1):
+        raise Unreadable(f"{found['grade']}{found['of'] or ''} does not lie in 0 to 1")
+    return grade
 
 
 def unwrapped(prompt: str) -> str:
@@ -89,11 +121,26 @@ def kit_prompt(sample: Sample, answer: str) -> str:
     return kit.mm_vet_prompt(sample.question, sample.target, answer)
 
 
+@cache
+def official_few_shots() -> str:
+    """The evaluator's few-shot text, made of the kit's.
+
+    Raises:
+        UserError: the installed VLMEvalKit's text is not the evaluator's broken across lines.
+    """
+    few_shots = unwrapped(kit.mm_vet_prompt("", "", "").removesuffix("\n |  |  | ")).strip("\n") + "\n"
+    if sha256(few_shots.encode()).hexdigest() != EVALUATOR_FEW_SHOTS:
+        raise UserError(
+            "MM-Vet's protocol official: the few-shot text of the installed VLMEvalKit is not the one of the "
+            "benchmark's evaluator; score without --protocols official, or with ms-vlmeval 0.0.20"
+        )
+    return few_shots
+
+
 def official_prompt(sample: Sample, answer: str) -> str:
-    """Only the few-shot part is unwrapped: question and answer keep their line breaks."""
-    few_shots = kit.mm_vet_prompt("", "", "").removesuffix("\n |  |  | ")
-    own = kit.mm_vet_prompt(sample.question, sample.target, answer).removeprefix(few_shots)
-    return unwrapped(few_shots).strip("\n") + "\n" + own.lstrip("\n")
+    """Byte for byte what mm-vet_evaluator.py sends: few shots, an empty line, the question's own row."""
+    reference = sample.target.replace("<AND>", " <AND> ").replace("<OR>", " <OR> ")
+    return official_few_shots() + "\n" + " | ".join([sample.question, reference, answer, ""])
 
 
 def mean_grade(values: Sequence[float]) -> tuple[float, dict[str, float]]:

@@ -2,6 +2,8 @@
 
 Paper: Liu et al. 2023, arXiv 2307.06281.
 Data set: VLMEvalKit's MMBench_DEV_EN.tsv; 1,164 questions. Rotation k of question q has the index q + k * 1,000,000.
+Not every option moves: 53 questions end on one that must stay last ("both A, B and C", "none of these options are
+correct"), so that a question of four options has three rotations.
 Metric: circular accuracy in percent: a question is right when all its rotations are.
 Cluster: the question with its rotations.
 """
@@ -53,9 +55,19 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
 
 
 def is_full_circle(members: Sequence[Sample]) -> bool:
-    """Every rotation of the options is there, once, the unrotated one first of all."""
+    """Every rotation is there, once: as many as options move, from the unrotated one on."""
     rotations = sorted(int(member.index) // ROTATION for member in members)
-    return rotations == list(range(len(members[0].choices)))
+    return rotations in (list(range(num_moving(members))), list(range(len(members[0].choices))))
+
+
+def num_moving(members: Sequence[Sample]) -> int:
+    """How many options move, seen from a question's rotations, whichever way they turn: the last ones may stay.
+
+    All of them where a single rotation is there, which shows nothing.
+    """
+    letters = sorted(set().union(*(member.choices for member in members)))
+    moving = [letter for letter in letters if len({member.choices.get(letter) for member in members}) > 1]
+    return letters.index(moving[-1]) + 1 if moving else len(letters)
 
 
 def estimate(scores: Sequence[Score]) -> dict[str, Estimate]:

@@ -103,7 +103,7 @@ class JudgeRequest:
 
     `kind` is the judge protocol (`mm_vet`, `llava_bench`, `extract`). `facts` holds what the prompt was made of
     (question, reference, candidate, ...), for judges that do not read prose. `parse` reads the reply: the numbers in
-    it, or None where the reply cannot be read.
+    it; where it cannot be read, None or an `Unreadable` that says why (`judged.read_reply` calls it).
     """
 
     index: str

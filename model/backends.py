@@ -32,7 +32,7 @@ def create_masks(
     config: AkiConfig,
     inputs_embeds: Tensor,
     attention_mask: Tensor | None,
-    past_key_values: Cache | None,
+    cache: Cache | None,
     *,
     mm_token_type_ids: Tensor,
 ) -> Any:
@@ -46,7 +46,7 @@ def create_masks(
     window = getattr(text, "sliding_window", None)
     layer_types = getattr(text, "layer_types", None)
     if layer_types is None:
-        return _mask(config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids, 0, window)
+        return _mask(config, inputs_embeds, attention_mask, cache, mm_token_type_ids, 0, window)
     windows = {"full_attention": None, "sliding_attention": window}
     if unknown := set(layer_types) - set(windows):
         raise ValueError(f"no mask is known for layers of type {sorted(unknown)}; AKI supports {sorted(windows)}")
@@ -55,7 +55,7 @@ def create_masks(
             config,
             inputs_embeds,
             attention_mask,
-            past_key_values,
+            cache,
             mm_token_type_ids,
             layer_types.index(kind),
             windows[kind],
@@ -68,7 +68,7 @@ def _mask(
     config: AkiConfig,
     inputs_embeds: Tensor,
     attention_mask: Tensor | None,
-    past_key_values: Cache | None,
+    cache: Cache | None,
     types: Tensor,
     layer: int,
     window: int | None,
@@ -76,9 +76,9 @@ def _mask(
     num_queries = inputs_embeds.shape[1]
     query_offset: int | Tensor = 0
     key_length, key_offset = num_queries, 0
-    if past_key_values is not None:
-        query_offset = past_key_values.get_query_offset(layer)
-        key_length, key_offset = past_key_values.get_mask_sizes(num_queries, layer)
+    if cache is not None:
+        query_offset = cache.get_query_offset(layer)
+        key_length, key_offset = cache.get_mask_sizes(num_queries, layer)
     if config.get_text_config()._attn_implementation == "flex_attention":
         return _block_mask(config, types, attention_mask, query_offset, key_length, key_offset, window)
     visible = attention.build_mask(

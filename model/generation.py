@@ -25,7 +25,7 @@ class AkiGeneration:
         config: PreTrainedConfig,
         inputs_embeds: Tensor,
         attention_mask: Tensor | None,
-        past_key_values: Cache | None,
+        cache: Cache | None,
         position_ids: Tensor | None = None,
         mm_token_type_ids: Tensor | None = None,
         **kwargs: Any,
@@ -37,7 +37,7 @@ class AkiGeneration:
             if inputs_embeds.shape[1] > 1 and config.attention != "causal":
                 raise ValueError("a prompt's mask needs mm_token_type_ids; without them it would be causal")
             mm_token_type_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
-        return create_masks(config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids=mm_token_type_ids)
+        return create_masks(config, inputs_embeds, attention_mask, cache, mm_token_type_ids=mm_token_type_ids)
 
     def _prepare_model_inputs(
         self, inputs: Tensor | None, bos_token_id: Any, model_kwargs: dict[str, Any]
@@ -59,29 +59,29 @@ class AkiGeneration:
         self,
         input_ids: Tensor,
         next_sequence_length: int | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As the library's; where long rope changes its frequencies the cache is worthless and all is computed anew."""
-        if not is_first_iteration and self._rope_changes(past_key_values, input_ids, kwargs.get("position_ids")):
-            past_key_values, next_sequence_length, is_first_iteration = None, None, True
+        if not is_first_iteration and self._rope_changes(cache, input_ids, kwargs.get("position_ids")):
+            cache, next_sequence_length, is_first_iteration = None, None, True
         if (types := kwargs.get("mm_token_type_ids")) is not None:  # assisted decoding does not extend them
             kwargs["mm_token_type_ids"] = functional.pad(types, (0, max(0, input_ids.shape[1] - types.shape[1])))
         return super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
 
-    def _rope_changes(self, past_key_values: Cache | None, input_ids: Tensor, position_ids: Tensor | None) -> bool:
+    def _rope_changes(self, cache: Cache | None, input_ids: Tensor, position_ids: Tensor | None) -> bool:
         """Whether this step is the first beyond the length at which long rope changes its factors (Phi-3.5: 4096)."""
         rope = getattr(self.config.text_config, "rope_parameters", None) or {}
-        if past_key_values is None or rope.get("rope_type") != "longrope" or position_ids is None:
+        if cache is None or rope.get("rope_type") != "longrope" or position_ids is None:
             return False
         limit = rope["original_max_position_embeddings"]
         if input_ids.shape[1] <= limit:
@@ -91,7 +91,7 @@ class AkiGeneration:
                 f"one row of the batch is beyond {limit} tokens, where long rope changes its factors, and another is "
                 "not: all get the long ones, and the shorter may be answered otherwise than alone"
             )
-        past = int(past_key_values.get_seq_length())
+        past = int(cache.get_seq_length())
         return int(position_ids.max()) >= limit > int(position_ids[:, :past].max())
 
     def _prepare_generated_length(self, generation_config: GenerationConfig, *args: Any, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.utils.deprecation import deprecate_kwarg
 
 from . import attention
 from .backends import create_masks
@@ -23,6 +24,9 @@ from .loading import AkiLoading
 from .modeling_base import AkiPreTrainedModel
 from .resampler import Resampler
 
+# As on the library's own models: until 5.40 a caller's `past_key_values` is taken as `cache`, with a warning.
+renamed_cache = deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
+
 
 @dataclass
 class AkiOutput(ModelOutput):
@@ -30,7 +34,7 @@ class AkiOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
-    past_key_values: Cache | None = None
+    cache: Cache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     image_hidden_states: Tensor | None = None
@@ -79,13 +83,14 @@ class AkiModel(AkiPreTrainedModel):
         vectors = self.resampler(vision_hidden_states.to(self.resampler.latents.dtype))
         return BaseModelOutputWithPooling(last_hidden_state=vision_hidden_states, pooler_output=vectors)
 
+    @renamed_cache
     def forward(
         self,
         input_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         attention_mask: Tensor | dict[str, Tensor] | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         mm_token_type_ids: Tensor | None = None,
@@ -106,24 +111,24 @@ class AkiModel(AkiPreTrainedModel):
         inputs_embeds = insert_images(inputs_embeds, mm_token_type_ids == attention.IMAGE, features)
         # 3. Positions and mask. A decoding step needs no mask of ours: one query that sees all of the past.
         if position_ids is None:
-            position_ids = self._positions(mm_token_type_ids, attention_mask, past_key_values)
+            position_ids = self._positions(mm_token_type_ids, attention_mask, cache)
         self._check_length(inputs_embeds)
         if inputs_embeds.shape[1] > 1 and not is_finished(attention_mask):
             attention_mask = create_masks(
-                self.config, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids=mm_token_type_ids
+                self.config, inputs_embeds, attention_mask, cache, mm_token_type_ids=mm_token_type_ids
             )
         # 4. The text backbone.
         outputs: BaseModelOutputWithPast = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             **kwargs,
         )
         return AkiModelOutput(
             last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=features,
@@ -167,9 +172,9 @@ class AkiModel(AkiPreTrainedModel):
         return self.get_image_features(pixel_values, vision_hidden_states).pooler_output
 
     def _positions(
-        self, types: Tensor, attention_mask: Tensor | dict[str, Tensor] | None, past_key_values: Cache | None
+        self, types: Tensor, attention_mask: Tensor | dict[str, Tensor] | None, cache: Cache | None
     ) -> Tensor:
-        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        past = 0 if cache is None else cache.get_seq_length()
         padding = attention_mask if isinstance(attention_mask, Tensor) and attention_mask.ndim == 2 else None
         if not isinstance(past, Tensor) and past == 0:
             return attention.positions(self.config.attention, types, padding, self.config.num_latents)
@@ -260,13 +265,14 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
         """Pictures in, `pooler_output` (M, N, T) out. `mm_encoder_outputs={"image": ...}` takes this back."""
         return self.model.get_image_features(pixel_values, vision_hidden_states, **kwargs)
 
+    @renamed_cache
     def forward(
         self,
         input_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         attention_mask: Tensor | dict[str, Tensor] | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -289,7 +295,7 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
             pixel_values=pixel_values,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             mm_token_type_ids=mm_token_type_ids,
@@ -307,7 +313,7 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
         return AkiOutput(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,

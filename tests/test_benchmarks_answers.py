@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import choice, cv_bench, kit, llava_bench, mathvista, mm_vet, mmmu, yes_no
+from benchmarks import choice, cv_bench, kit, mathvista, mmmu, yes_no
 from benchmarks.records import Sample
 
 CASES = Path(__file__).parent / "data"
@@ -116,64 +116,3 @@ def test_mmmu_open_questions(target: str, answer: str, kit_says: float, strictly
     asked = sample(target)
     assert (kit.read_choice(answer, mmmu.kit_options(asked)) == mmmu.kit_target(asked)) == bool(kit_says)
     assert mmmu.strict(asked, answer)[0] == strictly
-
-
-@pytest.mark.parametrize(
-    ("reply", "grade"),
-    [
-        ("0.6", 0.6),
-        ("1", 1.0),
-        (" 0.5\n", 0.5),
-        (".7", 0.7),
-        ("1.", 1.0),
-        ("0.8 because", 0.8),
-        ("1.1", None),
-        ("-0.1", None),
-        ("nan", None),
-        ("inf", None),
-        ("", None),
-        ("The score is 0.5", None),
-        ("8/10", None),
-        ("1e-1", None),
-    ],
-)
-def test_mm_vet_reply(reply: str, grade: float | None) -> None:
-    assert mm_vet.parse_grade(reply) == grade
-
-
-@pytest.mark.parametrize(
-    ("reply", "grades"),
-    [
-        ("8 7", (8, 7)),
-        ("8 7\nBecause of 9 things.", (8, 7)),
-        ("8, 7", (8, 7)),
-        ("8,7", (8, 7)),
-        ("8  7", (8, 7)),
-        (" 8.5 7 ", (8.5, 7)),
-        ("8/10 7/10", None),
-        ("8", None),
-        ("8 7 6", None),
-        ("0 7", None),
-        ("8 11", None),
-        ("Assistant 1: 8 Assistant 2: 7", None),
-        ("", None),
-        ("I cannot assist with that.", None),
-    ],
-)
-def test_llava_bench_reply(reply: str, grades: tuple[float, float] | None) -> None:
-    assert llava_bench.parse_grades(reply) == grades
-
-
-def test_mm_vets_official_prompt_has_every_few_shot_on_one_line() -> None:
-    asked = sample("red<AND>blue<OR>green")
-    lines = mm_vet.official_prompt(asked, "It is red\nand blue").split("\n")
-    table = [line for line in lines if line.count(" | ") == 3]
-    assert (
-        len(table) == 2 + 7
-    )  # the head with its rule, and seven examples; the question's own row ends without a grade
-    assert all(line.split(" | ")[3] in {"0.0", "0.4", "0.5", "1.0"} for line in table[2:])
-    assert lines[0].startswith("Compare the ground truth")
-    assert lines[0].endswith("Just complete the last space of the correctness score.")
-    assert "\n".join(lines).endswith("What? | red <AND> blue <OR> green | It is red\nand blue | ")
-    ours, theirs = (text.split() for text in (mm_vet.official_prompt(asked, "x"), mm_vet.kit_prompt(asked, "x")))
-    assert ours == theirs

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.data import load_samples
+from benchmarks.judged import read_reply
+from benchmarks.mmbench import ROTATION, is_full_circle
 from benchmarks.records import JudgeRequest, Prediction, Sample, Score, UserError, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
@@ -31,7 +33,7 @@ class Judge:
 
     def verdict(self, request: JudgeRequest, repeat: int) -> Verdict:
         raw = self.reply(request)
-        value = None if raw is None else request.parse(raw)
+        value = None if raw is None else read_reply(request, raw)[0]
         error = "unreadable" if value is None else None
         return Verdict(
             index=request.index,
@@ -129,6 +131,44 @@ def test_half_a_group_in_the_table_is_named_and_not_scored(task: str, toy: Path)
     assert left
     assert {(score.value, score.reason) for score in left} == {(None, "incomplete_group")}
     assert metric(task, scores, TASKS[task].headline_metrics[0])["num_unscored"] == len(left)
+
+
+ROLLS = [  # options of each rotation, whether the group is whole
+    ("all move, either way", ["abcd", "bcda", "cdab", "dabc"], True),
+    ("all move, the other way", ["abcd", "dabc", "cdab", "bcda"], True),
+    ("the last stays", ["abcd", "cabd", "bcad"], True),
+    ("the last two stay", ["abcd", "bacd"], True),
+    ("one of four is lost", ["abcd", "dabc", "cdab"], False),
+    ("one of three that move is lost", ["abcd", "cabd"], False),
+    ("two options", ["ab", "ba"], True),
+    ("nothing but the unrotated one", ["abcd"], False),
+    ("two options that read the same", ["abb", "bab", "bba"], True),
+    ("three that read the same", ["xxx", "xxx", "xxx"], True),
+]
+
+
+@pytest.mark.parametrize(("rolls", "whole"), [case[1:] for case in ROLLS], ids=[case[0] for case in ROLLS])
+def test_a_circular_group_has_as_many_rolls_as_options_move(rolls: list[str], whole: bool) -> None:
+    members = [
+        Sample(
+            index=str(7 + number * ROTATION),
+            images=(),
+            question="?",
+            target="A",
+            choices=dict(zip("ABCD", roll, strict=False)),
+            cluster="7",
+            row={},
+        )
+        for number, roll in enumerate(rolls)
+    ]
+    assert is_full_circle(members) is whole
+
+
+def test_a_roll_given_twice_breaks_the_circle(toy: Path) -> None:
+    samples = load_samples(TASKS["mmbench"], toy)
+    group = [sample for sample in samples if sample.cluster == samples[0].cluster]
+    assert is_full_circle(group)
+    assert not is_full_circle([*group[:-1], group[0]])
 
 
 def test_a_third_question_on_a_picture_of_mme_breaks_its_pair(toy: Path) -> None:

@@ -51,22 +51,17 @@ def aki_eval(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["data", "list"]])
-def test_starting_is_quick_and_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+def test_starting_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from aki_eval.cli import main\n"
         "try: main()\n"
         f"finally: print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
     )
     environment = os.environ | {"LMUData": str(tmp_path)}
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=True
-        )
-        best = min(best, time.perf_counter() - start)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=True
+    )
     assert done.stderr.strip() == "[]"
-    assert best < 1.5, "half a second on an idle machine; the limit here leaves room for a busy one"
 
 
 def test_help_names_every_command(aki_eval: Callable[..., Done]) -> None:

@@ -81,7 +81,7 @@ def test_readable_replies(answer: Any, value: tuple[float, float]) -> None:
     [
         ("8/10 7/10", "unreadable reply '8/10 7/10'"),
         ("", "unreadable reply ''"),
-        (Say(None, finish_reason="length"), r"unreadable reply '' \(finish_reason length\)"),
+        (Say(None, finish_reason="length"), r"unreadable reply '': it is not what .* \(finish_reason length\)"),
         (Say(None, refusal="I can't help"), 'unreadable reply "I can\'t help"'),
         (Say("", finish_reason="content_filter"), "finish_reason content_filter"),
         ("I am sorry", "unreadable reply"),

@@ -20,6 +20,7 @@ from kit_worker import canned_reply
 from PIL import Image, ImageChops
 
 from benchmarks.data import load_samples
+from benchmarks.judged import read_reply
 from benchmarks.mmbench import ABBREVIATIONS
 from benchmarks.mmmu import name_of
 from benchmarks.records import JudgeRequest, Prediction, Sample, Task, Verdict
@@ -43,7 +44,7 @@ class CannedJudge:
 
     def _verdict(self, request: JudgeRequest) -> Verdict:
         reply = canned_reply(request.prompt)
-        value = request.parse(reply)
+        value = read_reply(request, reply)[0]
         error = None if value is not None else f"unreadable {reply!r}"
         return Verdict(
             index=request.index, kind=request.kind, judge="canned", prompt_hash="", raw=reply, value=value, error=error

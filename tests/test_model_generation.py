@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from model_helpers import (
@@ -263,9 +265,7 @@ def test_conversation_goes_on_with_the_cache():
     first = {"input_ids": torch.tensor([PROMPTS[1]]), "pixel_values": pixels()[:1]}
     cached = made.generate(**first, max_new_tokens=4, do_sample=False, pad_token_id=PAD, return_dict_in_generate=True)
     second = torch.cat([cached.sequences, torch.tensor([[31, 32, QUESTION_END]])], dim=1)
-    again = made.generate(
-        input_ids=second, past_key_values=cached.past_key_values, max_new_tokens=6, do_sample=False, pad_token_id=PAD
-    )
+    again = made.generate(input_ids=second, cache=cached.cache, max_new_tokens=6, do_sample=False, pad_token_id=PAD)
     types = torch.nn.functional.pad(made.model.token_types(first["input_ids"]), (0, second.shape[1] - len(PROMPTS[1])))
     fresh = made.generate(
         input_ids=second,
@@ -333,7 +333,18 @@ def test_concentric_decoding_by_hand_needs_positions():
     with torch.no_grad():
         first = made(input_ids=torch.tensor([PROMPTS[1]]), pixel_values=pixels()[:1], use_cache=True)
         with pytest.raises(ValueError, match="position_ids"):
-            made(input_ids=torch.tensor([[5]]), past_key_values=first.past_key_values)
+            made(input_ids=torch.tensor([[5]]), cache=first.cache)
+
+
+def test_the_cache_is_taken_by_its_former_name_too():
+    made = model()
+    with torch.no_grad():
+        first = made(input_ids=torch.tensor([PROMPTS[1]]), pixel_values=pixels()[:1], use_cache=True)
+        with pytest.warns(FutureWarning, match="past_key_values"):
+            former = made(input_ids=torch.tensor([[5]]), past_key_values=copy.deepcopy(first.cache))
+        now = made(input_ids=torch.tensor([[5]]), cache=first.cache)
+    assert torch.equal(former.logits, now.logits)
+    assert former.cache.get_seq_length() == len(PROMPTS[1]) + 1
 
 
 def test_left_padded_pass_by_hand_needs_no_positions():

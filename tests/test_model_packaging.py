@@ -268,7 +268,7 @@ def test_gradient_checkpointing_changes_no_gradient():
     for checkpointing in (False, True):
         made = model().train()
         if checkpointing:
-            made.gradient_checkpointing_enable()
+            made.activation_checkpointing_enable()
             assert made.model.language_model.gradient_checkpointing
         made(**inputs, labels=labels).loss.backward()
         gradients.append(

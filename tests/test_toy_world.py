@@ -23,8 +23,8 @@ from benchmarks.toy_world.render import BACKGROUND, RGB, WHITE, pixels, png
 from benchmarks.toy_world.scene import CELL, Digit, Scene, Thing, scenes
 from benchmarks.toy_world.skills import SKILLS
 from benchmarks.toy_world.tables import TABLES, default_root
-from benchmarks.toy_world.tables.choice import CIRCULAR_STEP, MMBENCH_ABILITIES
-from benchmarks.toy_world.tables.mmmu import SUBJECTS
+from benchmarks.toy_world.tables.choice import CIRCULAR_STEP, LAST_OPTION, MMBENCH_ABILITIES
+from benchmarks.toy_world.tables.mmmu import NUM_PICTURES, SUBJECTS
 from benchmarks.toy_world.tables.rows import Entry
 
 TINY = 120  # pictures of the training data that the tests write
@@ -269,12 +269,32 @@ def test_mmbench_rolls_its_options(entries: dict[str, list[Entry]]) -> None:
     assert len(leaves) == 20
     for index, row in rows.items():
         base = rows[index % CIRCULAR_STEP]
-        letters = [letter for letter in LETTERS if letter in base]
+        letters = [letter for letter in LETTERS if letter in base and base[letter] != LAST_OPTION]
         k = index // CIRCULAR_STEP
-        assert [row[letter] for letter in letters] == [base[letter] for letter in letters[k:] + letters[:k]]
+        assert [row[letters[(place + k) % len(letters)]] for place in range(len(letters))] == [
+            base[letter] for letter in letters
+        ]
+        assert row.get("D") == base.get("D") or len(letters) == 4
         assert row[row["answer"]] == base[base["answer"]]
         assert (row["image"] == base["index"]) == (k > 0)
-        assert {index % CIRCULAR_STEP + roll * CIRCULAR_STEP for roll in range(len(letters))} <= set(rows)
+        own = {other for other in rows if other % CIRCULAR_STEP == index % CIRCULAR_STEP}
+        assert own == {index % CIRCULAR_STEP + roll * CIRCULAR_STEP for roll in range(len(letters))}
+    sizes = Counter(
+        (sum(letter in row for letter in LETTERS), sum(other % CIRCULAR_STEP == index for other in rows))
+        for index, row in rows.items()
+        if index < CIRCULAR_STEP
+    )
+    assert set(sizes) >= {(2, 2), (4, 4), (4, 3)}  # options, rolls
+    assert any(row["answer"] == "D" and row["D"] == LAST_OPTION for row in rows.values())
+
+
+def test_seed_ids_are_not_unique(entries: dict[str, list[Entry]]) -> None:
+    rows = defaultdict(list)
+    for entry in entries["SEEDBench_IMG"]:
+        rows[entry.row["question_id"]].append(entry.row["answer"])
+    twice = [answers for answers in rows.values() if len(answers) > 1]
+    assert len(twice) == 9
+    assert any(len(set(answers)) == 2 for answers in twice)
 
 
 def test_mmmu_has_all_its_kinds(entries: dict[str, list[Entry]]) -> None:
@@ -284,9 +304,13 @@ def test_mmmu_has_all_its_kinds(entries: dict[str, list[Entry]]) -> None:
     for split in ("dev", "validation"):
         assert {row["category"] for row in rows if row["split"] == split} == {row["category"] for row in rows}
     several = [row for row in rows if row["image"].startswith("[")]
-    assert all(len(ast.literal_eval(row["image"])) == len(ast.literal_eval(row["image_path"])) == 2 for row in several)
+    assert all(len(ast.literal_eval(row["image"])) == len(ast.literal_eval(row["image_path"])) for row in several)
+    assert {len(ast.literal_eval(row["image"])) for row in several} == {2, NUM_PICTURES}
     assert any("<image 2>" in row.get("B", "") for row in rows)
-    assert any("A" not in row and row["answer"] not in LETTERS for row in rows)
+    assert any("<image 4>" in row.get("D", "") for row in rows)
+    answers = [row["answer"] for row in rows if "A" not in row]
+    assert any(answer not in LETTERS and not answer.startswith("[") for answer in answers)
+    assert any(answer.startswith("[") and len(ast.literal_eval(answer)) == 2 for answer in answers)
 
 
 def test_math_vista_has_all_answer_types(entries: dict[str, list[Entry]]) -> None:

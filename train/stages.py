@@ -140,7 +140,7 @@ def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) ->
         disable_tqdm=True,
         use_cpu=machine.cpu,
         seed=stage.seed,
-        **({"gradient_checkpointing": True} if machine.gradient_checkpointing else {}),
+        activation_checkpointing=machine.gradient_checkpointing,
         **(fsdp_arguments(model) if machine.fsdp else {}),
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from benchmarks.judged import read_reply
 from benchmarks.records import JudgeRequest, UserError, Verdict
 
 
@@ -118,11 +119,11 @@ def read(request: JudgeRequest, reply: Reply) -> tuple[Any | None, str | None]:
     """(value, None) or (None, why not)."""
     if reply.raw is None:
         return None, reply.error or "no reply"
-    value = request.parse(reply.raw)
-    if value is None:
-        ended = f" (finish_reason {reply.finish_reason})" if reply.finish_reason not in (None, "stop") else ""
-        return None, f"unreadable reply {reply.raw[:80]!r}{ended}"
-    return value, None
+    value, why = read_reply(request, reply.raw)
+    if why is None:
+        return value, None
+    ended = f" (finish_reason {reply.finish_reason})" if reply.finish_reason not in (None, "stop") else ""
+    return None, f"unreadable reply {reply.raw[:80]!r}: {why}{ended}"
 
 
 def verdict_of(

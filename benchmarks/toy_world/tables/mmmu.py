@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ..draw import Drawer
 from ..questions import Question
 from ..scene import Scene
+from ..skills import DIGITS, WORDS
 from .rows import Entry, Row, encoded, options
 
 SUBJECTS = {  # spelled as the subject folders of the published data set
@@ -42,7 +43,9 @@ SKILLS = {
     "Tech & Engineering": ("depth", "distance"),
 }
 SPLITS = {"dev": 2, "validation": 4}  # questions a subject
-KINDS = ("single", "single", "open", "pair", "single", "pictures")
+KINDS = ("single", "single", "open", "pair", "single", "pictures", "single", "open", "gallery")
+NUM_PICTURES = 4
+"""In a gallery: the options of one question are all pictures, as in MMMU (which has up to seven in a question)."""
 
 
 @dataclass
@@ -53,7 +56,7 @@ class MmmuWriter:
     indices: Iterator[int]
 
     def entry(self, kind: str, skill: str, labels: Row) -> Entry:
-        make = {"single": self._single, "open": self._open, "pair": self._pair, "pictures": self._pictures}[kind]
+        make = getattr(self, f"_{kind}")
         index = next(self.indices)
         entry = make(skill)
         pictures = entry.row.pop("pictures").split()
@@ -72,9 +75,12 @@ class MmmuWriter:
         return _entry(f"<image 1> {question.text}", question, scene, [scene])
 
     def _open(self, skill: str) -> Entry:
-        """Without options; the answer is a text."""
+        """Without options; the answer is a text, or a list of all forms that are accepted."""
         scene, question = self.drawer.draw(skill, "choice" if skill == "identity" else "open")
-        return _entry(f"{question.text} <image 1>", question, scene, [scene])
+        entry = _entry(f"{question.text} <image 1>", question, scene, [scene])
+        if question.answer in DIGITS:
+            entry.row["answer"] = str([question.answer, WORDS[int(question.answer)]])
+        return entry
 
     def _pair(self, skill: str) -> Entry:
         """Two pictures; the question is about the first."""
@@ -91,12 +97,23 @@ class MmmuWriter:
             if unique:
                 return self._picture_choice(self.drawer.rng.choice(unique), first, second)
 
-    def _picture_choice(self, name: str, shown: Scene, other: Scene) -> Entry:
-        pictures = [shown, other] if self.drawer.rng.random() < 0.5 else [other, shown]
-        choices = ("<image 1>", "<image 2>")
+    def _gallery(self, skill: str) -> Entry:
+        """Every option is a picture."""
+        del skill
+        while True:
+            first, *others = (self.drawer.scene() for _ in range(NUM_PICTURES))
+            unique = [thing.name for thing in first.things if not any(other.named(thing.name) for other in others)]
+            if unique:
+                return self._picture_choice(self.drawer.rng.choice(unique), first, *others)
+
+    def _picture_choice(self, name: str, shown: Scene, *others: Scene) -> Entry:
+        pictures = list(others)
+        pictures.insert(self.drawer.rng.randrange(len(others) + 1), shown)
+        choices = tuple(f"<image {number}>" for number in range(1, len(pictures) + 1))
         answer = choices[pictures.index(shown)]
 
         def rule(scene: Scene) -> str | None:
+            """By the first picture alone."""
             return choices[0] if scene.named(name) else choices[1]
 
         text = f"which picture has a {name}?"
