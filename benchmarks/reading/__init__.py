@@ -8,7 +8,7 @@ benchmarks.reading_quality` and written down in docs/reading_quality.md.
 
 from .choice import read_choice
 from .number import read_list, read_number
-from .phrase import read_phrase
+from .phrase import folded, read_phrase
 from .yes_no import read_yes_no
 
-__all__ = ["read_choice", "read_list", "read_number", "read_phrase", "read_yes_no"]
+__all__ = ["folded", "read_choice", "read_list", "read_number", "read_phrase", "read_yes_no"]

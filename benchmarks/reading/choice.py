@@ -18,6 +18,7 @@ from .statements import (
     sentences,
     settled,
     stated,
+    without_questions,
 )
 from .yes_no import read_yes_no
 
@@ -79,14 +80,15 @@ PREFIXED = re.compile(rf"(?<![A-Za-z])(?:{ANSWER_WORD}|options)(?![A-Za-z])\s*(?
 ASKED = re.compile(r"^\s*q(?:uestion)?\s*:.*\n+\s*a\s*:", re.IGNORECASE)
 
 
-def read_choice(answer: str, options: Mapping[str, str]) -> str | None:
+def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> str | None:
     """The letter of the one option that the answer plainly gives; None where it gives none, or several.
 
     Args:
         answer: what was answered.
         options: letter -> text of the options, in their order. Letters are A to Z.
+        question: lets an answer that says the question again choose between Yes and No.
     """
-    return _reader(tuple(options.items())).read(answer) if options else None
+    return _reader(tuple(options.items())).read(answer, question) if options else None
 
 
 @lru_cache(maxsize=256)
@@ -107,8 +109,10 @@ class _ChoiceReader:
             rf"|(?<![{WORD}'-])(?P<bare>[{upper}])(?![{WORD}'])(?!-[a-z])"
             rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[.,;!]))"
         )
+        self.absent = re.compile(rf"[(\[]?(?![{upper}])[B-HJ-Z](?![{WORD}'])")
+        """A letter that is no option's: the answer gives none of them."""
         token = rf"(?:options?\s*|choices?\s*)?(?:[(\[]\s*[{either}]\s*[)\]]|(?<![{WORD}'])[{upper}](?![{WORD}']))"
-        several = rf"{token}(?:(?:\s*(?:,|and|or|nor|&|/)\s*)+{token})*"
+        several = rf"{token}(?:(?:\s*(?:,|and|or|nor|&|/)\s*){{1,2}}{token}){{0,9}}"
         self.rejected = [
             re.compile(rf"(?i:{REJECTING}){several}"),
             re.compile(rf"{several}(?:\s*\([^()\n]{{1,40}}\))?\s*(?i:{CALLED_WRONG})[^.\n;]*"),
@@ -153,7 +157,7 @@ class _ChoiceReader:
         found = {text.capitalize(): letter for letter, text in self.texts.items()}
         return found if set(found) == {"Yes", "No"} else None
 
-    def read(self, answer: str) -> str | None:
+    def read(self, answer: str, question: str) -> str | None:
         text = plain(answer)
         lone = re.fullmatch(r"[^A-Za-z0-9]*([A-Za-z])[^A-Za-z0-9]*", text)
         if lone and not BOXED.search(text):
@@ -165,10 +169,10 @@ class _ChoiceReader:
         text = self._letters_only(whole)
         statements = list(self._weighed(text))
         text = self._without_rejected(self._without_weighed(text))
-        text = self._without_questions(text)
+        text = without_questions(text)
         statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text)]
         if all(statement.strength == Strength.MENTION for statement in statements):
-            statements = self._mentioned(text, whole)
+            statements = self._mentioned(text, whole, question)
         return settled(statements, text)
 
     # Letters
@@ -179,7 +183,7 @@ class _ChoiceReader:
         if not found or self._is_article(found, text):
             return None
         letters, end = {self._letter(found)}, found.end()
-        while joint := JOINED.match(text, end):
+        while len(letters) < 3 and (joint := JOINED.match(text, end)):
             following = self.token.match(text, joint.end()) or re.compile(r"options?\s*").match(text, joint.end())
             if following and following.re is not self.token:
                 following = self.token.match(text, following.end())
@@ -236,6 +240,9 @@ class _ChoiceReader:
             if named:
                 yield Statement(strength, named[0], start, named[1])
                 continue
+            if self.absent.match(text, at):
+                yield Statement(strength, None, start, at)
+                continue
             phrase = re.compile(r"(?:[^.\n!?;]|\.(?=\d)){0,200}").match(text, at)
             value = self._text_in(phrase[0] if phrase else "")
             if value:
@@ -262,7 +269,7 @@ class _ChoiceReader:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in re.finditer(r"(?:\b(?:is|be|are)|[:=])\s+", text):
             named = self._letters(text, found.end())
-            if named and re.match(r"[\s.!)]*(?:$|\n)|[.!]\s", text[named[1] - 1 :][:20].lstrip(")]ABCDEFGH")) and not self._is_conditional(text, found.start()):
+            if named and re.match(r"[\s.!)]*(?:$|\n)|[.!]\s", text[named[1] - 1 : named[1] + 19].lstrip(")]ABCDEFGH")) and not self._is_conditional(text, found.start()):
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in PREFIXED.finditer(text):
             named = self._letters(text, found.end())
@@ -296,7 +303,7 @@ class _ChoiceReader:
         found = self.token.match(text, begin)
         if found and not self._is_article(found, text):
             marked = found["bracketed"] or found["marked"] or found["small"]
-            reason = re.match(rf"\s*(?:[,;:.\n–—-]|(?:{AFTER_LETTER})\b|$)", text[found.end() :][:20])
+            reason = re.match(rf"\s*(?:[,;:.\n–—-]|(?:{AFTER_LETTER})\b|$)", text[found.end() : found.end() + 20])
             named = self._letters(text, begin)
             own = self.texts[self._letter(found)]
             if named and (marked or reason or named[0] is None or (own and _folded(text[found.end() :]).startswith(own))):
@@ -307,19 +314,19 @@ class _ChoiceReader:
         if exact:
             yield Statement(Strength.LEAD, exact, 0, len(first[0] if first else ""))
 
-    def _mentioned(self, text: str, whole: str) -> list[Statement]:
+    def _mentioned(self, text: str, whole: str, question: str) -> list[Statement]:
         """Options that are named by their own words, and one letter in brackets."""
         if REFUSAL.search(text):
             return []
         marked = {
             self._letter(each)
             for each in self.token.finditer(text)
-            if each["bracketed"] and re.match(r"[\s.!]*(?:$|\n)|[.,;]", text[each.end() - 1 :].lstrip(")]"))
+            if each["bracketed"] and re.match(r"[\s.!]*(?:$|\n)|[.,;]", text[each.end() - 1 : each.end() + 20].lstrip(")]"))
         } | {letter for letter, pattern in self.named if pattern.search(whole)}
         if len(marked) == 1:
             return [Statement(Strength.MENTION, marked.pop(), 0, len(text))]
         if self.polar:
-            said = read_yes_no(text)
+            said = read_yes_no(text, question)
             return [Statement(Strength.MENTION, self.polar[said], 0, 0)] if said else []
         if self.numeric:
             number = read_number(text)
@@ -334,7 +341,7 @@ class _ChoiceReader:
         return [Statement(Strength.MENTION, value, 0, 0)] if value and len(parts) <= 40 else []
 
     def _is_conditional(self, text: str, at: int) -> bool:
-        begin = max((text.rfind(mark, 0, at) for mark in (". ", "\n", "; ", "! ", "? ")), default=-1) + 1
+        begin = max(text.rfind(mark, max(0, at - 300), at) for mark in (". ", "\n", "; ", "! ", "? ")) + 1
         return bool(CONDITION.match(text[begin:at] + " ")) and "if " in text[begin : begin + 12].lower()
 
     # Texts
@@ -353,8 +360,9 @@ class _ChoiceReader:
             return None
         text = INTERJECTION.sub(" ", text)
         found: set[str] = set()
-        for each in self.any_text.finditer(_spaced(text)):
-            if not MENTION_NEGATED.search(_spaced(text)[max(0, each.start() - 60) : each.start()]):
+        text = _spaced(text)
+        for each in self.any_text.finditer(text):
+            if not MENTION_NEGATED.search(text[max(0, each.start() - 60) : each.start()]):
                 words = _folded(each[0])
                 found.add(words if words in self.letters_of else self.turned.get(words, words))
         letters = self.letters_of.get(found.pop(), []) if len(found) == 1 else []
@@ -394,7 +402,7 @@ class _ChoiceReader:
         """The lines of a list that goes through the options one by one."""
         items = list(self.item.finditer(text))
         letters = [item[1].upper() for item in items]
-        return items if len(set(letters)) >= 2 and len(set(letters)) == len(letters) else []
+        return items if len(letters) >= 2 and letters == sorted(set(letters)) else []
 
     def _weighed(self, text: str) -> Iterator[Statement]:
         for item in self._items(text):
@@ -410,11 +418,6 @@ class _ChoiceReader:
         for pattern in self.rejected:
             text = pattern.sub(" ", text)
         return text
-
-    @staticmethod
-    def _without_questions(text: str) -> str:
-        parts = list(sentences(text))
-        return "".join(part for _, part in parts if not part.rstrip().endswith("?")) if len(parts) > 1 else text
 
 
 def _spaced(text: str) -> str:

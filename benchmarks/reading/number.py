@@ -61,7 +61,7 @@ IS = re.compile(
 )
 HAS = re.compile(
     r"(?:\b(?:give|have|has|had|counts?|see|needs?|costs?|spends?|makes?|made|earns?|leave|shows?|total of|contains?|"
-    rf"reads?|remain|totals?|by|about|approximately|around|roughly|exactly)\b|:|有){_BETWEEN_VERB_AND_NUMBER}",
+    rf"reads?|remain|totals?|by|about|approximately|around|roughly|exactly)\b|:(?=\s)|有){_BETWEEN_VERB_AND_NUMBER}",
     re.IGNORECASE,
 )
 COMPARED = re.compile(r"\b(?:than|least|most|below|above|over|under|exceeds?|exactly|reach(?:es)?|approach(?:es)?)\s[$€£]?$", re.IGNORECASE)
@@ -175,7 +175,7 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
 
 def _is_part(phrase: str, token: _Token) -> bool:
     """Whether the number belongs to a larger expression: 1,5 or 3:45 or 2√3."""
-    return bool(re.search(r"\d[,.:/]$|[√^]\s?\(?$", phrase[: token.start]) or re.match(r"[√^]|[,:]\d", phrase[token.end :]))
+    return bool(re.search(r"\d[,.:/]$|[√^]\s?\(?$|[A-Za-z0-9)]\s?[+×*÷]\s?$", phrase[max(0, token.start - 12) : token.start]) or re.match(r"[√^]|[,:]\d", phrase[token.end : token.end + 4]))
 
 
 def _boxed(text: str) -> Iterator[Statement]:
@@ -255,9 +255,9 @@ def _said(sentence: str) -> tuple[str | None] | None:
 
 def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]:
     for verb in verbs.finditer(sentence):
-        if re.search(r"\b(?:which|that|who)\s$", sentence[: verb.start()]):
+        if re.search(r"\b(?:which|that|who)\s$", sentence[max(0, verb.start() - 8) : verb.start()]):
             continue
-        rest = sentence[verb.end() :]
+        rest = sentence[verb.end() : verb.end() + 400]
         tokens = _tokens(rest[:60])
         found = _value_of(_phrase(rest, 0)) if tokens and tokens[0].start == 0 else None
         if found:
@@ -326,7 +326,7 @@ def _only_word(text: str) -> list[Statement]:
     tokens = _tokens(text)
     if len(tokens) != 1 or len(text.split()) > 25 or not re.search(r"[.!]\s*$", text):
         return []
-    before = re.search(r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$", text[: tokens[0].start])
+    before = re.search(r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$", text[max(0, tokens[0].start - 40) : tokens[0].start])
     return [] if before else [Statement(Strength.MENTION, tokens[0].value, 0, 0)]
 
 

@@ -35,7 +35,7 @@ class Statement:
 
 
 CORRECTED = re.compile(
-    r"\b(?:actually|wait|no|sorry|correction|corrected|however|but|instead|oops|hmm+|mistake|mistaken|rather|revised?|"
+    r"\b(?:actually|wait|sorry|correction|corrected|however|but|instead|oops|hmm+|mistake|mistaken|rather|revised?|"
     r"on second thought|let me|(?:re|double)-?\s?check\w*|therefore|thus|hence|so|final|finally|in conclusion|overall|"
     r"then|in summary|to summari[sz]e|my answer)\b|因此|所以|不对|等等|故",
     re.IGNORECASE,
@@ -70,9 +70,17 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
         yield start, text[start:]
 
 
+def without_questions(text: str) -> str:
+    """Without the sentences that ask. "B?" alone stays: it answers, if unsurely."""
+    parts = [part for _, part in sentences(text)]
+    if len(parts) == 1 and len(text.split()) <= 2:
+        return text
+    return "".join(part for part in parts if not part.rstrip().endswith("?"))
+
+
 REFUSAL = re.compile(
     r"\b(?:sorry|unable|unfortunately|apologi[sz]e|cannot|can ?not|can't|couldn't|could not|impossible|not possible|"
-    r"(?:do|does|did) ?n[o']t (?:know|have|provide|specify|contain|see|show enough)|not (?:provided|enough|sure|clear|given|visible)|"
+    r"(?:i|we|you) (?:still )?(?:do|did) ?n[o']t (?:know|have|see)|(?:do|does|did) ?n[o']t (?:provide|specify|mention|say|show enough)|not (?:provided|enough|sure|clear|given|visible)|"
     r"isn't (?:enough|clear)|no (?:information|way|idea|image|picture|context)|insufficient|please (?:provide|upload|share)|"
     r"need (?:more|to know|the)|is needed|unclear|undetermined|unknown|without (?:more|any|further|the)|depends on|it depends)\b"
     r"|无法|不能确定|抱歉|对不起|不知道",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from .plain import BOXED, plain
-from .statements import CONCLUSION, CONDITION, REFUSAL, Statement, Strength, sentences, settled, stated
+from .restated import restated
+from .statements import CONCLUSION, CONDITION, Statement, Strength, sentences, settled, stated, without_questions
 
 YES = r"yes|yeah|yep|yup|true|correct|ja|oui|sí|si|sim|sì|да|evet|是的?|对的?|有的|はい|예|네"
 NO = r"no|nope|nah|false|incorrect|nein|non|não|нет|hayır|否|不是的?|不|没有|いいえ|아니요|아니오"
@@ -42,21 +43,19 @@ SAID = re.compile(
     re.IGNORECASE,
 )
 SKIPPED = re.compile(r"[\s\"'(\[{,:;.*-]*(?:a |simply |clearly |definitely |just |most likely |probably )*[\"'(\[]*", re.IGNORECASE)
-EXISTS = re.compile(r"^\W*(?:is|are) there (?:an? |any |some )?(?P<thing>[^?,]+?)(?: (?:in|on|at|visible|present|shown)\b[^?]*)?\?", re.IGNORECASE)
-
 
 def read_yes_no(answer: str, question: str = "") -> str | None:
     """`Yes`, `No`, or None where the answer does not plainly say one of them.
 
     `question` lets "There is no dog in the image" answer "Is there a dog in the image?".
     """
-    text = plain(answer)
+    text = without_questions(plain(answer))
     whole = re.sub(r"[^\w' ]", "", text).strip().lower()
     if whole in SURE:
         return SURE[whole]
     statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text), *_lead(text)]
     if not statements and question:
-        statements += _restated(text, question)
+        return restated(text, question)
     return settled(statements, text)
 
 
@@ -82,13 +81,13 @@ def _called(text: str) -> Iterator[Statement]:
     places = [*stated(text), *((Strength.ANSWER, found.start(), found.end()) for found in SAID.finditer(text))]
     for strength, start, at in places:
         said = _word(text, at)
-        sentence = _sentence_of(text, start)
-        if said and not CONDITION.match(sentence) and not sentence.rstrip().endswith("?"):
+        if said and not CONDITION.match(_sentence_of(text, start)):
             yield Statement(strength, said[0], start, said[1])
 
 
 def _sentence_of(text: str, at: int) -> str:
-    return next((part for start, part in sentences(text) if start <= at < start + len(part)), "")
+    begin = max(text.rfind(mark, max(0, at - 300), at) for mark in (". ", "\n", "; ", "! ", "? ")) + 1
+    return text[begin : at + 300]
 
 
 def _lines(text: str) -> Iterator[Statement]:
@@ -102,7 +101,7 @@ def _lines(text: str) -> Iterator[Statement]:
 def _concluded(text: str) -> Iterator[Statement]:
     for found in CONCLUSION.finditer(text):
         said = _word(text, found.end())
-        if said and re.match(r"\s*(?:[.,;:!\n]|$)", text[said[1] :][:10]):
+        if said and re.match(r"\s*(?:[.,;:!\n]|$)", text[said[1] : said[1] + 10]):
             yield Statement(Strength.ALONE, said[0], found.start(), said[1])
 
 
@@ -119,26 +118,10 @@ def _lead(text: str) -> Iterator[Statement]:
         return
     if text.rstrip().endswith("?") and len(text) < 30:
         return
-    yield Statement(Strength.LEAD, first, 0, end)
+    if not re.match(r"\W*(?:wait|actually|sorry|hmm)\b", text[end : end + 20], re.IGNORECASE):
+        yield Statement(Strength.LEAD, first, 0, end)
     for start, part in list(sentences(text))[1:]:
         begun = re.match(r"\W*(?:(?:actually|wait|correction|sorry|hmm)\W+)?", part, re.IGNORECASE)
         again = _word(part, begun.end() if begun else 0)
         if again and re.match(r"\s*(?:[.,;:!\n]|$)", part[again[1] :][:10]):
             yield Statement(Strength.LEAD, again[0], start + (begun.end() if begun else 0), start + again[1])
-
-
-def _restated(text: str, question: str) -> list[Statement]:
-    """The thing asked for is said to be there, or not to be."""
-    asked = EXISTS.match(plain(question))
-    if not asked or REFUSAL.search(text):
-        return []
-    thing = re.escape(asked["thing"].strip().lower())
-    there = re.search(
-        rf"\b(?:there (?:is|are)|i (?:can )?see|(?:image|picture|photo) (?:shows|contains|features|includes)|we (?:can )?see)"
-        rf"\s+(?P<none>no|not an?|not any)?\s*(?:an?|one|some|the|two|several)?\s*{thing}\b|"
-        rf"(?P<hidden>\bno {thing}s?\b|\bthere (?:isn't|aren't) (?:an?|any) {thing}s?\b)",
-        text.lower(),
-    )
-    if not there:
-        return []
-    return [Statement(Strength.MENTION, "No" if there["none"] or there["hidden"] else "Yes", there.start(), there.end())]
