@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import Score, UserError
-from reports.run_folder import RunFolder, TaskResult, open_run
+from benchmarks.results.folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")

@@ -16,24 +16,28 @@ from benchmarks.records import UserError
 
 COMMANDS = {
     "list": (
-        "aki_eval.list_command",
+        "aki_eval.commands.list",
         "list_tasks",
         "The benchmarks, their tables on this machine, and the paper's tables.",
     ),
-    "run": ("aki_eval.run_command", "run", "Ask a model every question of the benchmarks, then score its answers."),
-    "score": ("aki_eval.score_command", "score", "Score stored predictions again; no model is loaded."),
-    "import": ("aki_eval.importing", "command", "Take over predictions made elsewhere."),
+    "run": ("aki_eval.commands.run", "run", "Ask a model every question of the benchmarks, then score its answers."),
+    "score": ("aki_eval.commands.score", "score", "Score stored predictions again; no model is loaded."),
+    "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
     "view": ("reports.cli", "view", "The HTML report on localhost."),
     "compare": ("aki_eval.compare", "command", "Two runs, paired: is the difference real, which questions flipped?"),
     "gate": ("aki_eval.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
-    "inspect": ("aki_eval.inspect", "command", "Draw who sees whom in a prompt, and what its image tokens attend to."),
+    "inspect": (
+        "aki_eval.commands.inspect_",
+        "command",
+        "Draw who sees whom in a prompt, and what its image tokens attend to.",
+    ),
     "judge-agreement": ("aki_eval.judge_agreement", "command", "How far two judges agree on the same answers."),
-    "vlmevalkit": ("aki_eval.vlmevalkit_command", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
+    "vlmevalkit": ("aki_eval.commands.vlmevalkit", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
 }
 
 GROUPS = {
-    "data": ("aki_eval.data_cli", "app", "Fetch, verify and list the official tables."),
+    "data": ("aki_eval.commands.data", "app", "Fetch, verify and list the official tables."),
 }
 
 USAGE_ERROR: Any = typer.BadParameter.__base__

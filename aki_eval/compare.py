@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_runs
 from reports.formats import print_tables, write
 from reports.render import markdown
-from reports.run_folder import open_runs
 from reports.tables import DASH, Cell, Column, Row, Table
 
 from .comparison import Comparison, Flip, MetricComparison, compare

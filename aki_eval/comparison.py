@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.records import Score
+from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import (
     ALPHA,
@@ -27,7 +28,6 @@ from benchmarks.statistics import (
     sign_flip_p,
 )
 from benchmarks.tasks import COLUMNS, TASKS
-from reports.run_folder import RunFolder
 
 from .pairing import Pairs, common_tasks, differences, made_differently, pair, refuse
 

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_run
 from reports.formats import print_tables, write
 from reports.render import markdown
-from reports.run_folder import open_run
 from reports.tables import Cell, Column, Row, Table
 
 from .baseline import open_baseline, write_baseline

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import Difference, Estimate, paired_difference
 from benchmarks.tasks import TASKS
-from reports.run_folder import RunFolder
 
 from .gate_policy import Policy
 from .pairing import Pairs, differences, pair, refuse

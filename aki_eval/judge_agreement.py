@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import RunFolder, open_run
 from reports.formats import print_tables
 from reports.render import markdown
-from reports.run_folder import RunFolder, open_run
 from reports.tables import DASH, Cell, Column, Row, Table
 
 from .judges.agreement import KINDS, Agreement, agree, judges_in

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.records import Score, UserError
-from reports.run_folder import RunFolder, TaskResult
+from benchmarks.results.folder import RunFolder, TaskResult
 
 UNPAIRED = "unscored_in_the_other_run"
 MAKING = ("model", "dtype", "decoding", "device", "versions", "commit")

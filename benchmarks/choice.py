@@ -20,6 +20,7 @@ from .statistics import Estimator
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+
 def options_of(row: Row) -> dict[str, str]:
     """The cells A, B, ... that are there."""
     return {letter: row[letter] for letter in LETTERS if letter in row}

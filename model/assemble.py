@@ -11,7 +11,7 @@ from .configuration_aki import AkiConfig
 from .image_processing_aki import AkiImageProcessor
 from .modeling_aki import AkiForConditionalGeneration
 from .processing_aki import AkiProcessor
-from .published import ADDED_TOKENS
+from .published.facts import ADDED_TOKENS
 
 
 class Assembled(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
 from . import attention
-from .published import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
+from .published.facts import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
 Attention = Literal["mma", "causal", "cca"]
 ImageOrder = Literal["image_first", "text_first"]
@@ -81,7 +81,7 @@ class AkiConfig(PreTrainedConfig):
 
         Raises ValueError for a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
         """
-        from .released import config_from_reference, is_reference_config
+        from .published.config import config_from_reference, is_reference_config
 
         found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if is_reference_config(found):

@@ -9,8 +9,8 @@ from huggingface_hub import HfApi
 
 from .card import model_card
 from .configuration_aki import AkiConfig
-from .hub import read_json, released_folder
-from .released import Weights, generation_settings, load_released, weight_files
+from .published.config import Weights, generation_settings, load_released, weight_files
+from .published.hub import read_json, released_folder
 
 _HUB = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 """Arguments of `save_pretrained` that belong to `push_to_hub`."""

@@ -12,9 +12,9 @@ from .attention import IMAGE, QUESTION_END, TEXT
 from .chat_template import chat_template as template_for
 from .chat_template import format_of, question_end_token_id
 from .configuration_aki import IMAGE_TOKEN, ImageOrder
-from .hub import read_json, released_folder
 from .image_processing_aki import AkiImageProcessor, flatten
-from .published import ADDED_TOKENS
+from .published.facts import ADDED_TOKENS
+from .published.hub import read_json, released_folder
 
 
 class AkiProcessor(ProcessorMixin):

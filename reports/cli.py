@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, second_version
 from .formats import FORMATS, Output, produce
-from .layouts import Plan, all_tables, reference_row
-from .run_folder import open_runs
+from .paper_tables import Plan, all_tables, reference_row
 
 
 def report(
@@ -80,7 +80,7 @@ def view(
     with TemporaryDirectory(prefix="aki-report-") as scratch:
         folder = runs[0]
         if len(runs) > 1 or not (folder / "data" / "manifest.js").is_file():
-            from .html import write_site
+            from .pages import write_site
 
             folder = write_site(make_plan(runs, baseline, reference), Path(scratch)).parent
         with make_server(folder, port) as server:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.records import Score
+from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import ALPHA, Difference, holm, paired_difference
 from benchmarks.tasks import TASKS
 
 from . import paper
 from .paper import Entry, PaperModel
-from .run_folder import RunFolder, TaskResult
 from .series import Series, find_metric, metric_names, paper_value, run_cell, run_metric
 from .tables import Cell
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.records import UserError
 
-from .layouts import Plan, all_tables
+from .paper_tables import Plan, all_tables
 from .render import flat, latex, markdown, terminal
 from .tables import Table
 
@@ -48,11 +48,11 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "json":
         write(out, "tables.json", flat.to_json(tables, plan.runs))
     elif name == "html":
-        from .html import write_site
+        from .pages import write_site
 
         typer.echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
     elif name == "figures":
-        from .plots import write_figures
+        from .chart_plots import write_figures
 
         for path in write_figures(plan, output.needed(name) / "figures"):
             typer.echo(path)

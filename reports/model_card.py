@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.tasks import TASKS
 
 from . import paper
 from .paper import Entry
 from .render import markdown
-from .run_folder import RunFolder, TaskResult
 from .series import describe_subset, run_cell
 from .tables import Cell, Table
 

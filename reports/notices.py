@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.tasks import TASKS
-
-from .run_folder import RunFolder, other_data
 
 TOY = (
     "Toy world: {labels} answered generated miniature benchmarks. These numbers are not comparable with the paper's "

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from benchmarks.records import Metric
+from benchmarks.results.folder import RunFolder, TaskResult
 
 from . import paper
 from .paper import Entry, PaperModel, PaperValue
-from .run_folder import RunFolder, TaskResult
 from .tables import Cell, RowKind
 
 PAPER_JUDGE = "GPT-4-0613"
@@ -18,7 +18,7 @@ PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
     "cambrian": "Cambrian's normalised letter",
-    "strict": "the kit's reading with its known defect mended",
+    "strict": "our reading of the answers, see docs/reading_quality.md",
 }
 
 Found = TypeVar("Found")

@@ -21,8 +21,8 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from model import AkiForConditionalGeneration
-from model.conversion import EMBEDDING
-from model.released import config_from_reference, load_released
+from model.published.config import config_from_reference, load_released
+from model.published.names import EMBEDDING
 
 GOLDEN = Path(os.environ.get("AKI_GOLDEN_DIR", Path(__file__).parent / "data" / "golden"))
 MANIFEST = json.loads((GOLDEN / "manifest.json").read_text())

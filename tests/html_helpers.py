@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 from reports_helpers import write_json, write_lines
 
-from benchmarks.data import checksum
+from benchmarks.data.load import checksum
 from benchmarks.records import Score
 from benchmarks.scoring import metrics_of
 from benchmarks.tasks import TASKS

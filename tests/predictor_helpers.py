@@ -9,7 +9,7 @@ def write_checkpoint(folder: Path, seed: int = 0) -> Path:
     """A `save_pretrained` folder with processor."""
     import torch
 
-    from train.toy import build_model, build_processor
+    from train.toy.build import build_model, build_processor
 
     torch.manual_seed(seed)
     processor = build_processor()

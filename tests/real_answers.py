@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from benchmarks.data import load_samples
-from benchmarks.mmmu import DISCIPLINES, name_of
+from benchmarks.data.load import load_samples
 from benchmarks.records import Prediction, Sample, Task
 from benchmarks.tasks import TASKS
+from benchmarks.tasks.mmmu import DISCIPLINES, name_of
 from benchmarks.toy_world.tables.rows import write_table
 
 MATHVISTA_MODELS = ("bard", "chatgpt", "idefics_9b", "llavar")

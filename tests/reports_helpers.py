@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results.folder import RunFolder
 from reports import paper
-from reports.layouts import Plan
-from reports.run_folder import RunFolder
+from reports.paper_tables import Plan
 
 MAIN = {(entry.task, entry.metric) for entry in paper.entries("main")}
 POINTS = {"mme"}

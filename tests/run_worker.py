@@ -16,8 +16,8 @@ from pathlib import Path
 from run_helpers import TASK, ScriptedPredictor
 
 from aki_eval.predictors import Generation
-from aki_eval.progress import Progress
-from aki_eval.run import RunOptions, run
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, run
 from benchmarks.records import Prompt, UserError
 
 

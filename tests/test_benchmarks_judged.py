@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import llava_bench, mm_vet
 from benchmarks.judged import Extraction, Unreadable
 from benchmarks.records import JudgeRequest, Sample, UserError
+from benchmarks.tasks import llava_bench, mm_vet
 
 
 def sample(target: str) -> Sample:

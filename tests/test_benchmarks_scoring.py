@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.data import load_samples
+from benchmarks.data.load import load_samples
 from benchmarks.judged import read_reply
-from benchmarks.mmbench import ROTATION, is_full_circle
 from benchmarks.records import JudgeRequest, Prediction, Sample, Score, UserError, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
+from benchmarks.tasks.mmbench import ROTATION, is_full_circle
 from benchmarks.toy_world import ensure_tables
 
 

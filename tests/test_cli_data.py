@@ -17,8 +17,8 @@ import pytest
 from run_helpers import TASK, picture, write_table
 
 from aki_eval.cli import main
-from benchmarks import fetch as fetch_module
-from benchmarks.fetch import LOCK_NAME, Source, check_lock, fetch, official_sources, read_lock, write_lock
+from benchmarks.data import fetch as fetch_module
+from benchmarks.data.fetch import LOCK_NAME, Source, check_lock, fetch, official_sources, read_lock, write_lock
 from benchmarks.records import UserError
 from benchmarks.tasks import TASKS
 
@@ -170,8 +170,8 @@ def data(
     source = Source(server.url, hashlib.md5(content).hexdigest())
     table = TASK.tables[0].__class__(name="SMALL", md5=source.md5 or "", num_rows=12)
     task = TASK.__class__(**{**TASK.__dict__, "tables": (table,)})
-    monkeypatch.setattr("aki_eval.inputs.TASKS", {"small": task})
-    monkeypatch.setattr("aki_eval.data_cli.official_sources", lambda: {"SMALL": source})
+    monkeypatch.setattr("aki_eval.run.inputs.TASKS", {"small": task})
+    monkeypatch.setattr("aki_eval.commands.data.official_sources", lambda: {"SMALL": source})
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["aki-eval", "data", *arguments, "--root", str(tmp_path / "tables")])

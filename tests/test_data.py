@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import tables
-from benchmarks.data import checksum, load_samples
+from benchmarks.data import tsv as tables
+from benchmarks.data.load import checksum, load_samples
 from benchmarks.records import Sample, UserError
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
@@ -210,7 +210,7 @@ def toy() -> Path:
 
 def test_large_tables_give_the_same_samples(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("benchmarks.large_tables.READS_A_MAP", 7)
+    monkeypatch.setattr("benchmarks.data.arrow.READS_A_MAP", 7)
     for name in ("mmbench", "mmmu"):  # borrowed pictures; several pictures
         small = load_samples(TASKS[name], toy)
         monkeypatch.setattr(tables, "LARGE", 0)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from benchmarks import toy_world
 from model import AkiImageProcessor, AkiProcessor
-from train.data_check import SetReport, missing_pictures
-from train.data_cli import app
+from train.commands.data import app
+from train.data.check import SetReport, missing_pictures
 from train.errors import UserError
 
 RUN = CliRunner()

@@ -13,8 +13,8 @@ import pytest
 from predictor_helpers import write_checkpoint
 from run_helpers import prompt, write_table
 
-from aki_eval.distributed import World, find_world
-from aki_eval.store import RunFolder
+from aki_eval.run.distributed import World, find_world
+from benchmarks.results.store import RunFolder
 
 WORKER = Path(__file__).with_name("run_worker.py")
 

@@ -15,8 +15,8 @@ from aki_eval.gate import command, junit_xml
 from aki_eval.gate_policy import DEFAULT, Policy, read_policy
 from aki_eval.gating import Decision, decide
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_run
 from benchmarks.tasks import COLUMNS
-from reports.run_folder import open_run
 
 TASK = "real_world_qa"
 

@@ -29,7 +29,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from model import AkiForConditionalGeneration, AkiImageProcessor, attention
-from model.conversion import layout, reference_name
+from model.published.names import layout, reference_name
 from model.self_test import attention_set_to
 
 FORWARD = [key for key in cases("out.logits_subset") if "lang_config_override" not in load_case(*key).info]

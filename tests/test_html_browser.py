@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from html_helpers import HOSTILE, write_answered_run
 
-from reports.html import write_site
-from reports.layouts import Plan
-from reports.run_folder import open_runs
+from benchmarks.results.folder import open_runs
+from reports.pages import write_site
+from reports.paper_tables import Plan
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

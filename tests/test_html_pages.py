@@ -13,12 +13,12 @@ from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
 from reports_helpers import edit_json, plan
 
 from benchmarks.records import UserError
-from reports.charts import overview
+from benchmarks.results.folder import open_runs
+from reports.chart_data import overview
 from reports.cli import report
-from reports.html import write_site
-from reports.html.browser import PAGE
-from reports.layouts import Plan
-from reports.run_folder import open_runs
+from reports.pages import write_site
+from reports.pages.browser import PAGE
+from reports.paper_tables import Plan
 
 SCRIPT = re.compile(r'AKI\.receive\("([^"]+)",(.*)\);\n', re.DOTALL)
 

@@ -11,13 +11,13 @@ from typing import Any
 import pandas
 import pytest
 
-from aki_eval.importing import collect, command
+from aki_eval.commands.import_ import collect, command
 from aki_eval.imports.readers import read_records
-from benchmarks.data import load_samples
+from benchmarks.data.load import load_samples
 from benchmarks.records import Sample, UserError
+from benchmarks.results.folder import open_run
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
-from reports.run_folder import open_run
 
 
 @pytest.fixture(scope="module")
@@ -318,10 +318,16 @@ def test_partial_import_exits_with_1(tmp_path: Path, choices: list[Sample], run_
 def test_run_folder_is_of_one_model(tmp_path: Path, choices: list[Sample], run_import: Callable[..., int]) -> None:
     path = write_lines(tmp_path / "a.jsonl", right(choices))
     run_import("real_world_qa", path)
-    with pytest.raises(UserError, match="holds predictions for real_world_qa already"):
-        run_import("real_world_qa", path)
-    with pytest.raises(UserError, match="holds another run: model"):
+    before = (tmp_path / "run/real_world_qa/predictions.jsonl").read_bytes()
+    run_import("real_world_qa", path)  # the same once more changes nothing
+    assert (tmp_path / "run/real_world_qa/predictions.jsonl").read_bytes() == before
+    other = write_lines(tmp_path / "b.jsonl", right(choices)[::-1])
+    with pytest.raises(UserError, match="holds other predictions for real_world_qa already"):
+        run_import("real_world_qa", other)
+    with pytest.raises(UserError, match=r"its model is 'elsewhere'.* say --name elsewhere, else"):
         run_import("real_world_qa", path, name="someone else")
+    assert run_import("real_world_qa", other, name="someone else", fresh=True) == 0
+    assert (tmp_path / "run/real_world_qa/predictions.jsonl").read_bytes() != before
     with pytest.raises(UserError, match="one benchmark at a time"):
         run_import("real_world_qa,pope", path)
     with pytest.raises(UserError, match="--prompts"):

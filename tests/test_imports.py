@@ -25,7 +25,7 @@ LIGHT_MODULES = (
     "aki_eval.gate",
     "benchmarks.tasks",
     "reports.cli",
-    "reports.run_folder",
+    "benchmarks.results.folder",
     "reports.tables",
     "train.cli",
 )

@@ -19,13 +19,13 @@ import pytest
 from kit_worker import canned_reply
 from PIL import Image, ImageChops
 
-from benchmarks.data import load_samples
+from benchmarks.data.load import load_samples
 from benchmarks.judged import read_reply
-from benchmarks.mmbench import ABBREVIATIONS
-from benchmarks.mmmu import name_of
 from benchmarks.records import JudgeRequest, Prediction, Sample, Task, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
+from benchmarks.tasks.mmbench import ABBREVIATIONS
+from benchmarks.tasks.mmmu import name_of
 from benchmarks.toy_world import ensure_tables
 
 TABLES = {table.name: task for task in TASKS.values() for table in task.tables}

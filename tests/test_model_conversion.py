@@ -16,10 +16,10 @@ from transformers import GenerationConfig
 from typer.testing import CliRunner
 
 from model import AkiConfig, AkiForConditionalGeneration, AkiProcessor
-from model.conversion import check_shapes, layout, reference_name, to_ours, to_reference
-from model.convert import convert
-from model.published import AKI_4B
-from model.released import Weights, config_from_reference, generation_settings
+from model.published.config import Weights, config_from_reference, generation_settings
+from model.published.convert import convert
+from model.published.facts import AKI_4B
+from model.published.names import check_shapes, layout, reference_name, to_ours, to_reference
 
 NAME = next(iter(MANIFEST["models"]))
 SOURCE = GOLDEN / NAME
@@ -347,8 +347,8 @@ def test_hub_id(monkeypatch):
         asked.append((name, kwargs))
         return str(SOURCE)
 
-    monkeypatch.setattr("model.hub.cached_file", lambda name, file, **kwargs: str(SOURCE / file))
-    monkeypatch.setattr("model.hub.snapshot_download", fetch)
+    monkeypatch.setattr("model.published.hub.cached_file", lambda name, file, **kwargs: str(SOURCE / file))
+    monkeypatch.setattr("model.published.hub.snapshot_download", fetch)
     model = AkiForConditionalGeneration.from_pretrained("Someone/AKI", revision="v1", dtype="float32")
     assert model.config.lm_head_bias
     assert asked[0][0] == "Someone/AKI"
@@ -440,13 +440,13 @@ def test_processor_of_ours_survives_the_published_form(tmp_path):
 @pytest.mark.parametrize("source", ["no", "no/such/folder", "/no/such", "tests/no_such", "gone.pt", "a/b.safetensors"])
 def test_source_that_does_not_exist(tmp_path, source, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[1])
-    monkeypatch.setattr("model.hub.cached_file", lambda *args, **kwargs: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr("model.published.hub.cached_file", lambda *args, **kwargs: pytest.fail("the Hub was asked"))
     for to in ("ours", "reference"):
         with pytest.raises(ValueError, match="does not exist; expected"):
             convert(source, tmp_path / "out", to=to)
     with pytest.raises(ValueError, match="does not exist; expected a folder of ours"):
         convert("owner/name", tmp_path / "out", to="reference")
-    monkeypatch.setattr("model.hub.cached_file", lambda *args, **kwargs: None)
+    monkeypatch.setattr("model.published.hub.cached_file", lambda *args, **kwargs: None)
     with pytest.raises(ValueError, match="owner/name is neither a folder here nor a checkpoint the Hub answers with"):
         convert("owner/name", tmp_path / "out")
 
@@ -494,7 +494,7 @@ def test_converted_folder_is_complete(ours):
 def test_command(tmp_path):
     import typer
 
-    from train.convert import convert as command
+    from train.commands.convert import convert as command
     from train.errors import UserError
 
     app = typer.Typer()

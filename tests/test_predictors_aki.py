@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from predictor_helpers import write_checkpoint
 
-from aki_eval.inputs import find_tasks, load
 from aki_eval.predictors.aki import AkiPredictor
+from aki_eval.run.inputs import find_tasks, load
 from benchmarks.records import ImageRef, Prompt, UserError
 
 

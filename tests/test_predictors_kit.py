@@ -15,8 +15,8 @@ from judge_server import Fail, JudgeServer
 from run_helpers import prompt
 
 from aki_eval.predictors import Unusable
-from aki_eval.predictors.kit import KitPredictor
-from aki_eval.predictors.kit_process import answer
+from aki_eval.vlmevalkit.predictor import KitPredictor
+from aki_eval.vlmevalkit.worker import answer
 from benchmarks.tasks import TASKS
 
 PROBE = """
@@ -143,12 +143,12 @@ def test_registering_leaves_the_process_as_it_was(tmp_path: Path) -> None:
 
     checkpoint = write_checkpoint(tmp_path / "tiny")
     code = (
-        "from aki_eval.vlmevalkit import register\n"
+        "from aki_eval.vlmevalkit.adapter import register\n"
         f"register('tiny', {str(checkpoint)!r}, device='cpu')\n"
         "from vlmeval.config import supported_VLM\n"
         f"model = supported_VLM['tiny']()\n"
         "assert isinstance(model.generate([dict(type='text', value='what color is the circle?')]), str)\n"
-        "from aki_eval.predictors.kit_process import build_model\n"
+        "from aki_eval.vlmevalkit.worker import build_model\n"
         "try: build_model('GPT4o_MIMI')\n"
         "except LookupError as error: assert 'unknown; close to it are GPT4o_MINI' in str(error), error\n"
         "else: raise AssertionError('a model that nobody knows')\n"

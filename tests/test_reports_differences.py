@@ -10,11 +10,11 @@ import pytest
 from reports_helpers import all_metrics, edit_json, metric, plan, write_lines, write_run
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_runs
 from benchmarks.scoring import estimates_of
 from benchmarks.tasks import TASKS
 from reports.cli import make_plan, report
-from reports.layouts import Plan, main_table, subtask_table
-from reports.run_folder import open_runs
+from reports.paper_tables import Plan, main_table, subtask_table
 from reports.tables import Cell, Table
 
 COLUMN = 9  # RealWorldQA

@@ -9,11 +9,22 @@ import pytest
 from PIL import Image
 from reports_helpers import all_metrics, metric, plan, write_run
 
+from benchmarks.results.folder import open_runs
+from reports.attention_figures import (
+    CAUSAL,
+    HIDDEN,
+    LOCKED,
+    UNLOCKED,
+    Heat,
+    Span,
+    compared,
+    heat_figure,
+    mask_figure,
+    save,
+)
+from reports.chart_plots import bars, profile, radar
 from reports.cli import report
-from reports.figures import CAUSAL, HIDDEN, LOCKED, UNLOCKED, Heat, Span, compared, heat_figure, mask_figure, save
-from reports.layouts import Plan
-from reports.plots import bars, profile, radar
-from reports.run_folder import open_runs
+from reports.paper_tables import Plan
 
 
 @pytest.fixture

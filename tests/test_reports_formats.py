@@ -15,10 +15,10 @@ import pytest
 from reports_helpers import plan, write_run
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_runs
 from reports.cli import report
-from reports.layouts import all_tables, main_table, subtask_table
+from reports.paper_tables import all_tables, main_table, subtask_table
 from reports.render import flat, latex
-from reports.run_folder import open_runs
 
 HOSTILE = r"100% \input{x} $a_b^c$ & #1 ~ <i> 模型 |x|"
 

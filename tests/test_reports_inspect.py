@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aki_eval.attention_maps import View, look, rolled_out
-from aki_eval.inspect import command, heats, spans
+from aki_eval.commands.inspect_ import command, heats, spans
 from aki_eval.predictors.aki import AkiPredictor
 from benchmarks.records import ImageRef, Prompt, UserError
 

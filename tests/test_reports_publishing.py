@@ -13,10 +13,10 @@ from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from reports_helpers import edit_json, metric, plan, write_run
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_run, open_runs
 from reports.cli import report, view
-from reports.html import write_site
 from reports.model_card import entries, notes_on
-from reports.run_folder import open_run, open_runs
+from reports.pages import write_site
 from reports.series import run_cell
 from reports.serving import make_server
 

@@ -10,12 +10,12 @@ from reports_helpers import all_metrics, edit_json, metric, plan, write_json, wr
 from rich.console import Console
 
 from benchmarks.records import UserError
+from benchmarks.results.folder import open_run, open_runs
 from benchmarks.tasks import COLUMNS
 from reports import paper
 from reports.cli import parse_formats, report
-from reports.layouts import all_tables, main_table, subtask_table
+from reports.paper_tables import all_tables, main_table, subtask_table
 from reports.render import markdown, terminal
-from reports.run_folder import open_run, open_runs
 from reports.tables import Cell, Table
 
 

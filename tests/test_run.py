@@ -20,12 +20,12 @@ import pytest
 from run_helpers import TASK, ScriptedPredictor, write_table
 from run_worker import work
 
-from aki_eval.loop import TooManyFailures
-from aki_eval.progress import Progress
-from aki_eval.run import RunOptions, RunResult, run
-from aki_eval.store import RunFolder
-from aki_eval.subset import Subset
+from aki_eval.run.loop import TooManyFailures
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, RunResult, run
+from aki_eval.run.subset import Subset
 from benchmarks.records import Prompt, UserError
+from benchmarks.results.store import RunFolder
 
 KILLS = 8
 
@@ -140,7 +140,7 @@ def test_a_copied_folder_without_its_locks_goes_on(tables: Path) -> None:
 def test_predictions_of_nobody_knows_what_are_not_taken_up(tables: Path) -> None:
     go(tables)
     (tables.parent / "run/run.json").unlink()
-    with pytest.raises(UserError, match="holds predictions but no"):
+    with pytest.raises(UserError, match="is an answer of another run"):
         go(tables)
 
 

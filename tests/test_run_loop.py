@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from run_helpers import ScriptedPredictor, prompt
 
-from aki_eval.batching import BatchSize, ordered
-from aki_eval.loop import Failures, Loop, TooManyFailures
 from aki_eval.predictors import Generation
+from aki_eval.run.batching import BatchSize, ordered
+from aki_eval.run.loop import Failures, Loop, TooManyFailures
 from benchmarks.records import Prediction, Prompt
 
 PROMPTS = [prompt(str(number), image=f"picture {number % 3}") for number in range(10)]

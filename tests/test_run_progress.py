@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 from run_helpers import TASK, ScriptedPredictor, write_table
 
-from aki_eval import progress as progress_module
-from aki_eval.dry_run import show_plan
-from aki_eval.progress import Progress
-from aki_eval.run import RunOptions, run
-from aki_eval.summary import explain_incomplete, show_results
+from aki_eval.run import progress as progress_module
+from aki_eval.run.dry_run import show_plan
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, run
+from aki_eval.run.summary import explain_incomplete, show_results
 from benchmarks.records import Prediction, Prompt, UserError
 
 

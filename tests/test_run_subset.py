@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from aki_eval.subset import CI_SIZE, Subset, choose, from_record, parse
-from benchmarks.data import load_samples
+from aki_eval.run.subset import CI_SIZE, Subset, choose, from_record, parse
+from benchmarks.data.load import load_samples
 from benchmarks.records import Sample, UserError
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
@@ -76,7 +76,7 @@ def test_the_record_brings_the_subset_back() -> None:
 
 
 def test_the_committed_list_is_that_of_the_toy_world() -> None:
-    """When this fails the toy world has changed: `python -m aki_eval.subset` makes the list anew."""
+    """When this fails the toy world has changed: `python -m aki_eval.run.subset` makes the list anew."""
     root = ensure_tables()
     for name, task in TASKS.items():
         samples = load_samples(task, root)

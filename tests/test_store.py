@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aki_eval.store import RunFolder, read_lines, write_atomically
 from benchmarks.records import Prediction, UserError
+from benchmarks.results.store import RunFolder, out_folder, read_lines, write_atomically
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_ranks_are_merged_in_the_order_of_the_table(folder: RunFolder) -> None:
 
 def test_a_second_process_is_refused(folder: RunFolder) -> None:
     code = (
-        "import sys; from pathlib import Path; from aki_eval.store import RunFolder\n"
+        "import sys; from pathlib import Path; from benchmarks.results.store import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked(int(sys.argv[2])): print('in', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", code, str(folder.root)]
@@ -101,7 +101,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
     path = tmp_path / "run.json"
     write_atomically(path, json.dumps({"text": "x" * 100_000}))
     code = (
-        "import json, sys; from pathlib import Path; from aki_eval.store import write_atomically\n"
+        "import json, sys; from pathlib import Path; from benchmarks.results.store import write_atomically\n"
         "print('go', flush=True)\n"
         "while True: write_atomically(Path(sys.argv[1]), json.dumps({'text': 'x' * 100_000}))"
     )
@@ -126,3 +126,66 @@ def test_a_folder_without_permission_is_the_users_to_fix(tmp_path: Path) -> None
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write to the run folder"):
         RunFolder(tmp_path / "run").create()
+
+
+def started(folder: RunFolder, *tasks: str) -> None:
+    """run.json that names the tasks."""
+    folder.write_run(
+        {
+            "model": {},
+            "tasks": {task: {} for task in tasks},
+            "data": {"source": "toy", "tables": {}},
+            "sessions": [],
+            "prompts": "aki",
+            "subset": None,
+        }
+    )
+
+
+def test_fresh_deletes_what_run_json_lists_and_nothing_else(folder: RunFolder) -> None:
+    started(folder, "mme")
+    folder.append("mme", [answered("1")], rank=2)
+    kept = [folder.root / name for name in ("notes.txt", "mme/notes.txt", "other/predictions.jsonl")]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("precious")
+    folder.clear()
+    assert sorted(path for path in folder.root.glob("**/*") if path.is_file() and ".locks" not in path.parts) == sorted(
+        kept
+    )
+    with pytest.raises(UserError, match=r"is no run folder \(no run\.json, but mme\), so nothing in it is deleted"):
+        folder.clear()
+
+
+@pytest.mark.parametrize("name", ["..", "../other", "/etc", "", "linked"])
+def test_fresh_goes_nowhere_else(folder: RunFolder, name: str) -> None:
+    other = folder.root.parent / "other"
+    other.mkdir()
+    (other / "predictions.jsonl").write_text("precious")
+    (folder.root / "linked").symlink_to(other)
+    started(folder, "mme", name)
+    folder.append("mme", [answered("1")])
+    with pytest.raises(UserError, match="which is no folder of a run"):
+        folder.clear()
+    assert (other / "predictions.jsonl").exists()
+    assert (folder.root / "mme/predictions.jsonl").exists()
+
+
+def test_fresh_leaves_a_damaged_run_alone(folder: RunFolder) -> None:
+    folder.append("mme", [answered("1")])
+    (folder.root / "run.json").write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        folder.clear()
+    assert (folder.root / "mme/predictions.jsonl").exists()
+
+
+def test_an_empty_out_the_home_and_the_root_are_no_place_for_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for place in ("/", tmp_path / "home", tmp_path):
+        with pytest.raises(UserError, match="is no place for a run"):
+            RunFolder(Path(place)).create()
+    for empty in ("", "  "):
+        with pytest.raises(UserError, match="it is empty"):
+            out_folder(empty)

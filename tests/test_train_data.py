@@ -18,13 +18,13 @@ from phi3_style import phi3_style_tokenizer
 from PIL import Image
 
 from model import AkiImageProcessor, AkiProcessor
-from train.captions import CaptionStream, Lane, check_shard, find_shards
-from train.collate import IGNORED, Collator, Encoder
+from train.data.captions import CaptionStream, Lane, check_shard, find_shards
+from train.data.collate import IGNORED, Collator, Encoder
+from train.data.instructions import Example
+from train.data.mixture import LengthGroups, Mixture
+from train.data.pictures import PixelReader, augment
+from train.data.samples import Item
 from train.errors import UserError
-from train.instructions import Example
-from train.mixture import LengthGroups, Mixture
-from train.pictures import PixelReader, augment
-from train.samples import Item
 
 NUM_LATENTS = 4
 PROCESSOR = AkiProcessor(AkiImageProcessor(size=28), phi3_style_tokenizer(), num_latents=NUM_LATENTS)
@@ -332,7 +332,7 @@ def test_a_shard_that_ends_early(tmp_path: Path) -> None:
 
 
 def test_ocr_takes_level_1(tmp_path: Path) -> None:
-    from train.captions import CAPTIONS
+    from train.data.captions import CAPTIONS
 
     entries = [
         {"text": "three", "granularity": 3},

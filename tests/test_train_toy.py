@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from benchmarks import toy_world
 from model import AkiForConditionalGeneration, AkiProcessor
-from train import cli, toy
+from train import cli
 from train.errors import UserError
 from train.recipe import Recipe, load_recipe, recipe_names
-from train.run import Parts, run_recipe
+from train.run_recipe import Parts, run_recipe
+from train.toy import build as toy
 
 SMOKE = toy.ToyPlan(num_images=60, num_captions=64, vision_steps=60, caption_steps=30, sft_steps=30)
 ROWS = [name for name in recipe_names() if load_recipe(name).row]

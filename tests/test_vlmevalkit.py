@@ -22,14 +22,14 @@ from kit_worker import canned_reply
 from predictor_helpers import write_checkpoint
 
 from aki_eval.cli import main
-from aki_eval.inputs import find_tasks
 from aki_eval.predictors import make_predictor
-from aki_eval.progress import Progress
-from aki_eval.run import RunOptions, run
-from aki_eval.score import JudgeOptions
-from aki_eval.subset import Subset, choose
-from aki_eval.vlmevalkit import tables_folder
-from benchmarks.data import load_samples
+from aki_eval.run.inputs import find_tasks
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, run
+from aki_eval.run.score import JudgeOptions
+from aki_eval.run.subset import Subset, choose
+from aki_eval.vlmevalkit.adapter import tables_folder
+from benchmarks.data.load import load_samples
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 
@@ -168,7 +168,7 @@ def command(
     """`aki-eval vlmevalkit` with a kit that does nothing and reports success, as the real one does when it fails."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
-    monkeypatch.setattr("aki_eval.vlmevalkit_command.subprocess.run", lambda *_, **__: NOTHING_DONE)
+    monkeypatch.setattr("aki_eval.commands.vlmevalkit.subprocess.run", lambda *_, **__: NOTHING_DONE)
 
     def call(*arguments: str) -> tuple[int, str]:
         given = ["--model", f"m={tmp_path / 'model'}", "--data", "MME", "--tables", "toy"]

@@ -11,8 +11,8 @@ from transformers import TrainerCallback
 from benchmarks import toy_world
 from model import AkiForConditionalGeneration, AkiProcessor
 from train.recipe import Stage
-from train.stages import Machine
-from train.toy import build_model, build_processor
+from train.run_stage import Machine
+from train.toy.build import build_model, build_processor
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 3e-3,

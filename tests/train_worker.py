@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from train_helpers import machine, parts, pretrain, sft
 
-from train import stages
+from train import run_stage as stages
 from train.recipe import ModelChoice, Recipe
-from train.run import Parts, run_recipe
+from train.run_recipe import Parts, run_recipe
 
 
 def let_cpus_shard() -> None:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .convert import convert
-from .data_cli import app as data_app
+from .commands.convert import convert
+from .commands.data import app as data_app
 from .errors import UserError
 
 if TYPE_CHECKING:
     from .cost import Cost
     from .recipe import Recipe
-    from .run import Parts
-    from .stages import Machine
+    from .run_recipe import Parts
+    from .run_stage import Machine
 
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """Typer's name for every misuse of options, wherever it keeps it."""
@@ -57,7 +57,7 @@ def toy(
         raise UserError(f"--attention {attention}: expected mma, causal or cca")
     _writable(out)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other work, spinning threads cost more than they gain
-    from .toy import FULL, QUICK, train_toy
+    from .toy.build import FULL, QUICK, train_toy
 
     seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)  # type: ignore[arg-type]
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
@@ -143,7 +143,7 @@ def sft(
 def _run(recipe: str, data: Path, out: Path, machine: Machine, only: str | None) -> None:
     from .plan import missing_parts
     from .recipe import load_recipe
-    from .run import run_recipe
+    from .run_recipe import run_recipe
 
     chosen = load_recipe(recipe)
     _writable(out)
@@ -158,7 +158,7 @@ def _run(recipe: str, data: Path, out: Path, machine: Machine, only: str | None)
 def _assembled(recipe: Recipe) -> Parts:
     from model.assemble import assemble
 
-    from .run import Parts
+    from .run_recipe import Parts
 
     choice = recipe.model
     made = assemble(choice.vision, choice.text, num_latents=choice.num_image_tokens, **choice.resampler)
@@ -168,7 +168,7 @@ def _assembled(recipe: Recipe) -> Parts:
 def _machine(
     micro_batch: int, workers: int, save_steps: int, keep: int, fsdp: bool, log: str, peak: float, cpu: bool
 ) -> Machine:
-    from .stages import Machine
+    from .run_stage import Machine
 
     return Machine(
         micro_batch=micro_batch,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .captions import FOLDERS, check_shard, find_shards
 from .cost import Cost
+from .data.captions import FOLDERS, check_shard, find_shards
+from .data.instructions import SETS
 from .errors import UserError
-from .instructions import SETS
 from .recipe import ModelChoice, Recipe, Stage
 
 PAPER_MODEL = ModelChoice()

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .collate import ImageOrder, Truncation
+from .data.collate import ImageOrder, Truncation
+from .data.pictures import Augmentation
 from .errors import UserError
-from .pictures import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -18,12 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
-from .captions import CaptionStream
 from .cost import Cost
+from .data.captions import CaptionStream
+from .data.mixture import LengthGroups, Mixture
+from .data.samples import Notes
 from .errors import UserError
-from .mixture import LengthGroups, Mixture
 from .recipe import Stage
-from .samples import Notes
 from .schedule import CosineSchedule
 
 POSITIONS = "positions.rank{rank}.json"

@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.records import Score, UserError, Verdict
+from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import Estimate, paired_difference
 from benchmarks.tasks import TASKS
-from reports.run_folder import RunFolder
 
 from .spread import spread
 

@@ -245,7 +245,7 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
     raw = read_config(checkpoint)
     if raw.get("model_type") == "aki":
         return raw
-    from model.released import config_from_reference, is_reference_config
+    from model.published.config import config_from_reference, is_reference_config
 
     if not is_reference_config(raw):
         raise UserError(
@@ -268,7 +268,7 @@ def _device(wanted: str) -> str:
         return wanted
     import torch
 
-    from ..distributed import find_world
+    from ..run.distributed import find_world
 
     if wanted in ("auto", "cuda"):
         if torch.cuda.is_available():

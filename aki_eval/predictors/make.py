@@ -36,7 +36,7 @@ def make_predictor(
 
         return EndpointPredictor(name, base_url=base_url, concurrency=concurrency)
     if separator and kind == "vlmevalkit":
-        from .kit import KitPredictor
+        from ..vlmevalkit.predictor import KitPredictor
 
         return KitPredictor(name)
     from .aki import AkiPredictor

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.records import UserError
 
-from ..specification import file_checksums
+from ..run.specification import file_checksums
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:

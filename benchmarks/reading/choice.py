@@ -33,14 +33,17 @@ CHOSEN = re.compile(
     r"\b(?:(?:i|we|i'd|we'd|i'll|you)\s+(?:would\s+|will\s+|should\s+|must\s+|have to\s+|can\s+)?"
     r"(?:choose|select|pick|go with|opt for|say|answer|guess|vote for|conclude)|go with|"
     r"corresponds? to|matches|match|that leaves|leaves (?:only|us with)|leaving(?: only)?|points? to|indicat(?:es|ing)|"
-    r"best (?:described|represented) by|must be|should be|has to be|this is|it is|it's|that is|which is|is therefore|is thus)"
+    r"best (?:described|represented) by|must be|should be|has to be|this is|it is|it's|that is|which is|is therefore"
+    r"|is thus)"
     r"\s+(?:only\s+|just\s+|clearly\s+|that\s+|it(?:'s| is)\s+)?(?:the\s+)?(?:correct\s+|right\s+|best\s+)?"
     r"(?:(?:option|choice|answer|letter)\s*(?:is\s+)?:?\s*)?",
     re.IGNORECASE,
 )
 CALLED_RIGHT = re.compile(
-    r"[^.\n!?]{0,40}?(?:\bis|\bwould be|\bmust be|\bseems)\s+(?:therefore\s+|thus\s+|indeed\s+|clearly\s+|also\s+|most\s+likely\s+)?"
-    r"(?:the\s+)?(?:only\s+|most\s+|best\s+|single\s+)?(?:right(?! [a-z])|right (?:answer|option|choice|one)|correct|true|accurate|best|appropriate|suitable|answer|one that)"
+    r"[^.\n!?]{0,40}?(?:\bis|\bwould be|\bmust be|\bseems)\s+(?:therefore\s+|thus\s+|indeed\s+|clearly\s+|also\s+"
+    r"|most\s+likely\s+)?"
+    r"(?:the\s+)?(?:only\s+|most\s+|best\s+|single\s+)?(?:right(?! [a-z])|right (?:answer|option|choice|one)|correct"
+    r"|true|accurate|best|appropriate|suitable|answer|one that)"
     r"(?![A-Za-z])|\s*(?:best\s+)?(?:describes|matches|fits|represents|correctly)\b|\s*(?:是|为)?(?:正确|对)|\s*[✓✔✅]",
     re.IGNORECASE,
 )
@@ -58,7 +61,8 @@ REJECTING = (
 CORRECT, INCORRECT = (
     re.compile(r"\b(?:correct|right answer|true|matches|yes)\b|[✓✔✅]|正确", re.IGNORECASE),
     re.compile(
-        r"\b(?:in|not )correct\b|\bwrong\b|\bfalse\b|\bnot\b|n't\b|\bruled out\b|\bno\b|[✗✘❌]|错误|不正确", re.IGNORECASE
+        r"\b(?:in|not )correct\b|\bwrong\b|\bfalse\b|\bnot\b|n't\b|\bruled out\b|\bno\b|[✗✘❌]|错误|不正确",
+        re.IGNORECASE,
     ),
 )
 MENTION_NEGATED = re.compile(
@@ -71,7 +75,8 @@ INTERJECTION = re.compile(
     re.IGNORECASE,
 )
 NAMED_BY = re.compile(
-    r"(?:^|[\n.,;:!?(]|\b(?:options?|choices?|answers?|letter|statement|alternative|so|therefore|thus|hence|that|and|then|only|but|"
+    r"(?:^|[\n.,;:!?(]|\b(?:options?|choices?|answers?|letter|statement|alternative|so|therefore|thus|hence|that|and"
+    r"|then|only|but|"
     r"is|since|because|or|both|选项|选))\s*$",
     re.IGNORECASE,
 )
@@ -115,7 +120,7 @@ class _ChoiceReader:
         several = rf"{token}(?:(?:\s*(?:,|and|or|nor|&|/)\s*){{1,2}}{token}){{0,9}}"
         self.rejected = [
             re.compile(rf"(?i:{REJECTING}){several}"),
-            re.compile(rf"{several}(?:\s*\([^()\n]{{1,40}}\))?\s*(?i:{CALLED_WRONG})[^.\n;]*"),
+            re.compile(rf"{several}(?: ?\([^()\n]{{2,40}}\))? ?(?i:{CALLED_WRONG})[^.\n;]*"),
         ]
         self.item = re.compile(
             rf"^\W*(?:option\s+|choice\s+)?\(?([{upper}])\s*[).:\]]\s*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE
@@ -130,12 +135,20 @@ class _ChoiceReader:
             text: [letter for letter, own in self.texts.items() if own == text] for text in set(by_length)
         }
         self.named = [
-            (letter, re.compile(rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?", re.IGNORECASE))
+            (
+                letter,
+                re.compile(
+                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?", re.IGNORECASE
+                ),
+            )
             for letter, text in self.texts.items()
             if text
         ]
         self.echoed = [
-            (letter, re.compile(rf"(?<![{WORD}])\(?{letter}\s*[).:\]-]?\s*{re.escape(text)}(?![{WORD}])", re.IGNORECASE))
+            (
+                letter,
+                re.compile(rf"(?<![{WORD}])\(?{letter}\s*[).:\]-]?\s*{re.escape(text)}(?![{WORD}])", re.IGNORECASE),
+            )
             for letter, text in self.texts.items()
             if text
         ]
@@ -189,7 +202,11 @@ class _ChoiceReader:
                 following = self.token.match(text, following.end())
             if not following or self._is_article(following, text):
                 break
-            if joint["comma"] and joint[0].strip() == "," and not re.match(r"\s*(?:[,.;:)\]]|and|or|&|$)", text[following.end() : following.end() + 5]):
+            if (
+                joint["comma"]
+                and joint[0].strip() == ","
+                and not re.match(r"\s*(?:[,.;:)\]]|and|or|&|$)", text[following.end() : following.end() + 5])
+            ):
                 break
             letters.add(self._letter(following))
             end = following.end()
@@ -269,7 +286,11 @@ class _ChoiceReader:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in re.finditer(r"(?:\b(?:is|be|are)|[:=])\s+", text):
             named = self._letters(text, found.end())
-            if named and re.match(r"[\s.!)]*(?:$|\n)|[.!]\s", text[named[1] - 1 : named[1] + 19].lstrip(")]ABCDEFGH")) and not self._is_conditional(text, found.start()):
+            if (
+                named
+                and re.match(r"[\s.!)]*(?:$|\n)|[.!]\s", text[named[1] - 1 : named[1] + 19].lstrip(")]ABCDEFGH"))
+                and not self._is_conditional(text, found.start())
+            ):
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in PREFIXED.finditer(text):
             named = self._letters(text, found.end())
@@ -306,7 +327,9 @@ class _ChoiceReader:
             reason = re.match(rf"\s*(?:[,;:.\n–—-]|(?:{AFTER_LETTER})\b|$)", text[found.end() : found.end() + 20])
             named = self._letters(text, begin)
             own = self.texts[self._letter(found)]
-            if named and (marked or reason or named[0] is None or (own and _folded(text[found.end() :]).startswith(own))):
+            if named and (
+                marked or reason or named[0] is None or (own and _folded(text[found.end() :]).startswith(own))
+            ):
                 yield Statement(Strength.LEAD, named[0], begin, named[1])
                 return
         first = re.match(r"[^\n.,;:!–—]+(?=[\n.,;:!]|\s[–—-]\s|$)", text)
@@ -321,7 +344,8 @@ class _ChoiceReader:
         marked = {
             self._letter(each)
             for each in self.token.finditer(text)
-            if each["bracketed"] and re.match(r"[\s.!]*(?:$|\n)|[.,;]", text[each.end() - 1 : each.end() + 20].lstrip(")]"))
+            if each["bracketed"]
+            and re.match(r"[\s.!]*(?:$|\n)|[.,;]", text[each.end() - 1 : each.end() + 20].lstrip(")]"))
         } | {letter for letter, pattern in self.named if pattern.search(whole)}
         if len(marked) == 1:
             return [Statement(Strength.MENTION, marked.pop(), 0, len(text))]
@@ -393,7 +417,7 @@ class _ChoiceReader:
         return text
 
     def _letters_only(self, text: str) -> str:
-        """`(B) False` becomes `(B)`: an option's own words beside its letter say nothing more ("False", "can't tell")."""
+        """`(B) False` becomes `(B)`: an option's own words beside its letter deny nothing ("False", "can't tell")."""
         for letter, pattern in self.named:
             text = pattern.sub(f"({letter})", text)
         return text
@@ -406,7 +430,11 @@ class _ChoiceReader:
 
     def _weighed(self, text: str) -> Iterator[Statement]:
         for item in self._items(text):
-            if CORRECT.search(item[2]) and not INCORRECT.search(item[2]) and not re.search(r"\b(?:if|would)\b", item[2]):
+            if (
+                CORRECT.search(item[2])
+                and not INCORRECT.search(item[2])
+                and not re.search(r"\b(?:if|would)\b", item[2])
+            ):
                 yield Statement(Strength.ANSWER, item[1].upper(), item.start(), item.end())
 
     def _without_weighed(self, text: str) -> str:

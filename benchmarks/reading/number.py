@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
+from itertools import pairwise
 
 from .plain import BOX_CLOSE, BOX_OPEN, BOXED, plain, without_reasoning
 from .statements import CONCLUSION, CONDITION, REFUSAL, Statement, Strength, sentences, settled, stated
@@ -14,7 +15,8 @@ DIGITS = 1_000
 """A number of more digits is a model in a loop, and unread."""
 
 UNITS = (
-    r"(?:km/h|cm|mm|km|nm|m|kg|mg|g|ml|l|ms|min|mins|hrs?|h|in|ft|lbs?|oz|mph|kmh|kj|j|kw|w|kv|v|ma|a|khz|mhz|hz|kpa|pa|"
+    r"(?:km/h|cm|mm|km|nm|m|kg|mg|g|ml|l|ms|min|mins|hrs?|h|in|ft|lbs?|oz|mph|kmh|kj|j|kw|w|kv|v|ma|a|khz|mhz|hz|kpa"
+    r"|pa|"
     r"kcal|cal|°|º|deg|degrees|rad|px|usd|eur|units?|years?|k?n|c|f)"
 )
 NUMBER = re.compile(
@@ -28,45 +30,85 @@ NUMBER = re.compile(
     rf"(?![A-Za-z0-9_√π/^]|[.,:]\d)",
     re.IGNORECASE,
 )
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 WORDS = {word: value for value, word in enumerate(ONES)} | {word: 10 * ten for ten, word in enumerate(TENS, 2)}
+_TENS, _DIGITS, _ONES = "|".join(TENS), "|".join(ONES[1:10]), "|".join(reversed(ONES))
 NUMBER_WORD = re.compile(
-    rf"(?<![A-Za-z-])(?:(?P<tens>{'|'.join(TENS)})(?:[- ](?P<ones>{'|'.join(ONES[1:10])}))?|(?P<word>{'|'.join(reversed(ONES))}))"
-    rf"(?P<scale>\s(?:hundred|thousand|million|billion)|-(?:hundred|third|half|quarter|fifth|dimensional|digit|step|way|sided)\w*)?(?![A-Za-z'-])",
+    rf"(?<![A-Za-z-])(?:(?P<tens>{_TENS})(?:[- ](?P<ones>{_DIGITS}))?|(?P<word>{_ONES}))"
+    r"(?P<scale>\s(?:hundred|thousand|million|billion)|-(?:hundred|third|half|quarter|fifth|dimensional|digit|step|way|"
+    r"sided)\w*)?(?![A-Za-z'-])",
     re.IGNORECASE,
 )
 PRONOUN = re.compile(
     r"\b(?:the|this|that|no|any|each|every|another|which|other|last|first|only|with|and)\s$", re.IGNORECASE
 )
-PRONOUN_GOES_ON = re.compile(r"\s(?:of|that|who|which|is|can|has|with|another|being|on|in|at|to|from|and)\b", re.IGNORECASE)
+PRONOUN_GOES_ON = re.compile(
+    r"\s(?:of|that|who|which|is|can|has|with|another|being|on|in|at|to|from|and)\b", re.IGNORECASE
+)
 
 NUMBERED = re.compile(r"^\s{0,4}\d{1,2}[.)](?= +\S)", re.MULTILINE)
 """The items of a numbered list."""
 NONE_LEFT = re.compile(
-    r"\bthere (?:are|is|will be|would be) (?:no|zero) (?:[a-z]+ ){0,4}?(?:left|remaining|remain)\b|\bno [a-z]+ (?:are|is) left\b",
+    r"\bthere (?:are|is|will be|would be) (?:no|zero) (?:[a-z]+ ){0,4}?(?:left|remaining|remain)\b|\bno [a-z]+ (?:are"
+    r"|is) left\b",
     re.IGNORECASE,
 )
 JOINED = re.compile(
-    r"\s?(?P<unit>[a-z°%]{0,12})\s?(?:,\s?(?:and|or)?|and|or|to|through|~|/|[-–—]|&|und|oder|bis|et|ou|à|y|o|a|到|至|或|和|和)\s?",
+    r"\s?(?P<unit>[a-z°%]{0,12})\s?(?:,\s?(?:and|or)?|and|or|to|through|~|/|[-–—]|&|und|oder|bis|et|ou|à|y|o|a|到|至|或|和"
+    r"|和)\s?",
     re.IGNORECASE,
 )
-EXPLAINED = re.compile(r",?\s(?:which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when|rounded|to (?:the|one|two|three))\b|\s\(|\n")
+EXPLAINED = re.compile(
+    r",?\s(?:which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when|rounded|to (?:the"
+    r"|one|two|three))\b|\s\(|\n"
+)
 _BETWEEN_VERB_AND_NUMBER = (
-    r"[\s$€£≈~(]*(?:(?:about|around|a total of|total of|now|also|still|just|thus|equal|to|from|almost|visible|up|at|the number|number|"
+    r"[\s$€£≈~(]*(?:(?:about|around|a total of|total of|now|also|still|just|thus|equal|to|from|almost|visible|up|at"
+    r"|the number|number|"
     r"between|[a-z]{2,12}ly)[\s$€£(]+){0,4}"
 )
 IS = re.compile(
-    rf"(?:\b(?:is|are|was|were|equals?|be|becomes?|gets?|gives|leaves|leaving|simplifies|es|ist|est|son|hay)\b|[=≈]|是|为){_BETWEEN_VERB_AND_NUMBER}", re.IGNORECASE
+    rf"(?:\b(?:is|are|was|were|equals?|be|becomes?|gets?|gives|leaves|leaving|simplifies|es|ist|est|son|hay)\b"
+    rf"|[=≈]|是|为){_BETWEEN_VERB_AND_NUMBER}",
+    re.IGNORECASE,
 )
 HAS = re.compile(
     r"(?:\b(?:give|have|has|had|counts?|see|needs?|costs?|spends?|makes?|made|earns?|leave|shows?|total of|contains?|"
     rf"reads?|remain|totals?|by|about|approximately|around|roughly|exactly)\b|:(?=\s)|有){_BETWEEN_VERB_AND_NUMBER}",
     re.IGNORECASE,
 )
-COMPARED = re.compile(r"\b(?:than|least|most|below|above|over|under|exceeds?|exactly|reach(?:es)?|approach(?:es)?)\s[$€£]?$", re.IGNORECASE)
+COMPARED = re.compile(
+    r"\b(?:than|least|most|below|above|over|under|exceeds?|exactly|reach(?:es)?|approach(?:es)?)\s[$€£]?$",
+    re.IGNORECASE,
+)
 """What a number of the question stands behind ("greater than 0.4 %")."""
-OPERATOR = re.compile(r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b|$))|\s(?:more|less|fewer|times|units (?:more|less)) than\b", re.IGNORECASE)
+OPERATOR = re.compile(
+    r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b|$))|\s(?:more|less|fewer|times"
+    r"|units (?:more|less)) than\b",
+    re.IGNORECASE,
+)
 """After a number that is only part of an expression."""
 BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 
@@ -102,9 +144,7 @@ def read_number(answer: str) -> str | None:
 
 def _tokens(text: str, words: bool = True) -> list[_Token]:
     found = [
-        _Token(_decimal(each), each.start(), each.end())
-        for each in NUMBER.finditer(text)
-        if each["ordinal"] is None
+        _Token(_decimal(each), each.start(), each.end()) for each in NUMBER.finditer(text) if each["ordinal"] is None
     ]
     for each in NUMBER_WORD.finditer(text) if words else ():
         if (each["word"] or "").lower() == "one" and (
@@ -175,7 +215,10 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
 
 def _is_part(phrase: str, token: _Token) -> bool:
     """Whether the number belongs to a larger expression: 1,5 or 3:45 or 2√3."""
-    return bool(re.search(r"\d[,.:/]$|[√^]\s?\(?$|[A-Za-z0-9)]\s?[+×*÷]\s?$", phrase[max(0, token.start - 12) : token.start]) or re.match(r"[√^]|[,:]\d", phrase[token.end : token.end + 4]))
+    return bool(
+        re.search(r"\d[,.:/]$|[√^]\s?\(?$|[A-Za-z0-9)]\s?[+×*÷]\s?$", phrase[max(0, token.start - 12) : token.start])
+        or re.match(r"[√^]|[,:]\d", phrase[token.end : token.end + 4])
+    )
 
 
 def _boxed(text: str) -> Iterator[Statement]:
@@ -204,7 +247,9 @@ def _called(text: str) -> Iterator[Statement]:
             yield Statement(strength, found[0], start, at + len(phrase))
         elif NONE_LEFT.search(phrase):
             yield Statement(strength, "0", start, at + len(phrase))
-        elif re.fullmatch(r"\W*(?:never|none|nothing|infinite|infinity|undefined|unknown|all|every \w+)\W*", phrase, re.IGNORECASE):
+        elif re.fullmatch(
+            r"\W*(?:never|none|nothing|infinite|infinity|undefined|unknown|all|every \w+)\W*", phrase, re.IGNORECASE
+        ):
             yield Statement(strength, None, start, at + len(phrase))
 
 
@@ -234,7 +279,7 @@ def _concluded(text: str) -> Iterator[Statement]:
 
 
 def _said(sentence: str) -> tuple[str | None] | None:
-    """What a sentence says by "is", "are", "=": the result of its last equation, else what its first verb is followed by."""
+    """What a sentence says by "is", "are", "=": its last equation's result, else what follows its verb."""
     if REFUSAL.search(sentence):
         return None
     if NONE_LEFT.search(sentence):
@@ -247,7 +292,9 @@ def _said(sentence: str) -> tuple[str | None] | None:
     said = list(dict.fromkeys(_after(IS, sentence)))
     if said:
         return said[0] if len(said) == 1 else (None,)
-    tokens = [token for token in _tokens(sentence) if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])]
+    tokens = [
+        token for token in _tokens(sentence) if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
+    ]
     if len({token.value for token in tokens}) > 1:
         return None
     return next(_after(HAS, sentence), None)
@@ -266,7 +313,8 @@ def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]
 
 THERE = re.compile(r"^\W*(?:(?:in|on|at|based on|from) [^,.]{1,40}, )?there (?:is|are)\b", re.IGNORECASE)
 RESULT = re.compile(
-    r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode|ratio|result|product|"
+    r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode"
+    r"|ratio|result|product|"
     r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining|in total)\W*$",
     re.IGNORECASE,
 )
@@ -326,7 +374,10 @@ def _only_word(text: str) -> list[Statement]:
     tokens = _tokens(text)
     if len(tokens) != 1 or len(text.split()) > 25 or not re.search(r"[.!]\s*$", text):
         return []
-    before = re.search(r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$", text[max(0, tokens[0].start - 40) : tokens[0].start])
+    before = re.search(
+        r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$",
+        text[max(0, tokens[0].start - 40) : tokens[0].start],
+    )
     return [] if before else [Statement(Strength.MENTION, tokens[0].value, 0, 0)]
 
 
@@ -345,7 +396,7 @@ def read_list(answer: str) -> str | None:
             tokens = _tokens(LIST.sub("", sentence), words=False)
             if re.search(r"\bfrom\b", sentence):
                 continue  # what the picture covers
-            joints = [sentence[a.end : b.start] for a, b in zip(tokens, tokens[1:], strict=False)]
+            joints = [sentence[a.end : b.start] for a, b in pairwise(tokens)]
             if len(tokens) > 1 and all(JOINED.fullmatch(joint) for joint in joints):
                 values = ", ".join(token.value or "" for token in tokens)
                 statements.append(Statement(Strength.MENTION, f"[{values}]", start, start + len(sentence)))

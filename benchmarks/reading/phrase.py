@@ -15,7 +15,9 @@ def read_phrase(answer: str) -> str | None:
     """
     text = plain(answer)
     statements = [
-        Statement(Strength.BOXED, folded(box[1]), box.start(), box.end()) for box in BOXED.finditer(text) if folded(box[1])
+        Statement(Strength.BOXED, folded(box[1]), box.start(), box.end())
+        for box in BOXED.finditer(text)
+        if folded(box[1])
     ]
     for strength, start, at in stated(text):
         phrase = re.compile(r"(?:[^.\n!?;]|\.(?=\S)){0,200}").match(text, at)
@@ -25,7 +27,12 @@ def read_phrase(answer: str) -> str | None:
     if not statements:
         lines = [line for line in text.split("\n") if line.strip()]
         last = folded(CONCLUSION.sub("", lines[-1], count=1)) if lines else ""
-        if last and len(last.split()) <= 12 and (len(lines) == 1 or len(last.split()) <= 4) and not REFUSAL.search(text):
+        if (
+            last
+            and len(last.split()) <= 12
+            and (len(lines) == 1 or len(last.split()) <= 4)
+            and not REFUSAL.search(text)
+        ):
             statements.append(Statement(Strength.ALONE, last, 0, len(text)))
     return settled(statements, text)
 

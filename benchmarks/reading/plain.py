@@ -11,13 +11,13 @@ import unicodedata
 BOX_OPEN, BOX_CLOSE = "\ue000", "\ue001"
 BOXED = re.compile(f"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
 
-LONGEST = 100_000
+LONGEST = 60_000
 """Characters. The middle of a longer answer is left out: a model in a loop, and every reader stays within its time."""
 
 _TAGS = r"think|thinking|thought|thoughts|reasoning|reflection|seed:think"
 _OPEN = rf"<(?:{_TAGS})>|\[(?:think|thinking)\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>analysis<\|message\|>"
 _CLOSE = rf"</(?:{_TAGS})>|\[/(?:think|thinking)\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>"
-REASONING_OPENS, REASONING_CLOSES = re.compile(_OPEN, re.IGNORECASE), re.compile(_CLOSE, re.IGNORECASE)
+REASONING = re.compile(rf"(?P<opens>{_OPEN})|(?P<closes>{_CLOSE})", re.IGNORECASE)
 
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0f\ufeff\ud800-\udfff\ue000-\uf8ff]"
@@ -33,7 +33,7 @@ SUPERSCRIPTS = str.maketrans({"²": "^2", "³": "^3", "¹": "^1", "⁰": "^0", "
 UNUSUAL = str.maketrans(
     {
         **dict.fromkeys("−‒﹣－", "-"),  # U+2212 and its like are minus signs
-        **dict.fromkeys("“”„‟«»「」『』⟪⟫《》\"", " "),
+        **dict.fromkeys('“”„‟«»「」『』⟪⟫《》"', " "),
         **dict.fromkeys("’‘‛ʼ", "'"),
         **dict.fromkeys("【〔〖", "["),
         **dict.fromkeys("】〕〗", "]"),
@@ -45,7 +45,10 @@ UNUSUAL = str.maketrans(
     }
 )
 
-_WRAPPERS = r"text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathbb|mathcal|bf|rm|bm|boldsymbol|operatorname|mbox|hbox|underline|emph"
+_WRAPPERS = (
+    r"text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|"
+    r"mathbb|mathcal|bf|rm|bm|boldsymbol|operatorname|mbox|hbox|underline|emph"
+)
 WRAPPER = re.compile(rf"\\(?:{_WRAPPERS})\s*\{{([^{{}}]*)\}}")
 FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.]+)\s*\}\s*\{\s*([\d.]+)\s*\}")
 LATEX = {
@@ -67,13 +70,27 @@ LATEX = {
 LATEX_RULES = [(re.compile(pattern), form) for pattern, form in LATEX.items()]
 
 
+def split_reasoning(answer: str) -> tuple[str, bool]:
+    """(what is said outside the reasoning, whether the reasoning never ends).
+
+    What stands before an end without a beginning is reasoning too: some chat templates hold the beginning.
+    """
+    said: list[str] = []
+    at, within = 0, False
+    for mark in REASONING.finditer(answer):
+        if mark["opens"] and not within:
+            said.append(answer[at : mark.start()])
+            within = True
+        elif mark["closes"]:
+            if not within:
+                said.clear()
+            at, within = mark.end(), False
+    return "".join(said if within else [*said, answer[at:]]), within
+
+
 def without_reasoning(answer: str) -> str:
-    """What stands after the reasoning. Nothing (but what stood before it) where the reasoning never ends."""
-    closes = list(REASONING_CLOSES.finditer(answer))
-    if closes:
-        answer = answer[closes[-1].end() :]  # also where only its end is marked: the chat template holds the beginning
-    opens = REASONING_OPENS.search(answer)
-    return answer[: opens.start()] if opens else answer
+    """What is said outside the reasoning; what stands behind a beginning without an end is reasoning."""
+    return split_reasoning(answer)[0]
 
 
 def plain(answer: str, *, code: bool = False) -> str:
@@ -116,7 +133,7 @@ def _mark_boxes(text: str) -> str:
 
 def _closing(text: str, start: int) -> int | None:
     depth = 1
-    for at in range(start, min(len(text), start + 500)):
+    for at in range(start, min(len(text), start + 200)):
         depth += {"{": 1, "}": -1}.get(text[at], 0)
         if not depth:
             return at
@@ -140,7 +157,7 @@ TABLE = re.compile(r"^[^\n|]*\|[^\n|]*\|[^\n]*$|^[^\n|]+\|[^\n|]+$", re.MULTILIN
 
 
 def _without_code(text: str) -> str:
-    """Without blocks of code and tables, unless there is nothing else: they hold the way, not the answer. Boxes stay."""
+    """Without code and tables, unless there is nothing else: they hold the way, not the answer. Boxes stay."""
     outside = text
     if "```" in text or "|" in text:
         outside = TABLE.sub("", CODE.sub(lambda block: " ".join(box[0] for box in BOXED.finditer(block[0])), text))

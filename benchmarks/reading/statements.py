@@ -80,9 +80,12 @@ def without_questions(text: str) -> str:
 
 REFUSAL = re.compile(
     r"\b(?:sorry|unable|unfortunately|apologi[sz]e|cannot|can ?not|can't|couldn't|could not|impossible|not possible|"
-    r"(?:i|we|you) (?:still )?(?:do|did) ?n[o']t (?:know|have|see)|(?:do|does|did) ?n[o']t (?:provide|specify|mention|say|show enough)|not (?:provided|enough|sure|clear|given|visible)|"
-    r"isn't (?:enough|clear)|no (?:information|way|idea|image|picture|context)|insufficient|please (?:provide|upload|share)|"
-    r"need (?:more|to know|the)|is needed|unclear|undetermined|unknown|without (?:more|any|further|the)|depends on|it depends)\b"
+    r"(?:i|we|you) (?:still )?(?:do|did) ?n[o']t (?:know|have|see)|(?:do|does|did) ?n[o']t (?:provide|specify|mention"
+    r"|say|show enough)|not (?:provided|enough|sure|clear|given|visible)|"
+    r"isn't (?:enough|clear)|no (?:information|way|idea|image|picture|context)|insufficient|please (?:provide|upload"
+    r"|share)|"
+    r"need (?:more|to know|the)|is needed|unclear|undetermined|unknown|without (?:more|any|further|the)|depends on"
+    r"|it depends)\b"
     r"|无法|不能确定|抱歉|对不起|不知道",
     re.IGNORECASE,
 )
@@ -90,7 +93,8 @@ REFUSAL = re.compile(
 
 CONDITION = re.compile(
     r"^\W*(?:if|unless|assuming|suppose|supposing|provided that|when)\s"
-    r"(?!(?:we|you|i|one)\s+(?:look|see|zoom|count|observe|consider|add|compare|examine|check|take|use|subtract|start))",
+    r"(?!(?:we|you|i|one)\s+(?:look|see|zoom|count|observe|consider|add|compare|examine|check|take|use|subtract"
+    r"|start))",
     re.IGNORECASE,
 )
 """A sentence that answers another question than the one asked."""
@@ -101,11 +105,13 @@ ANSWER_WORD = (
     r"ответ|вариант|jawaban|đáp án|cevap|yanıt|odpowiedź|antwoord|svar|答案|答え|正解|回答|选项|選項|정답|답)"
 )
 _VERB = (
-    r"(?:(?<![A-Za-z])(?:is|are|was|be|becomes?|ist|lautet|wäre|est|serait|es|sería|é|è|equals?|seems|appears|matches|adalah|"
+    r"(?:(?<![A-Za-z])(?:is|are|was|be|becomes?|ist|lautet|wäre|est|serait|es|sería|é|è|equals?|seems|appears|matches"
+    r"|adalah|"
     r"jest|but)(?![A-Za-zéè])|应为|应该是|应选|为|為|是|选|は|が|은|는|이|:|=|→|->|=>|⇒|-|–|—)"
 )
 _FILLER = (
-    r"(?:(?:option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely|probably|"
+    r"(?:(?:option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely"
+    r"|probably|"
     r"certainly|to|be|that|likely|the|one|correct|approximately|about|roughly|around|nearly|exactly|equal|"
     r"opción|opção|opzione|la|l'|lettre|letra|lettera|die|der|option|choix|選択肢|选项|:|=)[\s:,]*)"
 )
@@ -125,13 +131,16 @@ def stated(text: str) -> Iterator[tuple[Strength, int, int]]:
     at = 0
     while found := STATED.search(text, at):
         at = found.end() if found.end() > at else at + 1
-        if NEGATED.search(found["between"]) or re.compile(r"not\b|never\b|neither\b", re.IGNORECASE).match(text, found.end()):
+        if NEGATED.search(found["between"]) or re.compile(r"not\b|never\b|neither\b", re.IGNORECASE).match(
+            text, found.end()
+        ):
             continue
         yield (Strength.FINAL if found["final"] else Strength.ANSWER), found.start(), found.end()
 
 
 CONCLUSION = re.compile(
-    r"(?:\b(?:therefore|thus|hence|so|consequently|accordingly|conclusion|in conclusion|in summary|finally|overall|donc|"
+    r"(?:\b(?:therefore|thus|hence|so|consequently|accordingly|conclusion|in conclusion|in summary|finally|overall"
+    r"|donc|"
     r"daher|also|folglich|portanto|por lo tanto|quindi|итак|поэтому)\b|因此|所以|故选|故|选|選|⇒|=>|→|->)[\s,:]*",
     re.IGNORECASE,
 )

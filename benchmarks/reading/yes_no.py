@@ -31,18 +31,24 @@ WORD = re.compile(rf"(?:(?P<yes>{YES})|(?P<no>{NO}))(?![A-Za-zäöüéíãõ'_-]
 WITHIN_CJK = re.compile(r"(?<=[\u3040-\u9fff\uac00-\ud7af])[\u3040-\u9fff\uac00-\ud7af]")
 """A word of a script without spaces is one only where it ends: 不 begins 不确定 (not sure)."""
 ARTICLE = re.compile(
-    r"\s+(?:doubt|problem|worries|idea|one|body|matter|longer|other|further|more|less|information|image|picture|way|need|"
-    r"clear|specific|single|such|wonder|question|answer|option|obvious|visible|evidence|indication|sign|comment|additional|"
+    r"\s+(?:doubt|problem|worries|idea|one|body|matter|longer|other|further|more|less|information|image|picture|way"
+    r"|need|"
+    r"clear|specific|single|such|wonder|question|answer|option|obvious|visible|evidence|indication|sign|comment"
+    r"|additional|"
     r"data|context|text|mention|reason|difference)\b",
     re.IGNORECASE,
 )
 BOTH = re.compile(rf"\s*(?:and|or|/|oder|et|ou|y|o|和|或)\s*(?:{YES}|{NO})(?![A-Za-z])", re.IGNORECASE)
 SAID = re.compile(
-    r"\b(?:i|we|i'd|we'd)\s+(?:would\s+|will\s+|can\s+|must\s+)?(?:say|answer|think|believe|guess|conclude)\s+(?:that\s+)?"
+    r"\b(?:i|we|i'd|we'd)\s+(?:would\s+|will\s+|can\s+|must\s+)?(?:say|answer|think|believe|guess"
+    r"|conclude)\s+(?:that\s+)?"
     r"(?:it(?:'s| is)\s+|the answer is\s+)?(?:a\s+)?|\b(?:it's|it is|that's|that is)\s+a\s+",
     re.IGNORECASE,
 )
-SKIPPED = re.compile(r"[\s\"'(\[{,:;.*-]*(?:a |simply |clearly |definitely |just |most likely |probably )*[\"'(\[]*", re.IGNORECASE)
+SKIPPED = re.compile(
+    r"[\s\"'(\[{,:;.*-]*(?:a |simply |clearly |definitely |just |most likely |probably )*[\"'(\[]*", re.IGNORECASE
+)
+
 
 def read_yes_no(answer: str, question: str = "") -> str | None:
     """`Yes`, `No`, or None where the answer does not plainly say one of them.
@@ -105,7 +111,9 @@ def _concluded(text: str) -> Iterator[Statement]:
             yield Statement(Strength.ALONE, said[0], found.start(), said[1])
 
 
-PLAIN_AFTER_NO = re.compile(r"\s*(?:[.,;:!\n]|[–—-]\s|\(|$|(?:it|he|she|they|there|this|that|the|i|we|because|since|as)\b)", re.IGNORECASE)
+PLAIN_AFTER_NO = re.compile(
+    r"\s*(?:[.,;:!\n]|[–—-]\s|\(|$|(?:it|he|she|they|there|this|that|the|i|we|because|since|as)\b)", re.IGNORECASE
+)
 
 
 def _lead(text: str) -> Iterator[Statement]:

@@ -18,7 +18,7 @@ done
 "$BIN/python" - "$RUNS/picture.png" <<'PYTHON'
 import sys
 from pathlib import Path
-from benchmarks.data import load_samples
+from benchmarks.data.load import load_samples
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 

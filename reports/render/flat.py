@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..run_folder import RunFolder
+from benchmarks.results.folder import RunFolder
+
 from ..tables import Cell, Row, Table
 
 COLUMNS = (

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aki_eval.progress import Progress
+from aki_eval.run.progress import Progress
 
 KIT_LOOP = """
 import json, sys, tempfile, time
@@ -104,10 +104,10 @@ class Inside:
 def measure_ours(
     checkpoint: Path, data: str, bench: str, limit: int, batch_size: int | None, cache_megabytes: int = 512
 ) -> Measured:
-    from aki_eval.inputs import find_tasks
     from aki_eval.predictors.aki import AkiPredictor
-    from aki_eval.run import RunOptions, run
-    from aki_eval.score import JudgeOptions
+    from aki_eval.run.inputs import find_tasks
+    from aki_eval.run.run import RunOptions, run
+    from aki_eval.run.score import JudgeOptions
 
     predictor = AkiPredictor(checkpoint, device="cpu", cache_megabytes=cache_megabytes)
     predictor.self_test()  # loads the weights, and is not counted
@@ -151,7 +151,7 @@ def write_large_checkpoint(folder: Path) -> Path:
     from transformers import Phi3Config, SiglipVisionConfig
 
     from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
-    from train.toy import build_processor
+    from train.toy.build import build_processor
 
     torch.manual_seed(0)
     tokenizer = build_processor().tokenizer

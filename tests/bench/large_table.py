@@ -19,7 +19,7 @@ from pathlib import Path
 READ = """
 import resource, sys, time
 from pathlib import Path
-from benchmarks.data import checksum, load_samples
+from benchmarks.data.load import checksum, load_samples
 from benchmarks.tasks import TASKS
 task, started = TASKS["seed_image"], time.perf_counter()
 samples = load_samples(task, Path(sys.argv[1]))

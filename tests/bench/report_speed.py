@@ -22,8 +22,8 @@ from reports_helpers import all_metrics, write_lines, write_run
 from benchmarks.tasks import TASKS
 from reports.cli import make_plan
 from reports.formats import Output, produce
-from reports.html import write_site
-from reports.layouts import all_tables
+from reports.pages import write_site
+from reports.paper_tables import all_tables
 
 SAMPLES_PER_TASK = 3000
 

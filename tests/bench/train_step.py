@@ -24,11 +24,11 @@ from phi3_style import phi3_style_tokenizer
 from train_helpers import machine, sft, write_root
 
 from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
-from train.instructions import SETS, InstructionData
-from train.mixture import Mixture
+from train.data.instructions import SETS, InstructionData
+from train.data.mixture import Mixture
 from train.recipe import Stage
-from train.stages import collator, prepare_model, training_arguments
-from train.toy_vision import tower_config
+from train.run_stage import collator, prepare_model, training_arguments
+from train.toy.vision import tower_config
 from train.trainer import AkiTrainer
 
 STEPS, ROUNDS = 4, 2

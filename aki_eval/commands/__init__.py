@@ -1,0 +1,1 @@
+"""The verbs of `aki-eval`, one file each."""

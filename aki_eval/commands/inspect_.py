@@ -1,0 +1,123 @@
+"""`aki-eval inspect`: one picture, one question, and what the model's attention does with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.records import ImageRef, Prompt, UserError
+
+if TYPE_CHECKING:
+    from reports.attention_figures import Heat, Span
+
+    from ..attention_maps import View
+
+TITLES = {"causal": "causal (Eq. 2)", "mma": "modality-mutual (Eq. 5)", "cca": "concentric causal"}
+LOOKS_TITLE = "Where each word looks on the picture (share of the word's attention that goes there)"
+MOST_WORDS = 17
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint folder of AKI, or its Hub id.")],
+    image: Annotated[Path, typer.Option(help="The picture.")],
+    prompt: Annotated[str, typer.Option(help="The question about it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("inspection"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Draw the attention mask of a prompt, and which words its image tokens attend to."""
+    from ..attention_maps import look
+    from ..predictors.aki import AkiPredictor
+    from ..predictors.make import find_checkpoint
+
+    if not prompt.strip():
+        raise UserError("--prompt is empty; ask something about the picture")
+    picture = read_picture(image)
+    predictor = AkiPredictor(find_checkpoint(model, offline=False), device=device)
+    view = look(predictor, Prompt(index="0", parts=(picture, prompt)), prompt)
+    typer.echo(f"answer: {view.answer}")
+    for path in write(view, picture, out, str(predictor.config.get("attention"))):
+        typer.echo(path)
+
+
+def read_picture(path: Path) -> ImageRef:
+    """Raises UserError for a file that is missing or no picture."""
+    picture = ImageRef(key=str(path), read=path.read_bytes)
+    try:
+        picture.decode()
+    except OSError as error:
+        raise UserError(f"--image {path}: cannot be read as a picture ({error})") from error
+    return picture
+
+
+def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path]:
+    """The mask, both heat maps and the numbers. Returns what was written.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from reports.attention_figures import heat_figure, mask_figure, save
+
+    shown = picture.decode().convert("RGB")
+    masks = {TITLES[kind] + (", this model" if kind == attention else ""): mask for kind, mask in view.masks.items()}
+    to_words = heats(view, "image_to_word")
+    from_words = heats(view, "word_to_image")
+    try:
+        return [
+            *save(mask_figure(masks, spans(view)), out, "attention_mask"),
+            *save(heat_figure(shown, to_words, image_to_words_title(to_words, attention)), out, "image_to_words"),
+            *save(heat_figure(shown, from_words, LOOKS_TITLE), out, "words_to_image"),
+            write_numbers(view, to_words, from_words, out, attention),
+        ]
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+
+
+def image_to_words_title(found: list[Heat], attention: str) -> str:
+    if any(heat.share > 0 for heat in found):
+        return "From where on the picture its image tokens attend to each word (share of their attention)"
+    return f"The image tokens of this model ({attention} attention) cannot attend to the question: every share is 0"
+
+
+def heats(view: View, direction: str) -> list[Heat]:
+    """One map for each word of the question; of a long question the words with most attention, in reading order."""
+    from reports.attention_figures import Heat
+
+    found = [Heat(word.text, *getattr(view, direction)(word)) for word in view.words]
+    kept = sorted(range(len(found)), key=lambda place: -found[place].share)[:MOST_WORDS]
+    return [found[place] for place in sorted(kept)]
+
+
+def spans(view: View) -> list[Span]:
+    """Before, image, question, answer; empty stretches left out."""
+    from reports.attention_figures import Span
+
+    start, end = view.image
+    total = len(next(iter(view.masks.values())))
+    found = [
+        Span("before", 0, start),
+        Span("image", start, end),
+        Span("question", end, view.num_prompt_tokens),
+        Span("answer", view.num_prompt_tokens, total),
+    ]
+    return [span for span in found if span.end > span.start]
+
+
+def write_numbers(view: View, to_words: list[Heat], from_words: list[Heat], out: Path, attention: str) -> Path:
+    """What the figures show, for programs."""
+
+    def shares(found: list[Heat]) -> list[dict[str, Any]]:
+        return [{"word": heat.word, "share": heat.share} for heat in found]
+
+    content = {
+        "prompt": view.text,
+        "answer": view.answer,
+        "attention": attention,
+        "image_to_words": shares(to_words),
+        "words_to_image": shares(from_words),
+    }
+    path = out / "inspection.json"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

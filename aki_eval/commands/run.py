@@ -1,0 +1,146 @@
+"""`aki-eval run`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks.records import UserError
+from benchmarks.results.store import out_folder
+
+from ..predictors import make_predictor
+from ..run.distributed import find_world
+from ..run.dry_run import show_plan
+from ..run.inputs import OFFICIAL, TOY, find_tasks
+from ..run.loop import TooManyFailures
+from ..run.progress import Progress
+from ..run.run import RunOptions, RunResult
+from ..run.run import run as run_all
+from ..run.score import JudgeOptions
+from ..run.specification import command
+from ..run.subset import parse
+from ..run.summary import count_samples, explain_incomplete, show_results
+
+PROMPTS = ("aki", "vlmevalkit")
+
+
+def run(
+    bench: Annotated[str, typer.Option(help="all, or names separated by commas; aki-eval list shows them.")],
+    model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
+    data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
+    out: Annotated[
+        Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Run folder. Default: runs/<model>[-toy].")
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="About N samples a task (whole clusters, nested), or ci.")] = None,
+    prompts: Annotated[str, typer.Option(help="Wording of the prompts: aki or vlmevalkit.")] = "aki",
+    batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
+    judge: Annotated[
+        str, typer.Option(help="A model's name, offline, replay, none; auto: offline for toy data.")
+    ] = "auto",
+    judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
+    judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
+    judge_price: Annotated[str | None, typer.Option(help="IN/OUT in dollars per million tokens.")] = None,
+    judge_repeats: Annotated[int, typer.Option(help="Verdicts a sample.", min=1)] = 1,
+    judge_concurrency: Annotated[int, typer.Option(help="Judge requests at once.", min=1)] = 16,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
+    check_batching: Annotated[int, typer.Option(help="Compare K samples alone and in batches first.", min=0)] = 0,
+    max_failure_rate: Annotated[float, typer.Option(help="Stop when more than this share of samples fails.")] = 0.1,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked, with an example a task.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network, for data or models.")] = False,
+) -> int:
+    """Ask a model every question of the benchmarks, then score its answers. Run again to resume."""
+    tasks = find_tasks(bench)
+    if offline:
+        _forbid_network(model, base_url, judge, judge_base_url)
+    if prompts not in PROMPTS:
+        raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
+    predictor = make_predictor(
+        model, device=device, dtype=dtype, base_url=base_url, concurrency=concurrency, offline=offline
+    )
+    options = RunOptions(
+        tasks=tasks,
+        data=data,
+        out=out or Path("runs") / (predictor.name + ("-toy" if data == TOY else "")),
+        prompts="aki" if prompts == "aki" else "vlmevalkit",
+        subset=parse(subset),
+        batch_size=_batch_size(batch_size),
+        judge=JudgeOptions(
+            name=judge,
+            base_url=judge_base_url,
+            budget=judge_budget,
+            price=judge_price,
+            repeats=judge_repeats,
+            concurrency=judge_concurrency,
+        ),
+        max_new_tokens=max_new_tokens,
+        max_failure_rate=max_failure_rate,
+        check_batching=check_batching,
+        fresh=fresh,
+    )
+    if dry_run:
+        show_plan(options, predictor, Console())
+        return 0
+    return _work(options, predictor, allow_partial)
+
+
+def _forbid_network(model: str, base_url: str | None, judge: str, judge_base_url: str | None) -> None:
+    """Raises UserError for what needs a network; a server under a base URL is taken to be near."""
+    if model.startswith("openai:") and base_url is None:
+        raise UserError(f"--offline: {model} is asked over the internet; give a server of yours as --base-url")
+    if judge.partition(":")[0] not in ("auto", "offline", "none", "replay") and judge_base_url is None:
+        raise UserError(f"--offline: the judge {judge} is asked over the internet; use --judge offline, replay or none")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UserError(f"--batch-size: {text!r}, expected auto or a positive number")
+    return int(text)
+
+
+def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> int:
+    is_main = find_world().is_main
+    progress = Progress(quiet=not is_main)
+    try:
+        result = run_all(options, predictor, progress)
+    except KeyboardInterrupt:
+        progress.say(
+            f"stopped; every answer up to the last batch is in {options.out}. To go on:\n  {_resume_command()}"
+        )
+        return 130
+    except TooManyFailures as error:
+        progress.say(f"stopped: {error}\nTo ask the failed samples again, repeat the command:\n  {_resume_command()}")
+        return 1
+    return _conclude(options, result, progress, allow_partial) if is_main else 0
+
+
+def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_partial: bool) -> int:
+    if result.num_predicted:
+        outside = 1 - result.seconds_in_model / max(result.seconds, 1e-9)
+        progress.say(
+            f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
+            f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
+        )
+    show_results(Console(), options.out, result.results)
+    return explain_incomplete(options.out, result.results, allow_partial)
+
+
+def _resume_command() -> str:
+    return shlex.join(argument for argument in command() if argument != "--fresh")

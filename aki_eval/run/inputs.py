@@ -1,0 +1,102 @@
+"""What a run is fed with: the samples of each task, and the prompts made of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data.fetch import check_lock
+from benchmarks.data.load import checksum, load_samples
+from benchmarks.records import Prompt, PromptStyle, Sample, Task, UserError
+from benchmarks.tasks import TASKS
+
+from .specification import prompts_hash
+from .subset import Subset, choose
+
+OFFICIAL = "official"
+TOY = "toy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInput:
+    """A task with what is asked of it in this run. `prompts` belong to `samples`, one each, in the table's order.
+
+    `specification` is the task's entry in run.json; its prompt hash covers the whole table, whatever the subset.
+    """
+
+    task: Task
+    samples: list[Sample]
+    prompts: list[Prompt]
+    specification: dict[str, Any]
+    tables: dict[str, Any]
+
+    @property
+    def max_new_tokens(self) -> int:
+        return int(self.specification["max_new_tokens"])
+
+
+def find_tasks(names: str) -> list[Task]:
+    """Tasks for `all` or a comma list of names, in the paper's order. Raises UserError that lists the valid names."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name != "all" and name not in TASKS]
+    if unknown or not wanted:
+        raise UserError(
+            f"--bench: unknown benchmark {', '.join(unknown) or names!r}; valid are all, {', '.join(TASKS)}"
+        )
+    return [task for name, task in TASKS.items() if "all" in wanted or name in wanted]
+
+
+def official_root() -> Path:
+    """Where VLMEvalKit keeps its tables: $LMUData, or LMUData in the home folder."""
+    return Path(
+        os.environ.get("LMUData")  # noqa: SIM112 (the kit's name)
+        or Path.home() / "LMUData"
+    )
+
+
+def data_root(source: str) -> Path:
+    """The folder of tables behind `toy`, `official` or a path. Raises UserError when the path is no folder."""
+    if source == TOY:
+        from benchmarks.toy_world import ensure_tables
+
+        return ensure_tables()
+    root = official_root() if source == OFFICIAL else Path(source)
+    if not root.is_dir():
+        hint = "aki-eval data fetch" if source == OFFICIAL else "--data takes toy, official or a folder of tables"
+        raise UserError(f"no folder of tables at {root}; {hint}")
+    return root
+
+
+def load(
+    tasks: Sequence[Task], source: str, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None = None
+) -> list[TaskInput]:
+    """Reads the tables of all tasks and builds their prompts; pictures are not decoded yet.
+
+    `max_new_tokens` None: each benchmark's own limit.
+    """
+    root = data_root(source)
+    return [_load_task(task, root, style, subset, max_new_tokens) for task in tasks]
+
+
+def _load_task(
+    task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
+) -> TaskInput:
+    samples = load_samples(task, root)
+    prompts = [task.prompts[style](sample) for sample in samples]
+    chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
+    tables = checksum(task, root)
+    check_lock(root, tables)
+    return TaskInput(
+        task=task,
+        samples=[sample for sample in samples if sample.index in chosen],
+        prompts=[prompt for prompt in prompts if prompt.index in chosen],
+        specification={
+            "prompts_sha256": prompts_hash(prompts),
+            "max_new_tokens": max_new_tokens or task.max_new_tokens,
+            "num_samples": len(chosen),
+        },
+        tables=tables,
+    )

@@ -1,0 +1,136 @@
+"""From stored predictions to metrics. The model is never asked here, and a number never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.records import Judge, Prediction, Score, Task, UserError
+from benchmarks.results.store import RunFolder
+from benchmarks.scoring import metrics_of, score_task
+
+from ..judge import Budget, Price, make_judge
+from .inputs import TaskInput
+
+OFFLINE = "offline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """Which judge, and what it may cost. `auto` is the offline judge for the toy world and none for real tables."""
+
+    name: str = "auto"
+    base_url: str | None = None
+    budget: float | None = None
+    price: str | None = None
+    repeats: int = 1
+    concurrency: int = 16
+    protocols: tuple[str, ...] = ()
+    """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
+
+    @property
+    def parsed_price(self) -> Price | None:
+        return Price.parse(self.price) if self.price else None
+
+    def resolve(self, source: str) -> str:
+        if self.name != "auto":
+            return self.name
+        return OFFLINE if source == "toy" else "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """The outcome of one task: its metrics.json, and how many samples have no answer.
+
+    `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
+    """
+
+    task: Task
+    metrics: dict[str, Any]
+    num_missing: int
+    num_errors: int
+    num_refused: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.metrics["complete"])
+
+
+def score_inputs(
+    folder: RunFolder, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+) -> list[TaskResult]:
+    """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
+
+    Raises UserError when the tables are not those that the predictions were made with.
+    """
+    for given in inputs:
+        _check_tables(run, given)
+    budget = Budget(limit=options.budget)  # one for the whole command
+    return [_score(folder, run, given, options, budget) for given in inputs]
+
+
+def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
+    for name, table in given.tables.items():
+        stored = run["data"]["tables"].get(name, {}).get("sha256")
+        if stored != table["sha256"]:
+            raise UserError(
+                f"table {name} has sha256 {table['sha256'][:12]}, the predictions were made with {str(stored)[:12]}; "
+                f"use the data of the run ({run['data']['source']})"
+            )
+
+
+def _score(
+    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+) -> TaskResult:
+    task = given.task
+    predictions = folder.predictions(task.name)
+    judge = _judge(folder, task, options, run["data"]["source"], budget)
+    scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
+    metrics = metrics_of(task, scores) | {
+        "subset": run["subset"],
+        "judge": _judge_record(folder, task, judge, scores),
+        "complete": _is_complete(given, predictions, scores[task.headline]),
+        "prompts": run["prompts"],
+        "data": {"source": run["data"]["source"], "tables": given.tables},
+    }
+    folder.write_scores(task.name, scores, metrics)
+    wanted = [sample.index for sample in given.samples]
+    errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
+    return TaskResult(
+        task=task,
+        metrics=metrics,
+        num_missing=sum(index not in predictions for index in wanted),
+        num_errors=len(errors),
+        num_refused=sum(error.startswith("ValueError: ") for error in errors),
+    )
+
+
+def _protocols(task: Task, options: JudgeOptions) -> list[str]:
+    return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
+
+
+def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
+    return make_judge(
+        options.resolve(source),
+        base_url=options.base_url,
+        cache=folder.verdicts_path(task.name),
+        budget=budget,
+        price=options.parsed_price,
+        repeats=options.repeats,
+        concurrency=options.concurrency,
+    )
+
+
+def _judge_record(
+    folder: RunFolder, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
+) -> dict[str, Any] | None:
+    """Who judged; None where no score of the task rests on a judge."""
+    if judge is None or not (task.judged or folder.verdicts_path(task.name).exists()):
+        return None
+    return {**judge.describe(), "protocol": task.headline}
+
+
+def _is_complete(given: TaskInput, predictions: Mapping[str, Prediction], headline: Sequence[Score]) -> bool:
+    answered = all(s.index in predictions and predictions[s.index].error is None for s in given.samples)
+    return answered and all(score.value is not None for score in headline)

@@ -1,0 +1,172 @@
+"""What made a run: the content of run.json, and whether two of them are the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.records import Prompt, UserError
+
+FORMAT = 1
+
+PACKAGES = (
+    "aki-toolkit",
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "pillow",
+    "numpy",
+    "ms-vlmeval",
+)
+
+IDENTITY = ("format", "model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
+"""The fields of run.json that decide the answers. Device, batch size and number of processes do not: `--check-batching`
+proves it. Versions may, in the last digits: they are written down for each session instead of refused."""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def prompts_hash(prompts: Iterable[Prompt]) -> str:
+    """sha256 over index and parts of every prompt of a task; a picture counts as its place (the tables' checksums cover
+    it).
+    """
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        parts = [part if isinstance(part, str) else None for part in prompt.parts]
+        digest.update(json.dumps([prompt.index, parts], ensure_ascii=True).encode())
+    return digest.hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide answers and scores."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> dict[str, Any] | None:
+    """The checkout this code runs from and whether it was changed; None when it is no checkout or there is no git."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=20
+        ).stdout.strip()
+
+    try:
+        return {"sha": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def session(device: str, batch_size: str, world_size: int) -> dict[str, Any]:
+    """One stretch of work on a run: who, when, with what."""
+    return {
+        "started": now(),
+        "finished": None,
+        "command": command(),
+        "device": device,
+        "batch_size": batch_size,
+        "world_size": world_size,
+        "versions": versions(),
+        "commit": commit(),
+        "num_predicted": {},
+    }
+
+
+def command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> dict[str, Any]:
+    """The fields that decide the answers, cut down to the given tasks and tables; where the folder lies does not
+    matter.
+    """
+    identity = {key: run.get(key) for key in IDENTITY}
+    identity["model"] = {key: value for key, value in run["model"].items() if key not in ("name", "path")}
+    identity["tasks"] = {name: run["tasks"][name] for name in sorted(tasks)}
+    identity["data"] = {"tables": {name: run["data"]["tables"][name] for name in sorted(tables)}}
+    return identity
+
+
+def answers_mark(run: Mapping[str, Any], task: str, tables: Iterable[str]) -> str:
+    """By which the answers to a task are known as this run's: a hash of all that decides them."""
+    wanted = _comparable(run, {task}, set(tables))
+    if run["model"].get("kind") == "imported":
+        wanted["name"] = run["model"]["name"]
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class Difference(NamedTuple):
+    """A field (dotted name) and its two values."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def _first_difference(before: Any, after: Any, field: str = "") -> Difference | None:
+    """In the order of the fields; None when there is none."""
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return None if before == after else Difference(field, before, after)
+    for key in dict.fromkeys([*before, *after]):
+        found = _first_difference(before.get(key), after.get(key), f"{field}.{key}" if field else str(key))
+        if found:
+            return found
+    return None
+
+
+def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises UserError naming the first field in which `wanted` is another run than the one stored in `root`.
+
+    Tasks that only one of them has are no difference: a run grows task by task.
+    """
+    if stored.get("format") != FORMAT:
+        raise UserError(f"{root}/run.json has format {stored.get('format')!r}, expected {FORMAT}; choose another --out")
+    tasks = set(stored["tasks"]) & set(wanted["tasks"])
+    tables = set(stored["data"]["tables"]) & set(wanted["data"]["tables"])
+    difference = _first_difference(_comparable(stored, tasks, tables), _comparable(wanted, tasks, tables))
+    if difference:
+        raise UserError(
+            f"{root} holds another run: {difference.field} was {difference.before!r} and would now be "
+            f"{difference.after!r}; choose another --out, or --fresh to start over"
+        )
+
+
+def extend(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored run with the tasks, tables and self-test of the wanted one added."""
+    run = dict(stored)
+    run["tasks"] = {**stored["tasks"], **wanted["tasks"]}
+    added = {task: mark for task, mark in wanted.get("answers", {}).items() if task not in stored["tasks"]}
+    run["answers"] = {**added, **stored.get("answers", {})}
+    run["data"] = {**stored["data"], "tables": {**stored["data"]["tables"], **wanted["data"]["tables"]}}
+    return run
+
+
+def file_checksums(paths: Sequence[Path]) -> str:
+    """One sha256 over the names and contents of the files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""VLMEvalKit from outside: its models as predictors here, our models in its own loop."""

@@ -1,0 +1,110 @@
+"""Tables that do not belong in memory, as Arrow files that `datasets` maps.
+
+Converted once for each content (the file is named after the table's sha256), row by row, into the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..records import UserError
+from .tsv import TableData, assemble, cache_folder, content_key, parse_pictures, read_cells
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ROWS_A_BATCH = 64
+"""Rows written at once: a few MB of pictures."""
+READS_A_MAP = 1024
+"""Pictures read before the file is mapped anew: some tens of MB."""
+PICTURES, KEYS = "image: pictures", "image: keys"
+
+
+class MappedPictures:
+    """Pictures in a memory-mapped Arrow file; the keys, which are short, are in memory.
+
+    What was read from a map counts as the process's memory until the map is closed: it is opened anew now and then.
+    """
+
+    def __init__(self, arrow: Path, all_keys: list[list[str]]) -> None:
+        self.arrow = arrow
+        self.all_keys = all_keys
+        self.num_reads = 0
+        self.dataset: Dataset | None = None
+
+    def keys(self, position: int) -> list[str]:
+        return self.all_keys[position]
+
+    def read(self, position: int, number: int) -> str:
+        dataset = self.dataset
+        if dataset is None or self.num_reads % READS_A_MAP == 0:
+            dataset = self.dataset = open_arrow(self.arrow).select_columns([PICTURES])
+        self.num_reads += 1
+        return str(dataset[position][PICTURES][number])
+
+
+def open_arrow(arrow: Path) -> Dataset:
+    from datasets import Dataset
+
+    return Dataset.from_file(str(arrow))
+
+
+def read_large(path: Path, sha256: str) -> TableData:
+    """Raises UserError when the file is no such table."""
+    arrow = _converted(path, cache_folder() / f"{sha256}.arrow")
+    dataset = open_arrow(arrow)
+    columns = [name for name in dataset.column_names if name not in (PICTURES, KEYS)]
+    cells = dataset.select_columns(columns).with_format(None)[:]
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*(cells[name] for name in columns), strict=True)]
+    keys = dataset.select_columns([KEYS])[:][KEYS]
+    return assemble(path, sha256, columns, rows, MappedPictures(arrow, keys), [not own for own in keys])
+
+
+def _converted(path: Path, arrow: Path) -> Path:
+    """The Arrow file, made if it is not there; of several processes one makes it and the others wait.
+
+    Raises UserError when the cache folder cannot be written.
+    """
+    from filelock import FileLock
+
+    if arrow.is_file():
+        return arrow
+    try:
+        arrow.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{arrow}.lock"):
+            if not arrow.is_file():
+                _convert(path, arrow)
+    except OSError as error:
+        raise UserError(
+            f"{path} is too large for memory and cannot be converted into {arrow.parent} ({error.strerror or error}); "
+            "set XDG_CACHE_HOME to a folder with room for it"
+        ) from error
+    return arrow
+
+
+def _convert(path: Path, arrow: Path) -> None:
+    """Written beside its place and moved there when whole."""
+    from datasets import Features, Value
+    from datasets import List as ListOf
+    from datasets.arrow_writer import ArrowWriter
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    unfinished = arrow.with_name(f"{arrow.name}.{os.getpid()}")
+    writer = None
+    try:
+        for row in tqdm(read_cells(path), desc=f"converting {path.name} once", unit=" rows", disable=None):
+            if writer is None:
+                features = {name: Value("string") for name in row}
+                features |= {PICTURES: ListOf(Value("large_string")), KEYS: ListOf(Value("string"))}
+                writer = ArrowWriter(path=str(unfinished), features=Features(features), writer_batch_size=ROWS_A_BATCH)
+            pictures = parse_pictures(row["image"], row["index"], path)
+            # A reference is a short text and stays in its column; pictures move into theirs.
+            row["image"] = row["image"] if not pictures else ""
+            writer.write(row | {PICTURES: pictures, KEYS: [content_key(text) for text in pictures]})
+        if writer is not None:
+            writer.finalize()
+            os.replace(unfinished, arrow)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""LLaVA-Bench (in the wild): open questions about 24 pictures, graded beside a reference answer from 1 to 10.
+
+Paper: Liu et al. 2023 (LLaVA), arXiv 2304.08485, section 5.1.
+Data set: VLMEvalKit's LLaVABench.tsv, 60 questions: conversation, detail, complex reasoning.
+Metric: relative score in percent: 100 times the mean grade of the answers over the mean grade of the reference
+answers. It is a ratio of means and may exceed 100.
+Cluster: the picture.
+Judge protocols: `kit` and `official` send the same text (VLMEvalKit took LLaVA's) at temperature 0.2, reference
+first; `official` limits the reply to 1,024 tokens as LLaVA does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from .. import kit
+from ..data.tsv import image_cluster
+from ..judged import Unreadable, graded, plain
+from ..prompts import from_template
+from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
+from ..statistics import Columns, Estimate
+
+AKI_PROMPT = "<image>\n{question}"
+VLMEVALKIT_PROMPT = "<image>{question}"
+JUDGE_SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
+
+CATEGORIES = ("conv", "detail", "complex")
+GRADE = r"(?:assistant\s*[12]\s*:\s*)?(\d+(?:\.\d+)?)(?:\s*/\s*(?P<{}>\d+))?"
+TWO_GRADES = re.compile(rf"{GRADE.format('a')}(?:\s*[,;|]\s*|\s+and\s+|\s+){GRADE.format('b')}\.?", re.IGNORECASE)
+
+
+def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    if row["category"] not in CATEGORIES:
+        raise UserError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
+    return Sample(
+        index=row["index"],
+        images=images,
+        question=row["question"],
+        target=row["gpt4_ans"],
+        groups=(f"category/{row['category']}",),
+        cluster=image_cluster(row, images),
+        row=row,
+    )
+
+
+def parse_grades(reply: str) -> tuple[float, float]:
+    """Reference and answer, from the first line: two numbers from 1 to 10 and nothing else, `8 7`, `8, 7`, `8/10 7/10`
+    or `Assistant 1: 8, Assistant 2: 7`.
+
+    Raises:
+        Unreadable: not two, or outside 1 to 10.
+    """
+    found = TWO_GRADES.fullmatch(plain(reply).split("\n")[0].strip())
+    if not found or {found["a"], found["b"]} - {None, "10"}:
+        raise Unreadable("its first line is not two grades from 1 to 10")
+    reference, answer = float(found[1]), float(found[3])
+    if not (1 <= reference <= 10 and 1 <= answer <= 10):
+        raise Unreadable(f"{found[1]} and {found[3]} do not both lie in 1 to 10")
+    return reference, answer
+
+
+def requester(max_tokens: int | None) -> Callable[[Sample, str], JudgeRequest]:
+    limit = {"max_tokens": max_tokens} if max_tokens else {}
+
+    def request(sample: Sample, answer: str) -> JudgeRequest:
+        return JudgeRequest(
+            index=sample.index,
+            kind="llava_bench",
+            prompt=kit.llava_bench_prompt(sample.row, answer),
+            system=JUDGE_SYSTEM,
+            parameters={"temperature": 0.2, **limit},
+            facts={"question": sample.question, "reference": sample.target, "candidate": answer},
+            parse=parse_grades,
+        )
+
+    return request
+
+
+def mean_grades(values: Sequence[Sequence[float]]) -> tuple[float, dict[str, float]]:
+    """The answer's mean grade over the judge's repeats; the reference's beside it."""
+    parts = {"reference": fmean(value[0] for value in values)}
+    if len(values) > 1:
+        parts |= {f"repeat_{k}": value[1] for k, value in enumerate(values)}
+        parts |= {f"reference_repeat_{k}": value[0] for k, value in enumerate(values)}
+    return fmean(value[1] for value in values), parts
+
+
+def estimate(scores: Sequence[Score]) -> dict[str, Estimate]:
+    columns = Columns(scores)
+    reference = columns.part("reference")
+    among = {"overall": columns.everything} | {name: columns.among(name) for name in sorted(columns.members)}
+    return {name: columns.ratio(columns.values, reference, mask, bounded=False) for name, mask in among.items()}
+
+
+TASK = Task(
+    name="llava_bench",
+    title="LLaVA-Bench (in the wild)",
+    paper="arXiv:2304.08485",
+    tables=(Table(name="LLaVABench", md5="d382a093f749a697820d3dadd61c8428", num_rows=60),),
+    paper_table=10,
+    to_sample=to_sample,
+    prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},
+    protocols={
+        "kit": ProtocolRule(score=graded("kit", requester(None), mean_grades), estimate=estimate),
+        "official": ProtocolRule(
+            score=graded("official", requester(1024), mean_grades), estimate=estimate, on_request=True
+        ),
+    },
+    headline="kit",
+    headline_metrics=("overall",),
+    max_new_tokens=512,
+    judged=True,
+)

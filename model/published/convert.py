@@ -1,0 +1,210 @@
+"""Checkpoints from one side to the other: published folder or training checkpoint to ours, and ours back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import save_torch_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import GenerationConfig
+
+from ..card import model_card
+from ..configuration_aki import AkiConfig
+from ..processing_aki import AkiProcessor
+from . import config as released
+from .facts import AKI_4B
+from .hub import read_json, released_folder
+from .names import EMBEDDING, check_shapes, layout, rest_of, to_ours, to_reference
+
+REFERENCE = "reference"
+"""Sub-folder of a converted checkpoint for what only the published side needs: its config.json, its tokenizer's files,
+and `rest.safetensors`."""
+
+_HEAD, _OUR_EMBEDDING = "lm_head.weight", "model.language_model.embed_tokens.weight"
+
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+)
+
+
+def convert(
+    source: str | Path,
+    target: Path,
+    *,
+    to: Literal["ours", "reference"] = "ours",
+    config: Path | None = None,
+    vision_tower: Path | None = None,
+) -> dict[str, Any]:
+    """Writes `target`, a new folder. Tensors keep their type; there and back again is exact to the bit.
+
+    source: a folder or Hub id as AKI's authors publish it, a `.pt` training checkpoint, or (to="reference") a folder of
+    ours. config: for `.pt` files, the published config.json they belong to (default: AKI-4B's). vision_tower: for `.pt`
+    files, which leave the frozen tower out, SigLIP's folder.
+
+    Returns what was written. Raises ValueError for anything missing, unexpected, misshapen, damaged or in the way.
+    """
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"{target} is a file; name a new folder")
+    if target.exists() and any(target.iterdir()):
+        raise ValueError(f"{target} is not empty; name a new folder")
+    _check_source(Path(source), may_be_hub_id=to == "ours")
+    if to == "reference":
+        return _to_reference(Path(source), target)
+    if Path(source).suffix == ".pt":
+        return _from_training(Path(source), target, config, vision_tower)
+    folder = released_folder(source)
+    if folder is None and not Path(source).exists():
+        raise ValueError(f"{source} is neither a folder here nor a checkpoint the Hub answers with; check the name")
+    if folder is None:
+        raise ValueError(f"{source} is no published AKI checkpoint: its config.json lacks num_vision_tokens")
+    raw = read_json(folder / "config.json")
+    weights = released.Weights(released.weight_files(folder))
+    return _to_ours(weights, raw, folder, target)
+
+
+def _check_source(source: Path, *, may_be_hub_id: bool) -> None:
+    """ValueError for a file that is no `.pt`, and for what is neither there nor looks like a Hub id (`owner/name`)."""
+    if source.is_file() and source.suffix != ".pt":
+        raise ValueError(f"{source} is a file; name the folder that holds config.json and the weights, or a .pt file")
+    mistyped = len(source.parts) != 2 or source.parent.is_dir() or source.suffix in (".pt", ".safetensors")
+    if not source.exists() and (mistyped or not may_be_hub_id):
+        kinds = "a folder, a .pt file or a Hub id (owner/name)" if may_be_hub_id else "a folder of ours"
+        raise ValueError(f"{source} does not exist; expected {kinds}")
+
+
+def _from_training(file: Path, target: Path, config: Path | None, tower: Path | None) -> dict[str, Any]:
+    raw = AKI_4B if config is None else read_json(config)
+    tensors = released.with_vision_tower(released.read_pt(file), tower, str(file))
+    return _to_ours(tensors, raw, file.parent if config is None else config.parent, target)
+
+
+def _to_ours(weights: Any, raw: dict[str, Any], folder: Path, target: Path) -> dict[str, Any]:
+    config = released.config_from_reference(raw, folder)
+    plan, shapes = released.read_state(weights, config, str(folder))
+    state = {name: tensor.contiguous() for name, tensor in to_ours(plan, weights.__getitem__)}
+    target.mkdir(parents=True, exist_ok=True)
+    save_torch_state_dict(state, target, metadata={"format": "pt"})
+    config.dtype = next(iter(state.values())).dtype
+    config.architectures = ["AkiForConditionalGeneration"]
+    config.save_pretrained(target)
+    settings = released.generation_settings(config, raw.get("stop_token_ids"))
+    GenerationConfig(**settings).save_pretrained(target)
+    model_card(config).save(target / "README.md")
+    _keep_reference(weights, plan, shapes, raw, folder, target / REFERENCE)
+    if has_tokenizer := any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
+        AkiProcessor.from_released(folder, raw).save_pretrained(target)
+    return _summary(state, target) | {"processor": has_tokenizer}
+
+
+def _keep_reference(
+    weights: Any, plan: Any, shapes: dict[str, Any], raw: dict[str, Any], folder: Path, place: Path
+) -> None:
+    place.mkdir()
+    save_file(rest_of(plan, weights.__getitem__, set(shapes)), place / "rest.safetensors")
+    if (folder / "config.json").exists():
+        shutil.copy2(folder / "config.json", place / "config.json")
+    else:
+        (place / "config.json").write_text(json.dumps(raw, indent=2))
+    for name in _TOKENIZER_FILES:
+        if (folder / name).exists():
+            shutil.copy2(folder / name, place / name)
+
+
+def _to_reference(source: Path, target: Path) -> dict[str, Any]:
+    if released.is_reference_config(read_json(source / "config.json")):
+        raise ValueError(f"{source} is in the published form already; --to reference takes a folder of ours")
+    config = AkiConfig.from_pretrained(source)
+    if config.image_token_id != config.text_config.vocab_size - 2:
+        raise ValueError(
+            f"{source} has <image> as id {config.image_token_id} of {config.text_config.vocab_size}; the published form"
+            " needs <image> and <|endofchunk|> as the last two"
+        )
+    weights: Any = released.Weights(released.weight_files(source))
+    kept = source / REFERENCE
+    rest = released.Weights([kept / "rest.safetensors"]) if (kept / "rest.safetensors").exists() else {}
+    plan = layout(config, _num_rows(config, rest))
+    shared = {_HEAD: weights.shapes.get(_OUR_EMBEDDING)} if _is_shared(config, weights) else {}
+    check_shapes(weights.shapes | shared, plan.ours, str(source))
+    own = {name: weights[_OUR_EMBEDDING if name in shared else name] for name in plan.ours}
+    state = {name: tensor.contiguous() for name, tensor in to_reference(plan, own.__getitem__, rest)}
+    state |= _no_bias(plan, state)
+    target.mkdir(parents=True, exist_ok=True)
+    save_file(state, target / "model.safetensors", metadata={"format": "pt"})
+    tokenizer = kept if kept.is_dir() else source
+    for file in (tokenizer / name for name in _TOKENIZER_FILES):
+        if file.exists():
+            shutil.copy2(file, target / file.name)
+    _write_reference_config(config, source, target)
+    return _summary(state, target) | {"pooling_head": any(name.startswith("vision_encoder.head.") for name in state)}
+
+
+def _is_shared(config: AkiConfig, weights: Any) -> bool:
+    """Whether embedding and head are one tensor, saved once; the published form has two."""
+    return config.tie_word_embeddings and _HEAD not in weights.shapes
+
+
+def _write_reference_config(config: AkiConfig, source: Path, target: Path) -> None:
+    """The published config.json as it was, byte for byte, unless the model has become another since."""
+    kept = source / REFERENCE / "config.json"
+    raw = read_json(kept) if kept.exists() else released.reference_config(config)
+    stop = _stop_tokens(config, source)
+    whole = released.with_settings_of_ours(raw, config, stop) | _processor_settings(source, kept.exists())
+    if kept.exists() and whole == raw:
+        shutil.copy2(kept, target / "config.json")
+    else:
+        (target / "config.json").write_text(json.dumps(whole, indent=2))
+
+
+def _stop_tokens(config: AkiConfig, source: Path) -> list[int]:
+    if not (source / "generation_config.json").exists():
+        return released.generation_settings(config)["eos_token_id"]
+    stop = GenerationConfig.from_pretrained(source).eos_token_id
+    return stop if isinstance(stop, list) else [] if stop is None else [stop]
+
+
+def _processor_settings(source: Path, was_published: bool) -> dict[str, Any]:
+    """What the processor of a model of ours has set otherwise than a published one's."""
+    if not (source / "processor_config.json").exists():
+        return {}
+    own = AkiProcessor.from_pretrained(source)
+    order = {} if own.image_order == "image_first" else {"image_order": own.image_order}
+    if was_published:
+        return {"processor": order} if order else {}
+    pictures = own.image_processor
+    return {
+        "norm_mean": pictures.image_mean,
+        "norm_std": pictures.image_std,
+        "processor": {"chat_template": own.chat_template} | order,
+    }
+
+
+def _num_rows(config: AkiConfig, rest: Any) -> int:
+    """Rows of the published embedding: as they were, or the vocabulary rounded up to 64, as Phi's is."""
+    base = config.text_config.vocab_size - 2
+    if isinstance(rest, released.Weights):
+        return base + rest.shapes[EMBEDDING][0]
+    return -(-base // 64) * 64
+
+
+def _no_bias(plan: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The published head always has a bias: zeros where ours has none."""
+    if "lang_model.lm_head.bias" in state:
+        return {}
+    weight = state["lang_model.lm_head.weight"]
+    return {
+        "lang_model.lm_head.bias": weight.new_zeros(plan.rows),
+        "lang_model.lm_head.additional_fc.bias": weight.new_zeros(2),
+    }
+
+
+def _summary(state: dict[str, Tensor], target: Path) -> dict[str, Any]:
+    num_parameters = sum(tensor.numel() for tensor in state.values())
+    return {"target": str(target), "num_tensors": len(state), "num_parameters": num_parameters}

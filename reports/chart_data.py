@@ -1,0 +1,128 @@
+"""What the charts of the report show: rows of dots with intervals on one scale, per cent of the most possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import paper
+from .paper import Entry
+from .paper_tables import Plan
+from .series import Series, paper_series, run_series
+from .tables import Cell
+
+LARGEST = {"perception": 2000.0, "cognition": 800.0}
+"""Points that can be had in MME; a subtask of it has 200. Everything else is per cent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A number on the scale. `at`, `low`, `high` are per cent of the chart's width; `run` numbers its colour."""
+
+    label: str
+    text: str
+    at: float
+    low: float | None
+    high: float | None
+    run: int | None = None
+    highlight: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartRow:
+    """One line: a column of the paper or a subtask. `others` are the paper's rows, drawn as ticks."""
+
+    label: str
+    scale: str
+    link: str | None
+    dots: tuple[Dot, ...]
+    reference: Dot | None
+    others: tuple[Dot, ...]
+
+    @property
+    def description(self) -> str:
+        """The line in words, for those who do not see it."""
+        parts = [f"{dot.label} {dot.text}" for dot in (*self.dots, *((self.reference,) if self.reference else ()))]
+        if self.others:
+            values = sorted(self.others, key=lambda dot: dot.at)
+            parts.append(f"other rows of the paper {values[0].text} to {values[-1].text}")
+        return f"{self.label}: " + "; ".join(parts) if parts else f"{self.label}: no numbers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    title: str
+    rows: tuple[ChartRow, ...]
+    reference: str | None
+
+
+def overview(plan: Plan) -> Chart:
+    """The twelve columns: runs with their intervals among the paper's rows of Tables 1 and 2."""
+    printed = {model.model: paper_series(table, model) for table in ("1", "2") for model in paper.models(table)}
+    reference = printed.pop(plan.reference)
+    measured = {task for run in plan.runs for task in run.results}
+    rows = []
+    for entry in paper.entries("main"):
+        link = f"benchmark-{entry.task}.html" if entry.task in measured else None
+        rows.append(_row(entry, plan, reference, list(printed.values()), link))
+    return Chart(title="Twelve columns", rows=tuple(rows), reference=reference.label)
+
+
+def breakdown(number: str, plan: Plan) -> Chart:
+    """The lines of a per-subtask table. Its printed rows are the reference and the other four models."""
+    printed = {model.model: paper_series(number, model) for model in paper.models("appendix")}
+    reference = printed.pop(plan.reference, None)
+    entries = paper.entries(number)
+    rows = tuple(_row(entry, plan, reference, list(printed.values()), None) for entry in entries)
+    label = reference.label if reference else None
+    return Chart(title="By subtask", rows=rows, reference=label)
+
+
+def _row(entry: Entry, plan: Plan, reference: Series | None, others: Sequence[Series], link: str | None) -> ChartRow:
+    largest = _largest(entry)
+    runs = [(number, run_series(run)) for number, run in enumerate(plan.runs)]
+    dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
+    printed = _dot(reference.label, reference.cell(entry), largest, highlight=True) if reference else None
+    ticks = [_dot(series.label, series.cell(entry), largest) for series in others]
+    return ChartRow(
+        label=_label(entry),
+        scale=f"(of {largest:g})" if largest > 200 else "",
+        link=link,
+        dots=tuple(dot for dot in dots if dot),
+        reference=printed,
+        others=tuple(tick for tick in ticks if tick),
+    )
+
+
+def _label(entry: Entry) -> str:
+    """The printed label, made clear where it relies on its place in the table."""
+    if entry.table == "13":
+        return f"{entry.section}: {'F1' if entry.label == 'Overall' else entry.label}"
+    return f"{entry.section}: sum" if entry.label == "Sum" else entry.label
+
+
+def _largest(entry: Entry) -> float:
+    if entry.task != "mme":
+        return 100.0
+    return LARGEST.get(entry.metric, 200.0)
+
+
+def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlight: bool = False) -> Dot | None:
+    if cell.value is None:
+        return None
+    low, high = cell.ci95 or (None, None)
+    split = " (development split)" if cell.task == "mmmu" and str(cell.metric).startswith("dev") else ""
+    return Dot(
+        label=label + split,
+        text=f"{cell.number} {cell.interval}".strip(),
+        at=_place(cell.value, largest),
+        low=None if low is None else _place(low, largest),
+        high=None if high is None else _place(high, largest),
+        run=run,
+        highlight=highlight,
+    )
+
+
+def _place(value: float, largest: float) -> float:
+    """Per cent of the width; what lies beyond the scale (LLaVA-Bench may exceed 100) is drawn at its end."""
+    return round(min(100.0, max(0.0, 100 * value / largest)), 2)

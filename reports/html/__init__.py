@@ -1,7 +1,0 @@
-"""The HTML report: a folder of pages that works from disk, without a network."""
-
-from __future__ import annotations
-
-from .site import write_site
-
-__all__ = ["write_site"]

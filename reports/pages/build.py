@@ -1,0 +1,179 @@
+"""Writes the pages. Every value that reaches a page goes through jinja2's autoescape."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from benchmarks.records import UserError
+from benchmarks.results.folder import RunFolder
+from benchmarks.tasks import TASKS
+
+from .. import paper
+from ..audit import audit_table, second_version
+from ..chart_data import breakdown, overview
+from ..notices import notices
+from ..paper_tables import Plan, main_table, reference_row, subtask_table
+from ..series import run_cell
+from ..tables import Table
+from .browser import BrowserTask, write_browser
+from .metrics import every_metric
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+TABLE_OF = {paper.entries(number)[0].task: number for number in paper.NUMBERS[2:]}
+"""The paper's per-subtask table of each task; RealWorldQA has none."""
+SPLIT_NOTE = (
+    "Runs are shown on the validation split; the paper's rows are on the split that Table 11 names in its notes."
+)
+
+
+def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
+    """Writes the report below `out` and returns its first page.
+
+    Raises:
+        UserError: no runs, or the folder cannot be written.
+    """
+    if not plan.runs:
+        raise UserError("the HTML report is about runs: give at least one run folder")
+    try:
+        return _write_site(plan, out, with_pictures)
+    except OSError as error:
+        raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another --out") from error
+
+
+def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
+    clear(out)
+    if not with_pictures:
+        shutil.rmtree(out / "pictures", ignore_errors=True)
+    shutil.copytree(TEMPLATES / "assets", out / "assets")
+    tasks = write_browser(plan.runs, out, with_pictures=with_pictures)
+    shared = {
+        "tasks": {task.name: task.title for task in tasks},
+        "runs": [run.label for run in plan.runs],
+        "notices": notices(plan.runs),
+    }
+    environment = make_environment()
+    for name, template, content in _pages(plan, tasks):
+        text = environment.get_template(template).render({**shared, **content})
+        (out / name).write_text(text, encoding="utf-8")
+    return out / "index.html"
+
+
+def clear(out: Path) -> None:
+    """Removes an earlier report, and nothing else. Pictures stay: their names tell whether they are still the same.
+
+    Raises:
+        UserError: the folder holds something that is no report.
+    """
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / "data" / "manifest.js").is_file():
+        raise UserError(f"{out} holds files that are no report of ours; choose another --out or remove them")
+    for folder in ("data", "assets"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for page in out.glob("*.html"):
+        page.unlink()
+
+
+def make_environment() -> Environment:
+    """Autoescape on, undefined names are errors."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["subscript"] = subscript
+    environment.filters["groups"] = groups
+    return environment
+
+
+def subscript(label: str) -> Markup:
+    """`MME_P` with its P set low."""
+    found = re.fullmatch(r"(.+)_(\w+)", label)
+    return Markup("{}<sub>{}</sub>").format(found[1], found[2]) if found else escape(label)
+
+
+def groups(items: Iterable[Any], attribute: str) -> list[tuple[Any, list[Any]]]:
+    """Neighbours that share an attribute, in order; unlike jinja2's `groupby` without sorting."""
+    return [(key, list(members)) for key, members in groupby(items, key=lambda item: getattr(item, attribute))]
+
+
+Page = tuple[str, str, Mapping[str, Any]]
+
+
+def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
+    """(file, template, what the template is given) of every page."""
+    yield (
+        "index.html",
+        "index.html.j2",
+        {
+            "active": "index",
+            "chart": overview(plan),
+            "tables": [_without_notices(main_table(number, plan)) for number in ("1", "2")],
+            "reference": reference_row(plan.reference)[1].label,
+            "records": [{"record": run.record, "summary": _summary(run)} for run in plan.runs],
+        },
+    )
+    for task in tasks:
+        yield f"benchmark-{task.name}.html", "benchmark.html.j2", _benchmark(task, plan)
+    yield "samples.html", "samples.html.j2", {"active": "samples"}
+    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), second_version()]}
+
+
+def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
+    number = TABLE_OF.get(task.name)
+    tables = [subtask_table(number, plan)] if number else []
+    measured = [(place, run) for place, run in enumerate(plan.runs) if task.name in run.results]
+    return {
+        "active": task.name,
+        "task": TASKS[task.name],
+        "num_samples": task.num_samples,
+        "headlines": [_headline(task.name, place, run) for place, run in measured],
+        "chart": breakdown(number, plan) if number else None,
+        "chart_note": SPLIT_NOTE if task.name == "mmmu" else "",
+        "tables": [_without_notices(table) for table in (*tables, every_metric(task.name, plan.runs))],
+    }
+
+
+def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
+    """A run's own numbers of a task, what must be known about them, and why samples are unscored."""
+    result = run.results[task]
+    labels = {entry.metric: entry.label for entry in paper.entries("main") if entry.task == task}
+    cells = {label: run_cell(result, metric) for metric, label in labels.items()}
+    scores = run.scores(task, result.headline)
+    return {
+        "run": place,
+        "numbers": cells,
+        "notes": list(dict.fromkeys(note for cell in cells.values() for note in cell.notes)),
+        "reasons": dict(Counter(score.reason for score in scores if score.value is None).most_common()),
+    }
+
+
+def _summary(run: RunFolder) -> str:
+    """One line about what made the run."""
+    model = run.record.get("model", {})
+    checked = run.record.get("mask_self_test")
+    parts = [
+        f"model {model.get('path') or model.get('name') or 'unknown'}",
+        f"{model['attention']} attention" if model.get("attention") else "",
+        "self-test passed" if checked and checked.get("passed") else "",
+        f"{len(run.results)} tasks",
+        f"data {next(iter(run.results.values())).data.get('source', 'unknown')}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _without_notices(table: Table) -> Table:
+    """The page says them once, at its top."""
+    return replace(table, notices=())

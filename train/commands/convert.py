@@ -1,0 +1,33 @@
+"""`aki-train convert`: checkpoints from the published form to ours, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import UserError
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help="Folder or Hub id as published, a .pt training checkpoint, or ours.")],
+    target: Annotated[Path, typer.Argument(help="New folder.")],
+    to: Annotated[Literal["ours", "reference"], typer.Option(help="Which form to write.")] = "ours",
+    config: Annotated[Path | None, typer.Option(help="For .pt: the published config.json it belongs to.")] = None,
+    vision_tower: Annotated[
+        Path | None, typer.Option(help="For .pt: SigLIP's folder; .pt files lack the tower.")
+    ] = None,
+) -> None:
+    """Convert a checkpoint. There and back again is exact to the bit; nothing but tensors is ever loaded."""
+    from model.published.convert import convert as write
+
+    try:
+        done = write(source, target, to=to, config=config, vision_tower=vision_tower)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error).replace("\n", " ")) from error
+    typer.echo(f"{target}: {done['num_tensors']} tensors, {done['num_parameters'] / 1e6:,.1f} M parameters")
+    if done.get("processor") is False:
+        typer.echo("no tokenizer in the source, so no processor was written")
+    if done.get("pooling_head") is False:
+        typer.echo("no record of SigLIP's pooling head, so it is left out; AKI never reads it")

@@ -1,0 +1,115 @@
+"""The mixture of instruction sets (Table 4), drawn without state.
+
+Sample number `position` of a run is a function of (seed, position) alone: which set, which question, the order of
+its options. So a resumed run, and a run with any number of workers, sees the same samples. As in the original, a set
+is drawn by its probability and a question of it uniformly, with replacement.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+
+import torch
+from PIL import UnidentifiedImageError
+
+from ..errors import UserError
+from .collate import Encoder
+from .instructions import InstructionData
+from .instructions.base import Example
+from .pictures import PictureReader
+from .samples import Item, Skip
+
+MAX_ATTEMPTS = 10
+
+
+class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
+    """The samples of a whole stage, by position.
+
+    Args:
+        data: the sets by name.
+        weights: their probabilities, any positive scale.
+        num_samples: steps times batch size.
+    """
+
+    def __init__(
+        self,
+        data: Mapping[str, InstructionData],
+        weights: Mapping[str, float],
+        *,
+        pictures: PictureReader,
+        num_samples: int,
+        seed: int,
+        augmentation: str = "none",
+    ) -> None:
+        self.data = dict(data)
+        self.pictures = pictures
+        self.num_samples = num_samples
+        self.seed = seed
+        self.augmentation = augmentation
+        self._names = list(self.data)
+        self._cumulated = list(accumulate(weights[name] for name in self._names))
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, position: int) -> Item:
+        """Raises UserError when ten draws in a row cannot be read: then something is wrong with the data as a whole."""
+        skipped: list[Skip] = []
+        for attempt in range(MAX_ATTEMPTS):
+            name, index, rng = self.draw(position, attempt)
+            example = self.data[name].example(index, rng)
+            try:
+                return self._item(name, example, rng, tuple(skipped))
+            except (OSError, UnidentifiedImageError, ValueError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                skipped.append(Skip(source=name, record=str(example.image), reason=reason))
+        raise UserError(
+            f"{MAX_ATTEMPTS} pictures in a row could not be read, the last {skipped[-1].record} "
+            f"({skipped[-1].reason}); "
+            "check the data root with `aki-train data check`"
+        )
+
+    def draw(self, position: int, attempt: int = 0) -> tuple[str, int, random.Random]:
+        """Set, number of the question in it, and the randomness left for the sample itself."""
+        rng = random.Random(f"{self.seed} {position} {attempt}")
+        name = rng.choices(self._names, cum_weights=self._cumulated)[0]
+        return name, rng.randrange(len(self.data[name])), rng
+
+    def outline(self, position: int) -> Item:
+        """The sample without its picture: for measuring. (A picture that cannot be read will make it another one.)"""
+        name, index, rng = self.draw(position)
+        example = self.data[name].example(index, rng)
+        picture = {} if example.image else None
+        return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name)
+
+    def _item(self, name: str, example: Example, rng: random.Random, skipped: tuple[Skip, ...]) -> Item:
+        may_augment = self.augmentation == "original" or (
+            self.augmentation == "safe" and self.data[name].instruction_set.augmentable
+        )
+        picture = self.pictures(example.image, rng, may_augment) if example.image else None
+        return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name, skipped=skipped)
+
+
+class LengthGroups(torch.utils.data.Sampler):  # type: ignore[misc]
+    """Positions in order, sorted by length within windows of `window` samples.
+
+    With a window of one optimizer step the samples of every step stay what they were, and so do loss and gradient
+    (token averaging): only the micro-batches inside the step become more even.
+    """
+
+    def __init__(self, mixture: Mixture, encoder: Encoder, window: int) -> None:
+        self.mixture = mixture
+        self.encoder = encoder
+        self.window = window
+
+    def __len__(self) -> int:
+        return len(self.mixture)
+
+    def __iter__(self) -> Iterator[int]:
+        for start in range(0, len(self.mixture), self.window):
+            positions = range(start, min(start + self.window, len(self.mixture)))
+            encoded = self.encoder([self.mixture.outline(position) for position in positions])
+            lengths = {position: len(one.input_ids) for position, one in zip(positions, encoded, strict=True)}
+            yield from sorted(positions, key=lengths.__getitem__)

@@ -1,0 +1,117 @@
+"""Runs a recipe: its stages in order, each from the model of the one before, resumed wherever a run was cut off.
+
+OUT/<stage>/checkpoint-N/     Trainer's checkpoint, `stage.json` (written last) and the streams' positions
+OUT/<stage>/model/            the stage's result: model and processor, `stage.json` written last
+OUT/<stage>/log.json          the stage's log
+OUT/<stage>/skipped.jsonl     records that could not be used
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import UserError
+from .recipe import Recipe, Stage
+from .run_stage import Machine, run_stage
+from .trainer import SPECIFICATION
+
+
+class Parts(NamedTuple):
+    """What is trained."""
+
+    model: Any
+    processor: Any
+
+
+def run_recipe(
+    recipe: Recipe, start: Callable[[], Parts], *, data_root: Path, out: Path, machine: Machine, only: str | None = None
+) -> Path:
+    """Runs what is not done yet and returns the folder of the last stage's model.
+
+    Args:
+        start: makes the untrained model; called only when no stage is done.
+        only: the kind of stages to run (`pretrain`); the others must be done already.
+
+    Raises:
+        UserError: a folder or checkpoint of other settings.
+    """
+    previous: Path | None = None
+    for stage in recipe.stages:
+        folder = out / stage.name
+        finished = folder / "model"
+        if (finished / SPECIFICATION).exists():
+            check_specification(finished, recipe, stage)
+        elif only is None or stage.kind == only:
+            _run(recipe, stage, previous, start, folder, data_root=data_root, machine=machine)
+        elif stage.kind == "pretrain":
+            raise UserError(f"stage {stage.name!r} is not done; run `aki-train pretrain` with the same --out first")
+        else:
+            break
+        previous = finished
+    assert previous is not None, "a recipe has stages"
+    return previous
+
+
+def _run(
+    recipe: Recipe,
+    stage: Stage,
+    previous: Path | None,
+    start: Callable[[], Parts],
+    folder: Path,
+    *,
+    data_root: Path,
+    machine: Machine,
+) -> None:
+    resume = last_checkpoint(folder)
+    if resume is not None:
+        check_specification(resume, recipe, stage)
+    model, processor = load_parts(previous) if previous else start()
+    folder.mkdir(parents=True, exist_ok=True)
+    run_stage(
+        stage,
+        model,
+        processor,
+        data_root=data_root,
+        out=folder,
+        machine=machine,
+        resume=resume,
+        save_to=folder / "model",
+        specification=specification(recipe, stage),
+    )
+
+
+def load_parts(folder: Path) -> Parts:
+    """Model and processor of a finished stage, in fp32."""
+    import torch
+
+    from model import AkiForConditionalGeneration, AkiProcessor
+
+    model = AkiForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    return Parts(model, AkiProcessor.from_pretrained(folder))
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a stage: one whose writing was cut off has no specification."""
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{SPECIFICATION}")]
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:
+    """What a checkpoint was made with. Recipes that differ here must not go on from each other's checkpoints."""
+    return json.loads(json.dumps({"model": asdict(recipe.model), "stage": asdict(stage)}))
+
+
+def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
+    """Raises UserError that names the first setting in which the folder differs from the recipe."""
+    saved, wanted = json.loads((folder / SPECIFICATION).read_text()), specification(recipe, stage)
+    for part in wanted:
+        for key, value in wanted[part].items():
+            if saved.get(part, {}).get(key) != value:
+                raise UserError(
+                    f"{folder} was made with {part}.{key} = {saved.get(part, {}).get(key)!r}, "
+                    f"the recipe says {value!r}; use another --out, or the recipe it was made with"
+                )

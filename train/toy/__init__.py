@@ -1,0 +1,1 @@
+"""A tiny AKI from nothing, on the toy world."""
