@@ -18,7 +18,7 @@ PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
     "cambrian": "Cambrian's normalised letter",
-    "strict": "our reading of the answers, see docs/reading_quality.md",
+    "strict": "our reading and counting of the answers, see docs/reading_quality.md",
 }
 
 Found = TypeVar("Found")

@@ -358,8 +358,8 @@ class _ChoiceReader:
             return [Statement(Strength.MENTION, same[0], 0, 0)] if len(same) == 1 else []
         parts = [part for _, part in sentences(text)]
         concluding = [part for part in parts if CONCLUSION.match(part.lstrip())]
-        said = {self._text_in(part) for part in (text, concluding[-1] if concluding else text)}
-        value = said.pop() if len(said) == 1 else None
+        texts = {self._text_in(part) for part in (text, concluding[-1] if concluding else text)}
+        value = texts.pop() if len(texts) == 1 else None
         if not value and concluding and self._text_in(parts[0]) in (None, self._text_in(concluding[-1])):
             value = self._text_in(concluding[-1])
         return [Statement(Strength.MENTION, value, 0, 0)] if value and len(parts) <= 40 else []
@@ -399,7 +399,8 @@ class _ChoiceReader:
         spans: list[tuple[int, int]] = []
         at = 0
         while True:
-            run, end = [], at
+            run: list[re.Match[str]] = []
+            end = at
             for _, pattern in self.echoed:
                 found = pattern.search(text, end)
                 if not found:

@@ -129,9 +129,9 @@ def read_number(answer: str) -> str | None:
     """
     text = NUMBERED.sub("", plain(answer))
     if re.fullmatch(r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: [^\s\d=]{1,12}){0,3}", text, re.IGNORECASE):
-        found = _value_of(text)
-        if found and not BOXED.search(text):
-            return found[0]
+        whole = _value_of(text)
+        if whole and not BOXED.search(text):
+            return whole[0]
     statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text)]
     bold = _emphasised(answer)
     if not statements:
