@@ -153,7 +153,7 @@ MARKUP = [
 
 CODE = re.compile(r"^[ \t]*```[^\n]*\n.*?(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^[ \t]*```[^\n]*$|```", re.MULTILINE)
-TABLE = re.compile(r"^[^\n|]*\|[^\n|]*\|[^\n]*$|^[^\n|]+\|[^\n|]+$", re.MULTILINE)
+TABLE = re.compile(rf"^[^\n|{BOX_OPEN}]*(?:\s\|\s[^\n{BOX_OPEN}]*|\|[-: ]*-[-:| ]*)$", re.MULTILINE)
 
 
 def _without_code(text: str) -> str:

@@ -107,7 +107,7 @@ ANSWER_WORD = (
 _VERB = (
     r"(?:(?<![A-Za-z])(?:is|are|was|be|becomes?|ist|lautet|wäre|est|serait|es|sería|é|è|equals?|seems|appears|matches"
     r"|adalah|"
-    r"jest|but)(?![A-Za-zéè])|应为|应该是|应选|为|為|是|选|は|が|은|는|이|:|=|→|->|=>|⇒|-|–|—)"
+    r"jest|but)(?![A-Za-zéè])|应为|应该是|应选|为|為|是|选|は|が|은|는|이|:|=|→|->|=>|⇒|(?<=\s)[-–—](?=\s))"
 )
 _FILLER = (
     r"(?:(?:option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely"
