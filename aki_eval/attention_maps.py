@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records import Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
 
 from .predictors.aki import AkiPredictor
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Score
 from benchmarks.results.folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1

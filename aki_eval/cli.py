@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 COMMANDS = {
     "list": (

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run
 from reports.formats import print_tables, write
 from reports.render import markdown
@@ -76,10 +76,16 @@ def decision_table(decision: Decision) -> Table:
             for check in decision.checks
         ),
         notices=(WARNING, *decision.warnings) if decision.warnings else (),
-        remarks=(
-            f"Bounds of the paired, clustered difference: the lower at {decision.confidence:.0%} one-sided confidence, "
-            f"the upper corrected for {len(decision.checks)} metrics.",
-        ),
+        remarks=(_remark(decision),),
+    )
+
+
+def _remark(decision: Decision) -> str:
+    if decision.policy.decide_by == "difference":
+        return "Decided by the difference itself: a frozen model, or an allowance that holds all the noise there is."
+    return (
+        f"Bounds of the paired, clustered difference: the lower at {decision.policy.confidence:.0%} one-sided "
+        f"confidence, the upper corrected for {len(decision.checks)} metrics."
     )
 
 

@@ -6,22 +6,32 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.tasks import TASKS
+
+DecideBy = Literal["bounds", "difference"]
 
 DEFAULT = Path(__file__).with_name("gate.toml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """`allowed_drop`: (task, metric) -> how far the value may fall, in its unit. `confidence` is one-sided."""
+    """`allowed_drop`: (task, metric) -> how far the value may fall, in its unit. `confidence` is one-sided.
+
+    `decide_by`: the `bounds` of the paired difference, where the questions are a sample of all that could be asked; or
+    the `difference` itself, where they are not: a frozen model that must answer as it did, or an allowance that holds
+    all the noise there is. Then nothing is inconclusive: what was not measured or got lost is a NO-GO.
+    """
 
     confidence: float
     allowed_drop: dict[tuple[str, str], float]
+    decide_by: DecideBy = "bounds"
 
     def __post_init__(self) -> None:
+        if self.decide_by not in ("bounds", "difference"):
+            raise UserError(f"the gate's decide_by is {self.decide_by!r}, expected bounds or difference")
         if not isinstance(self.confidence, float) or not 0.5 < self.confidence < 1:
             raise UserError(
                 f"the gate's confidence is {self.confidence}, expected a number between 0.5 and 1, such as 0.95"
@@ -46,13 +56,17 @@ def read_policy(path: Path) -> Policy:
         raise UserError(f"{path} is no text; the gate's policy is a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from error
-    unknown = sorted(content.keys() - {"confidence", "allowed_drop"})
+    unknown = sorted(content.keys() - {"confidence", "allowed_drop", "decide_by"})
     if unknown:
         raise UserError(
-            f"{path}: {unknown[0]!r} is no setting of a policy; expected confidence and [allowed_drop.TASK]"
+            f"{path}: {unknown[0]!r} is no setting of a policy; expected confidence, decide_by and [allowed_drop.TASK]"
         )
     allowed = dict(_allowed(path, content.get("allowed_drop", {})))
-    return Policy(confidence=content.get("confidence", 0.95), allowed_drop=allowed)
+    return Policy(
+        confidence=content.get("confidence", 0.95),
+        allowed_drop=allowed,
+        decide_by=content.get("decide_by", "bounds"),
+    )
 
 
 def _allowed(path: Path, content: Any) -> Iterator[tuple[tuple[str, str], float]]:

@@ -4,14 +4,16 @@ bounds.
 Non-inferiority with three outcomes: a drop is within what is allowed, beyond it, or the questions cannot tell. All
 metrics have to be within for a GO (each is a chance to fail, so no correction is due); one beyond suffices for a
 NO-GO (each is a chance for a false alarm, so the confidence is Bonferroni's).
+
+A policy that decides by the difference (a frozen model) knows two outcomes: within what is allowed, or not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import Difference, Estimate, paired_difference
@@ -38,13 +40,14 @@ class Check:
     run: float | None = None
     difference: float | None = None
     bounds: tuple[float, float] | None = None
+    num_lost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     run: str
     baseline: str
-    confidence: float
+    policy: Policy
     checks: list[Check]
     warnings: list[str]
 
@@ -63,9 +66,18 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
     if warnings and not allowed:
         refuse(warnings)
     checks = [check for task in policy.tasks for check in _check_task(task, run, baseline, policy)]
-    return Decision(
-        run=run.label, baseline=baseline.label, confidence=policy.confidence, checks=checks, warnings=warnings
-    )
+    if policy.decide_by == "difference":
+        checks = [_by_difference(check) for check in checks]
+    return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=warnings)
+
+
+def _by_difference(check: Check) -> Check:
+    """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons."""
+    if check.difference is None or check.num_lost:
+        return replace(check, verdict="NO-GO")
+    drop = max(0.0, -check.difference)
+    verdict: Verdict = "GO" if drop <= check.allowed_drop else "NO-GO"
+    return replace(check, verdict=verdict, reason=f"dropped by {drop:.2f}, allowed are {check.allowed_drop:g}")
 
 
 def _check_task(task: str, run: RunFolder, baseline: RunFolder, policy: Policy) -> list[Check]:
@@ -108,6 +120,7 @@ def _check(
         run=after.value,
         difference=difference.value,
         bounds=bounds,
+        num_lost=pairs.num_lost,
     )
 
 

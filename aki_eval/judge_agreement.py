@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder, open_run
 from reports.formats import print_tables
 from reports.render import markdown

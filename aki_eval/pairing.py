@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.records import Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Score
 from benchmarks.results.folder import RunFolder, TaskResult
 
 UNPAIRED = "unscored_in_the_other_run"

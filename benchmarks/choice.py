@@ -14,9 +14,10 @@ from . import kit
 from .judged import Extraction
 from .prompts import as_shown
 from .reading import read_choice
-from .records import JudgeRequest, ProtocolRule, Row, Sample
+from .records import JudgeRequest, Row, Sample
 from .scoring import each_by_itself
 from .statistics import Estimator
+from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -55,7 +56,7 @@ def extraction(
 def rules(estimate: Estimator) -> dict[str, ProtocolRule]:
     """The protocols of an ordinary multiple-choice benchmark: `kit` and `strict`."""
     return {
-        "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate),
+        "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=estimate),
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .reading.plain import split_reasoning
 from .records import Judge, JudgeRequest, Prediction, Sample, Score, Verdict
-from .scoring import NO_JUDGE, scored, split_answered, unscored
+from .scoring import NO_JUDGE, no_answer, scored, split_answered, unscored
 
 JUDGE_ERROR = "judge_error"
 
@@ -66,8 +66,8 @@ def verdicts_by_index(judge: Judge, requests: Sequence[JudgeRequest]) -> dict[st
 class Extraction:
     """VLMEvalKit's two steps: match the answer exactly; where that fails, let a judge say what was answered.
 
-    Without a judge, or with one that is only a rubric (not `comparable`), an answer that does not match is wrong, as
-    under the kit's `exact_matching`: it is recorded as `unmatched`.
+    Without a judge, or with one that is only a rubric (not `comparable`), an answer that does not match is unread: it
+    counts as wrong, as under the kit's `exact_matching`, and is recorded as `unmatched`.
     """
 
     match: Callable[[Sample, str], Any]
@@ -81,30 +81,31 @@ class Extraction:
             scores, answered = split_answered(samples, predictions, protocol)
             found = {sample.index: self.match(sample, text) for sample, text in answered}
             open_cases = [(sample, text) for sample, text in answered if not found[sample.index]]
-            failed = self._ask(judge, open_cases, found)
+            asked = []
+            if judge is not None and judge.comparable:  # nobody is paid to look for an answer that never began
+                silent = {prediction.index for prediction in predictions if no_answer(prediction)}
+                asked = [(sample, text) for sample, text in open_cases if sample.index not in silent]
+                found |= self._ask(judge, asked)
+            unread = {sample.index for sample, _ in open_cases} - {sample.index for sample, _ in asked}
+            found |= dict.fromkeys(unread, self.unmatched)
             for sample, _ in answered:
-                if sample.index in failed:
+                if found[sample.index] is None:
                     scores[sample.index] = unscored(sample, protocol, JUDGE_ERROR)
                 else:
-                    scores[sample.index] = self._score(sample, found[sample.index], protocol)
+                    scores[sample.index] = self._score(sample, found[sample.index], protocol, sample.index in unread)
             return [scores[sample.index] for sample in samples]
 
         return score
 
-    def _ask(self, judge: Judge | None, cases: Sequence[tuple[Sample, str]], found: dict[str, Any]) -> set[str]:
-        """Fills in what the judge reads (the first repeat counts); returns the samples on which it failed."""
-        if judge is None or not judge.comparable:
-            found |= {sample.index: self.unmatched for sample, _ in cases}
-            return set()
+    def _ask(self, judge: Judge, cases: Sequence[tuple[Sample, str]]) -> dict[str, Any]:
+        """What the judge reads (the first repeat counts); None where it failed."""
         verdicts = verdicts_by_index(judge, [_after_thought(self.request(sample, text)) for sample, text in cases])
-        values = {index: answers[0].value if answers else None for index, answers in verdicts.items()}
-        found |= values
-        return {index for index, value in values.items() if value is None}
+        return {index: answers[0].value if answers else None for index, answers in verdicts.items()}
 
-    def _score(self, sample: Sample, found: Any, protocol: str) -> Score:
+    def _score(self, sample: Sample, found: Any, protocol: str, unread: bool) -> Score:
         target = self.target(sample)
         right = self.is_right(sample, found) if self.is_right else found == target
-        return scored(sample, protocol, float(right), answer=str(found), target=target)
+        return scored(sample, protocol, float(right), answer=str(found), target=target, unread=unread)
 
 
 def _after_thought(request: JudgeRequest) -> JudgeRequest:

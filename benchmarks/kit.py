@@ -30,11 +30,14 @@ from typing import Any
 
 from PIL import Image
 
-from .records import Row, Sample, UserError
+from .errors import UserError
+from .records import Row, Sample
 
 DEVIATIONS = {
     "no answer": "A sample without an answer is unscored; the kit scores the text of the failure, or leaves "
     "the row out.",
+    "unfinished answer": "An empty answer at the token limit, or one that is only reasoning, is unread; no judge "
+    "is asked to extract something from it. The kit asks.",
     "unreadable judge": "A judge's reply that cannot be read leaves the sample unscored (judge_error). The kit draws "
     "an option at random (multiple choice), or records Unknown (yes/no), 0.0 (MM-Vet), a wrong "
     "answer (MathVista), -1 in the mean (LLaVA-Bench).",
@@ -44,7 +47,8 @@ DEVIATIONS = {
     "kit takes any two numbers and reads these as -1. MM-Vet: 'nan' is unreadable; the kit lets it into "
     "the mean. '0.5.', '0.5/1.0' and '**0.5**' are 0.5; the kit asks again.",
     "judge's thoughts": "What a judge writes between <think> and </think> is left out before its reply is read.",
-    "no judge": "MathVista without a judge: an answer that the kit's own check cannot read is wrong. The kit refuses.",
+    "no judge": "MathVista without a judge: an answer that the kit's own check cannot read is unread: it counts as "
+    "wrong, and the number as not comparable. The kit refuses.",
     "incomplete groups": "A circular group without all its rolls, an MME picture without its two questions, or either "
     "with an unscored member is unscored. The kit scores the rolls that are there, stops at a "
     "single question and ignores a third.",

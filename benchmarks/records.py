@@ -1,8 +1,8 @@
 """The nouns of an evaluation: what is asked, what was answered, what it was worth.
 
-A *Task* is one of the ten entries behind the paper's twelve columns. It turns table rows into *Samples*, samples into
-*Prompts*, and predictions into *Scores*; aggregates over scores are *Metrics*. Every record is plain data, so that it
-can be written as one JSON line and read back by any tool.
+A task (`task.py`) turns table rows into *Samples*, samples into *Prompts*, and predictions into *Scores*; aggregates
+over scores are *Metrics*. Every record is plain data, so that it can be written as one JSON line and read back by any
+tool.
 """
 
 from __future__ import annotations
@@ -10,24 +10,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from PIL import Image, ImageOps
-
-if TYPE_CHECKING:
-    from .statistics import Estimate
 
 Row = Mapping[str, str]
 """One row of a benchmark's table. Every cell is text; a cell that is absent in the table is absent in the mapping."""
 
 PromptStyle = Literal["aki", "vlmevalkit"]
-
-
-class UserError(ValueError):
-    """Something the user can fix: one line that says what was found, what was expected and what to do.
-
-    The command line prints it without a traceback and exits with code 2.
-    """
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,8 @@ class Sample:
     groups: tuple[str, ...] = ()
     cluster: str
     row: Row = field(repr=False)
+    fault: str | None = None
+    """What is wrong with the table's row: such a sample is unscored."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +140,12 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Worth of one prediction under one protocol: a number, or None with the `reason` why there is none.
+    """Worth of one prediction under one protocol: right, wrong, unread or unscored.
 
-    `answer` is how the prediction was read, `target` what was right. `parts` holds further numbers that an aggregate
-    needs (LLaVA-Bench: the reference's score).
+    *Unscored*: `value` is None and `reason` says why. *Unread*: the protocol's rule found no answer in the text;
+    `value` is what the rule makes of that (0 nearly always), and `reason` says what was found instead. Otherwise there
+    is a value and no reason. `answer` is how the prediction was read, `target` what was right. `parts` holds further
+    numbers that an aggregate needs (LLaVA-Bench: the reference's score).
     """
 
     index: str
@@ -165,69 +159,29 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.value is None) == (self.reason is None):
-            raise AssertionError(f"a score has a value or a reason, never both or neither: {self!r}")
+        if self.value is None and self.reason is None:
+            raise AssertionError(f"a score has a value, or a reason why it has none: {self!r}")
+
+    @property
+    def unread(self) -> bool:
+        """Counted as the protocol's rule says, though nobody knows what the answer was meant to be."""
+        return self.value is not None and self.reason is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Aggregate of many scores with its 95 % interval. `value` is None when nothing could be scored."""
+    """Aggregate of many scores with its 95 % interval. `value` is None when nothing could be scored.
+
+    `num_unread` of the `num_scored` answers could not be read; None in files written before they were counted.
+    `unread_bounds`: the value were all of these wrong, and were all of them right; None where none is, or where grades
+    have no such ends.
+    """
 
     value: float | None
     ci95: tuple[float, float] | None
     num_samples: int
     num_scored: int
     num_unscored: int
+    num_unread: int | None = None
+    unread_bounds: tuple[float, float] | None = None
     unit: Literal["percent", "points"] = "percent"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """One official VLMEvalKit table: its name there, the checksum of the published file and its number of rows."""
-
-    name: str
-    md5: str
-    num_rows: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProtocolRule:
-    """How one protocol reads and adds up.
-
-    `score` gets the samples, the prediction of each (aligned) and a judge (None: nothing may be judged) and returns
-    one score a sample, in order. `estimate` gets all scores of the task and returns an estimate by metric name.
-    """
-
-    score: Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]
-    estimate: Callable[[Sequence[Score]], dict[str, Estimate]]
-    on_request: bool = False
-    """True: scored only when asked for by name, because it would pay a judge a second time."""
-
-    def aggregate(self, scores: Sequence[Score]) -> dict[str, Metric]:
-        return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One benchmark: where its rows are, how a row is asked, how an answer is scored."""
-
-    name: str
-    title: str
-    paper: str
-    tables: tuple[Table, ...]
-    paper_table: int | None
-    to_sample: Callable[[str, Row, tuple[ImageRef, ...]], Sample]
-    """(table name, row, pictures) -> sample."""
-    prompts: Mapping[PromptStyle, Callable[[Sample], Prompt]]
-    protocols: Mapping[str, ProtocolRule]
-    headline: str
-    """The protocol that the paper's number follows."""
-    headline_metrics: tuple[str, ...]
-    max_new_tokens: int
-    judged: bool = False
-    """True: without a judge nothing of it can be scored."""
-
-    @property
-    def columns(self) -> tuple[tuple[str, str], ...]:
-        """The paper's columns that stand on this task, as (task, metric)."""
-        return tuple((self.name, metric) for metric in self.headline_metrics)

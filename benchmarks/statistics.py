@@ -54,6 +54,7 @@ class Estimate:
     degrees: float
     num_samples: int
     num_scored: int
+    num_unread: int = 0
     scale: float | None = 100.0
     unit: Literal["percent", "points"] = "percent"
 
@@ -89,6 +90,7 @@ class Estimate:
             num_samples=self.num_samples,
             num_scored=self.num_scored,
             num_unscored=self.num_samples - self.num_scored,
+            num_unread=self.num_unread,
             unit=self.unit,
         )
 
@@ -124,6 +126,8 @@ class Columns:
         self.members = members
         self.sizes: Floats = np.array([score.parts.get("num_samples", 1.0) for score in scores], dtype=np.float64)
         """Samples behind each score: 1, but for scores merged from a group."""
+        self.unread: Floats = np.array([s.parts.get("num_unread", float(s.unread)) for s in scores], dtype=np.float64)
+        """How many of them are unread."""
 
     @property
     def everything(self) -> Bools:
@@ -174,6 +178,7 @@ class Columns:
             present=self.per_cluster(np.ones(len(scored)), scored) > 0,
             num_samples=int(self.sizes[among].sum()),
             num_scored=int(self.sizes[scored].sum()),
+            num_unread=int(self.unread[scored].sum()),
             scale=scale if bounded else None,
         )
 
@@ -200,6 +205,7 @@ def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0, *, same_samples
         present=np.any([part.present for part in parts], axis=0),
         num_samples=sum(part.num_samples for part in counted),
         num_scored=sum(part.num_scored for part in counted),
+        num_unread=sum(part.num_unread for part in counted),
         scale=weight * sum(scales) if len(scales) == len(parts) else None,
     )
 

@@ -10,19 +10,21 @@ from __future__ import annotations
 import re
 
 from . import kit
+from .errors import RowError
 from .judged import Extraction
 from .reading import read_yes_no
-from .records import JudgeRequest, ProtocolRule, Sample, UserError
+from .records import JudgeRequest, Sample
 from .scoring import each_by_itself
 from .statistics import Estimator
+from .task import ProtocolRule
 
 UNKNOWN = "Unknown"
 
 
 def target_of(answer: str, index: str) -> str:
-    """`Yes` or `No`. Raises UserError for anything else: the kit would count the question as a No."""
+    """`Yes` or `No`. Raises RowError for anything else: the kit would count the question as a No."""
     if answer not in ("Yes", "No"):
-        raise UserError(f"row {index}: the answer is {answer!r}, expected Yes or No")
+        raise RowError(f"row {index}: the answer is {answer!r}, expected Yes or No")
     return answer
 
 
@@ -53,6 +55,6 @@ extraction = Extraction(match=lambda _, answer: kit.read_yes_no(answer), request
 def rules(by_kit: Estimator, strictly: Estimator) -> dict[str, ProtocolRule]:
     """`kit` and `strict` with an aggregation each."""
     return {
-        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit),
+        "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=strictly),
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
 from . import attention
+from .published.config import is_published_config, settings_of
 from .published.facts import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
 Attention = Literal["mma", "causal", "cca"]
@@ -76,17 +78,29 @@ class AkiConfig(PreTrainedConfig):
         return made
 
     @classmethod
+    def from_published(cls, raw: Mapping[str, Any], folder: Path | None = None) -> Self:
+        """From a config.json as AKI's authors publish it; `folder` is where it lies.
+
+        Raises:
+            ValueError: something is absent or of the wrong kind; the file is named.
+        """
+        try:
+            return cls(**settings_of(raw, folder))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else f"holds something unexpected ({error})"
+            place = (folder or Path()) / "config.json"
+            raise ValueError(f"{place} {what}; expected a published AKI config.json") from error
+
+    @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         """As the library's, for folders and Hub ids of ours and as AKI's authors publish them.
 
         Raises ValueError for a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
         """
-        from .published.config import config_from_reference, is_reference_config
-
         found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if is_reference_config(found):
+        if is_published_config(found):
             place = Path(pretrained_model_name_or_path)
-            return config_from_reference(found, place if place.is_dir() else place.parent).to_dict(), kwargs
+            return cls.from_published(found, place if place.is_dir() else place.parent).to_dict(), kwargs
         if found.get("model_type") != cls.model_type:
             kind = found.get("model_type", "none")
             raise ValueError(

@@ -9,8 +9,9 @@ from huggingface_hub import HfApi
 
 from .card import model_card
 from .configuration_aki import AkiConfig
-from .published.config import Weights, generation_settings, load_released, weight_files
-from .published.hub import read_json, released_folder
+from .published.config import generation_settings
+from .published.hub import published_folder, read_json
+from .published.weights import Weights, load_published, weight_files
 
 _HUB = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 """Arguments of `save_pretrained` that belong to `push_to_hub`."""
@@ -35,16 +36,16 @@ class AkiLoading:
         (the library itself would fill missing ones with random numbers and warn).
         """
         name = pretrained_model_name_or_path
-        released = released_folder(name, **kwargs)
-        if released is not None:
-            own, kwargs["state_dict"] = load_released(released)
+        published = published_folder(name, **kwargs)
+        if published is not None:
+            own, kwargs["state_dict"] = load_published(published, cls)
             config = config or own
             overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in AkiConfig.__annotations__}
             config = AkiConfig.from_dict(config.to_dict() | overrides)
             pretrained_model_name_or_path = None
         else:
             kwargs["use_safetensors"] = True  # never a pickle
-        if released is None and name is not None and Path(name).is_dir() and "state_dict" not in kwargs:
+        if published is None and name is not None and Path(name).is_dir() and "state_dict" not in kwargs:
             if config is None:
                 AkiConfig.get_config_dict(name)  # another model's folder is an error of its own
             Weights(weight_files(Path(name)))  # damaged files are an error with their name
@@ -57,8 +58,8 @@ class AkiLoading:
             **kwargs,
         )
         _check(report, name)
-        if released is not None:
-            stop = read_json(released / "config.json").get("stop_token_ids")
+        if published is not None:
+            stop = read_json(published / "config.json").get("stop_token_ids")
             model.generation_config.update(**generation_settings(model.config, stop))
         return (model, report) if output_loading_info else model
 

@@ -14,7 +14,7 @@ from .chat_template import format_of, question_end_token_id
 from .configuration_aki import IMAGE_TOKEN, ImageOrder
 from .image_processing_aki import AkiImageProcessor, flatten
 from .published.facts import ADDED_TOKENS
-from .published.hub import read_json, released_folder
+from .published.hub import published_folder, read_json
 
 
 class AkiProcessor(ProcessorMixin):
@@ -48,15 +48,15 @@ class AkiProcessor(ProcessorMixin):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """A folder or Hub id of ours, or one as AKI's authors publish it (which has a tokenizer, and no processor)."""
-        folder = released_folder(pretrained_model_name_or_path, **kwargs)
+        folder = published_folder(pretrained_model_name_or_path, **kwargs)
         if folder is not None:
-            return cls.from_released(folder, read_json(folder / "config.json"))
+            return cls.from_published(folder, read_json(folder / "config.json"))
         if (settings := Path(pretrained_model_name_or_path) / "processor_config.json").exists():
             read_json(settings)  # a damaged one is an error with its name
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
-    def from_released(cls, folder: Path, raw: Mapping[str, Any]) -> Self:
+    def from_published(cls, folder: Path, raw: Mapping[str, Any]) -> Self:
         """From a published folder's tokenizer and its config.json.
 
         A model of ours in that form has its template and order under `processor`. Otherwise prompts begin with `<s>`, a

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import paper
-from .paper import Entry
+from .paper import PaperLine
 from .paper_tables import Plan
 from .series import Series, paper_series, run_series
 from .tables import Cell
@@ -78,7 +78,9 @@ def breakdown(number: str, plan: Plan) -> Chart:
     return Chart(title="By subtask", rows=rows, reference=label)
 
 
-def _row(entry: Entry, plan: Plan, reference: Series | None, others: Sequence[Series], link: str | None) -> ChartRow:
+def _row(
+    entry: PaperLine, plan: Plan, reference: Series | None, others: Sequence[Series], link: str | None
+) -> ChartRow:
     largest = _largest(entry)
     runs = [(number, run_series(run)) for number, run in enumerate(plan.runs)]
     dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
@@ -94,14 +96,14 @@ def _row(entry: Entry, plan: Plan, reference: Series | None, others: Sequence[Se
     )
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: PaperLine) -> str:
     """The printed label, made clear where it relies on its place in the table."""
     if entry.table == "13":
         return f"{entry.section}: {'F1' if entry.label == 'Overall' else entry.label}"
     return f"{entry.section}: sum" if entry.label == "Sum" else entry.label
 
 
-def _largest(entry: Entry) -> float:
+def _largest(entry: PaperLine) -> float:
     if entry.task != "mme":
         return 100.0
     return LARGEST.get(entry.metric, 200.0)

@@ -10,7 +10,7 @@ from . import paper
 from .attention_figures import INK, save
 from .chart_data import Chart, ChartRow, breakdown, overview
 from .notices import notices
-from .paper import Entry
+from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
 from .series import Series, paper_series, run_series
 
@@ -43,7 +43,7 @@ def bars(plan: Plan) -> Figure:
     return figure
 
 
-def _bar_panel(axis: Any, entry: Entry, series: list[Series]) -> None:
+def _bar_panel(axis: Any, entry: PaperLine, series: list[Series]) -> None:
     runs = [each for each in series if each.kind == "run"]
     for place, each in enumerate(series):
         cell = each.cell(entry)

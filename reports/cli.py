@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, second_version

@@ -17,7 +17,7 @@ from benchmarks.statistics import ALPHA, Difference, holm, paired_difference
 from benchmarks.tasks import TASKS
 
 from . import paper
-from .paper import Entry, PaperModel
+from .paper import PaperLine, PaperModel
 from .series import Series, find_metric, metric_names, paper_value, run_cell, run_metric
 from .tables import Cell
 
@@ -36,25 +36,28 @@ def to_paper(run: RunFolder, table: str, model: PaperModel) -> Series:
     """The run minus a row of the paper, each number on the split that the paper measured it on."""
     found = paper.by_metric(table, model.model)
 
-    def cell(entry: Entry) -> Cell:
+    def cell(entry: PaperLine) -> Cell:
         printed = paper_value(found, entry)
         result = run.results.get(entry.task)
         if printed is None or printed.value is None or result is None:
             return Cell()
         own = run_cell(result, _printed_metric(entry, printed.metric))
-        reason = _unlike_paper(result)
+        reason = _unlike_paper(result, own)
         return Cell(notes=(reason,)) if reason else _minus(own, printed.value, printed.metric)
 
     label = f"{run.label} − {model.label}"
     return Series(key=f"{run.path} - {model.model}", label=label, kind="difference", cell=cell, comparator="paper")
 
 
-def _printed_metric(entry: Entry, printed: str) -> str:
+def _printed_metric(entry: PaperLine, printed: str) -> str:
     """Our name of the metric that a printed cell shows."""
     return next((name for name in metric_names(entry) if name == printed), entry.metric)
 
 
-def _unlike_paper(result: TaskResult) -> str | None:
+def _unlike_paper(result: TaskResult, own: Cell) -> str | None:
+    why = result.why_not_comparable(find_metric(result.protocols[result.headline], own.metric or ""))
+    if why:
+        return f"Not compared: {why}."
     if not result.comparable_judge:
         return "Not compared: the judge's numbers are not comparable with the paper's."
     if result.subset is not None:
@@ -96,7 +99,7 @@ class Pair:
         """Why the two must not be compared on a task; None when they may."""
         return unlike(self.baseline.results[task], self.run.results[task])
 
-    def series(self, entries: Sequence[Entry], split: str = "val") -> Series:
+    def series(self, entries: Sequence[PaperLine], split: str = "val") -> Series:
         """The differences for the lines of one table, corrected for their number."""
         cells = [self._cell(entry, split) for entry in entries]
         corrected = iter(holm([cell.p_value for cell in cells if cell.p_value is not None]))
@@ -110,7 +113,7 @@ class Pair:
             cell=dict(zip(entries, final, strict=True)).__getitem__,
         )
 
-    def _cell(self, entry: Entry, split: str) -> Cell:
+    def _cell(self, entry: PaperLine, split: str) -> Cell:
         if entry.task not in self.run.results or entry.task not in self.baseline.results:
             return Cell()
         reason = self.unlike(entry.task)
@@ -174,7 +177,7 @@ def gain_in_paper(model: PaperModel, comparator: PaperModel) -> Series:
     """Relative gain of one row of Table 1 over another, in percent, from the reference values and never as printed."""
     own, base = (paper.by_metric("1", each.model) for each in (model, comparator))
 
-    def cell(entry: Entry) -> Cell:
+    def cell(entry: PaperLine) -> Cell:
         first, second = paper_value(base, entry), paper_value(own, entry)
         if first is None or second is None or first.value is None or second.value is None:
             return Cell()
@@ -186,7 +189,7 @@ def gain_in_paper(model: PaperModel, comparator: PaperModel) -> Series:
     return Series(key="gain", label=label, kind="difference", cell=cell, comparator="gain")
 
 
-def mean_gain(gains: Series, entries: Sequence[Entry]) -> str:
+def mean_gain(gains: Series, entries: Sequence[PaperLine]) -> str:
     """One sentence: the mean of relative gains, over which columns."""
     found = {entry.label: gains.cell(entry).value for entry in entries}
     known = [value for value in found.values() if value is not None]

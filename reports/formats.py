@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 from .paper_tables import Plan, all_tables
 from .render import flat, latex, markdown, terminal

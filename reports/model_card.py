@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.scoring import worth_saying
 from benchmarks.tasks import TASKS
 
 from . import paper
-from .paper import Entry
+from .paper import PaperLine
 from .render import markdown
-from .series import describe_subset, run_cell
+from .series import describe_subset, find_metric, run_cell
 from .tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ CARD = "README.md"
 class Result:
     """One number to publish and the line about it."""
 
-    entry: Entry
+    entry: PaperLine
     cell: Cell
     notes: str
 
@@ -69,6 +70,10 @@ def notes_on(result: TaskResult, cell: Cell, record: Mapping[str, Any]) -> str:
     if cell.ci95:
         parts.append(f"95 % interval {cell.ci95[0]:.1f} to {cell.ci95[1]:.1f}")
     parts.append(f"{cell.num_scored} of {cell.num_samples} samples scored")
+    metric = find_metric(result.protocols[result.headline], cell.metric or "")
+    why = result.why_not_comparable(metric)
+    if metric and (why or worth_saying(metric)):
+        parts.append(why or f"{metric.num_unread} of {metric.num_scored} answers unread")
     if result.judge:
         comparable = "" if result.comparable_judge else " (not comparable to GPT-4)"
         parts.append(f"judge {result.judge.get('name')}{comparable}")
@@ -160,6 +165,9 @@ def unfit(run: RunFolder) -> Iterator[str]:
             yield f"{task} was measured on a subset"
         elif not result.complete:
             yield f"{task} is incomplete"
+        else:
+            metrics = (result.protocols[result.headline].get(name) for name in TASKS[task].headline_metrics)
+            yield from (f"{task} is {why}" for metric in metrics if (why := result.why_not_comparable(metric)))
 
 
 def push(run: RunFolder, out: Path, repository: str) -> str:

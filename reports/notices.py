@@ -25,6 +25,11 @@ def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
 def _of_one(run: RunFolder) -> Iterator[str]:
     if (run.record.get("mask_self_test") or {}).get("passed") is False:
         yield f"{run.label}: the attention self-test failed, so its numbers are not those of the attention it names."
+    for task, result in run.results.items():
+        metrics = result.protocols[result.headline]
+        for name in TASKS[task].headline_metrics:
+            if why := result.why_not_comparable(metrics.get(name)):
+                yield f"{run.label}: {TASKS[task].title}, {name}: {why}."
     if run.unscored:
         names = ", ".join(run.unscored)
         yield f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it."

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
 
 from . import paper
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
 from .notices import missing_tasks, notices
-from .paper import Entry, PaperModel
+from .paper import PaperLine, PaperModel
 from .series import Series, other_readings, paper_series, run_series
 from .tables import Cell, Column, Row, Table
 
@@ -52,7 +52,7 @@ class Frame:
     """What all arrangements of a table share."""
 
     number: str
-    entries: tuple[Entry, ...]
+    entries: tuple[PaperLine, ...]
     notices: tuple[str, ...]
     remarks: tuple[str, ...] = (INTERVALS,)
 
@@ -145,7 +145,7 @@ def subtask_table(number: str, plan: Plan) -> Table:
     return across(frame, series) if number in ACROSS else down(frame, series)
 
 
-def _run_series(entries: Sequence[Entry], run: RunFolder) -> list[Series]:
+def _run_series(entries: Sequence[PaperLine], run: RunFolder) -> list[Series]:
     result = run.results.get(entries[0].task)
     if result is None:
         return []
@@ -159,7 +159,7 @@ def _run_series(entries: Sequence[Entry], run: RunFolder) -> list[Series]:
     return series
 
 
-def _differences(number: str, entries: Sequence[Entry], run: RunFolder, plan: Plan) -> list[Series]:
+def _differences(number: str, entries: Sequence[PaperLine], run: RunFolder, plan: Plan) -> list[Series]:
     if entries[0].task not in run.results:
         return []
     rows = {model.model: model for model in paper.models("appendix")}
@@ -190,7 +190,7 @@ def down(frame: Frame, series: Sequence[Series]) -> Table:
     return frame.table("Model", columns, [_row(each, frame.entries) for each in series])
 
 
-def _row(series: Series, entries: Sequence[Entry]) -> Row:
+def _row(series: Series, entries: Sequence[PaperLine]) -> Row:
     cells = tuple(series.cell(entry) for entry in entries)
     return Row(label=series.label, cells=cells, section=series.section, kind=series.kind, notes=series.notes)
 

@@ -8,12 +8,15 @@ from typing import TypeVar
 
 from benchmarks.records import Metric
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.scoring import worth_saying
 
 from . import paper
-from .paper import Entry, PaperModel, PaperValue
+from .paper import PaperLine, PaperModel, PaperValue
 from .tables import Cell, RowKind
 
 PAPER_JUDGE = "GPT-4-0613"
+NOT_COMPARABLE = " n.c."
+"""Behind a number that is to be compared with nothing; a footnote says why."""
 PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
@@ -31,7 +34,7 @@ class Series:
     key: str
     label: str
     kind: RowKind
-    cell: Callable[[Entry], Cell]
+    cell: Callable[[PaperLine], Cell]
     section: str = ""
     notes: tuple[str, ...] = ()
     comparator: str = ""
@@ -52,7 +55,7 @@ def paper_series(table: str, model: PaperModel, section: str | None = None) -> S
     """A model of the paper as it stands in one of its tables."""
     found = paper.by_metric(table, model.model)
 
-    def cell(entry: Entry) -> Cell:
+    def cell(entry: PaperLine) -> Cell:
         value = paper_value(found, entry)
         return Cell() if value is None else paper_cell(value)
 
@@ -60,12 +63,12 @@ def paper_series(table: str, model: PaperModel, section: str | None = None) -> S
     return Series(key=model.model, label=model.label, kind="paper", cell=cell, section=place)
 
 
-def paper_value(found: dict[tuple[str, str], PaperValue], entry: Entry) -> PaperValue | None:
+def paper_value(found: dict[tuple[str, str], PaperValue], entry: PaperLine) -> PaperValue | None:
     """The cell for a line. MMMU stands under the split that it was measured on, which differs from row to row."""
     return next((found[entry.task, name] for name in metric_names(entry) if (entry.task, name) in found), None)
 
 
-def metric_names(entry: Entry) -> tuple[str, ...]:
+def metric_names(entry: PaperLine) -> tuple[str, ...]:
     """Names a line's metric may go by. Table 11's lines name no split; the twelve columns say `val`."""
     if entry.task != "mmmu":
         return (entry.metric,)
@@ -101,7 +104,7 @@ def _number(text: str) -> float | None:
 def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = None, suffix: str = "") -> Series:
     """A run. `protocol` None means each task's headline; `split` is MMMU's; `suffix` tells its series apart."""
 
-    def cell(entry: Entry) -> Cell:
+    def cell(entry: PaperLine) -> Cell:
         result = run.results.get(entry.task)
         return Cell() if result is None else run_cell(result, run_metric(entry, split), protocol)
 
@@ -109,7 +112,9 @@ def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = Non
     return Series(key=str(run.path) + suffix, label=run.label + suffix, kind=kind, cell=cell)
 
 
-def other_readings(run: RunFolder, entries: Iterable[Entry], *, split: str = "val", suffix: str = "") -> list[Series]:
+def other_readings(
+    run: RunFolder, entries: Iterable[PaperLine], *, split: str = "val", suffix: str = ""
+) -> list[Series]:
     """The run under every other protocol that gives one of the lines another number; the same numbers stay blank."""
     headline = run_series(run, split=split)
     protocols = dict.fromkeys(name for result in run.results.values() for name in result.protocols)
@@ -126,7 +131,7 @@ def _if_other(cell: Cell, headline: Cell) -> Cell:
     return cell if cell.value is not None and cell.value != headline.value else Cell(text="")
 
 
-def run_metric(entry: Entry, split: str) -> str:
+def run_metric(entry: PaperLine, split: str) -> str:
     return metric_names(entry)[0 if split == "val" else 1] if entry.task == "mmmu" else entry.metric
 
 
@@ -141,6 +146,8 @@ def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell
         ci95=found.ci95,
         num_samples=found.num_samples,
         num_scored=found.num_scored,
+        num_unread=found.num_unread,
+        suffix=NOT_COMPARABLE if result.why_not_comparable(found, protocol) else "",
         task=result.task,
         metric=name,
         protocol=protocol,
@@ -159,6 +166,9 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
     """What a reader must know before comparing a number, one sentence each."""
     if metric.num_unscored:
         yield f"{metric.num_unscored} of {metric.num_samples} samples are unscored: left out, not counted as wrong."
+    why = result.why_not_comparable(metric, protocol)
+    if why or worth_saying(metric):
+        yield _unread(metric, why)
     if not result.complete and not metric.num_unscored:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
@@ -171,6 +181,16 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
         yield f"Asked with {result.prompts} prompts."
     if protocol != "kit":
         yield f"Protocol {protocol}: {PROTOCOLS.get(protocol, 'see the benchmark')}."
+
+
+def _unread(metric: Metric, why: str | None) -> str:
+    """How many answers could not be read, and what the number would be had they been."""
+    start = f"N.c.: {why}. " if why else ""
+    bounds = ""
+    if metric.unread_bounds:
+        wrong, right = metric.unread_bounds
+        bounds = f"; {wrong:.1f} were all of them wrong, {right:.1f} were all right"
+    return f"{start}{metric.num_unread} of {metric.num_scored} answers unread, counted as the protocol does{bounds}."
 
 
 def judge_caveat(result: TaskResult) -> str:

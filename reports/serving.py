@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 HOST = "127.0.0.1"
 

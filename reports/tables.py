@@ -30,6 +30,7 @@ class Cell:
     ci95: tuple[float, float] | None = None
     num_samples: int | None = None
     num_scored: int | None = None
+    num_unread: int | None = None
     p_value: float | None = None
     significant: bool | None = None
     signed: bool = False

@@ -11,9 +11,10 @@ from typing import Any
 from PIL import Image
 
 from aki_eval.predictors import Generation
-from benchmarks.records import ImageRef, Prompt, ProtocolRule, Sample, Table, Task
+from benchmarks.records import ImageRef, Prompt, Sample
 from benchmarks.scoring import each_by_itself
 from benchmarks.statistics import mean_by_group
+from benchmarks.task import DataTable, ProtocolRule, Task
 
 
 class ScriptedPredictor:
@@ -76,7 +77,7 @@ TASK = Task(
     name="small",
     title="Small",
     paper="none",
-    tables=(Table(name="SMALL", md5="", num_rows=None),),
+    tables=(DataTable(name="SMALL", md5="", num_rows=None),),
     paper_table=None,
     to_sample=to_sample,
     prompts={

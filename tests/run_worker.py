@@ -18,7 +18,8 @@ from run_helpers import TASK, ScriptedPredictor
 from aki_eval.predictors import Generation
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
-from benchmarks.records import Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
 
 
 class SlowPredictor(ScriptedPredictor):

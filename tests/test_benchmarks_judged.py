@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.judged import Extraction, Unreadable
-from benchmarks.records import JudgeRequest, Sample, UserError
+from benchmarks.records import JudgeRequest, Sample
 from benchmarks.tasks import llava_bench, mm_vet
 
 
@@ -127,5 +128,5 @@ def test_an_extractor_may_think_before_it_extracts() -> None:
 
     asked = JudgeRequest(index="0", kind="extract_choice", prompt="", parse=seen.append)
     reader = Extraction(match=lambda *_: None, request=lambda *_: asked, unmatched="Z")
-    reader._ask(Judge(), [(sample("B"), "hm")], {})  # type: ignore[arg-type]
+    reader._ask(Judge(), [(sample("B"), "hm")])  # type: ignore[arg-type]
     assert seen == ["B", " **B** "]

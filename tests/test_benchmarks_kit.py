@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import kit
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.data.load import load_samples
+from benchmarks.errors import UserError
 from benchmarks.judged import read_reply
-from benchmarks.records import JudgeRequest, Prediction, Sample, Score, UserError, Verdict
+from benchmarks.records import JudgeRequest, Prediction, Sample, Score, Verdict
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.mmbench import ROTATION, is_full_circle

@@ -18,8 +18,8 @@ from run_helpers import TASK, picture, write_table
 
 from aki_eval.cli import main
 from benchmarks.data import fetch as fetch_module
-from benchmarks.data.fetch import LOCK_NAME, Source, check_lock, fetch, official_sources, read_lock, write_lock
-from benchmarks.records import UserError
+from benchmarks.data.fetch import LOCK_NAME, TableSource, check_lock, fetch, official_sources, read_lock, write_lock
+from benchmarks.errors import UserError
 from benchmarks.tasks import TASKS
 
 CONTENT = bytes(range(256)) * 4096  # one megabyte
@@ -74,7 +74,7 @@ def server() -> Iterator[FileServer]:
 def test_a_download_that_breaks_off_is_taken_up_where_it_was(server: FileServer, tmp_path: Path) -> None:
     server.break_after = [300_000, 200_000]
     seen: list[tuple[int, int | None]] = []
-    path = fetch("TABLE", Source(server.url, MD5), tmp_path, lambda done, total: seen.append((done, total)))
+    path = fetch("TABLE", TableSource(server.url, MD5), tmp_path, lambda done, total: seen.append((done, total)))
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=300000-", "bytes=500000-"]
     assert seen[-1] == (len(CONTENT), len(CONTENT))
@@ -84,24 +84,24 @@ def test_a_download_that_breaks_off_is_taken_up_where_it_was(server: FileServer,
 def test_another_process_goes_on_with_what_is_there(server: FileServer, tmp_path: Path) -> None:
     server.break_after = [1000] * fetch_module.TRIES
     with pytest.raises(UserError, match="what has arrived is kept"):
-        fetch("TABLE", Source(server.url, MD5), tmp_path)
+        fetch("TABLE", TableSource(server.url, MD5), tmp_path)
     assert not (tmp_path / "TABLE.tsv").exists()
-    fetch("TABLE", Source(server.url, MD5), tmp_path)
+    fetch("TABLE", TableSource(server.url, MD5), tmp_path)
     assert server.ranges[-1] == f"bytes={1000 * fetch_module.TRIES}-"
 
 
 def test_when_the_file_changed_meanwhile_it_starts_over(server: FileServer, tmp_path: Path) -> None:
     server.break_after = [1000] * fetch_module.TRIES
     with pytest.raises(UserError):
-        fetch("TABLE", Source(server.url, MD5), tmp_path)
+        fetch("TABLE", TableSource(server.url, MD5), tmp_path)
     server.content, server.version = CONTENT[::-1], '"two"'
-    path = fetch("TABLE", Source(server.url, hashlib.md5(CONTENT[::-1]).hexdigest()), tmp_path)
+    path = fetch("TABLE", TableSource(server.url, hashlib.md5(CONTENT[::-1]).hexdigest()), tmp_path)
     assert path.read_bytes() == CONTENT[::-1]
 
 
 def test_what_does_not_match_is_explained_and_never_put_in_place(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"changed on the server; it is kept as .*TABLE.tsv.mismatch"):
-        fetch("TABLE", Source(server.url, "0" * 32), tmp_path)
+        fetch("TABLE", TableSource(server.url, "0" * 32), tmp_path)
     assert not (tmp_path / "TABLE.tsv").exists()
     assert (tmp_path / "TABLE.tsv.mismatch").read_bytes() == CONTENT
 
@@ -109,7 +109,7 @@ def test_what_does_not_match_is_explained_and_never_put_in_place(server: FileSer
 def test_what_is_there_is_never_overwritten(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "TABLE.tsv").write_bytes(b"mine")
     with pytest.raises(UserError, match="it is left alone"):
-        fetch("TABLE", Source(server.url, MD5), tmp_path)
+        fetch("TABLE", TableSource(server.url, MD5), tmp_path)
     assert (tmp_path / "TABLE.tsv").read_bytes() == b"mine"
     assert server.ranges == []
 
@@ -117,7 +117,7 @@ def test_what_is_there_is_never_overwritten(server: FileServer, tmp_path: Path) 
 def test_an_address_that_is_not_there_is_one_line(server: FileServer, tmp_path: Path) -> None:
     server.close()
     with pytest.raises(UserError, match=r"cannot download .*refused"):
-        fetch("TABLE", Source(server.url, MD5), tmp_path)
+        fetch("TABLE", TableSource(server.url, MD5), tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate with the openssl command")
@@ -133,10 +133,10 @@ def test_a_certificate_nobody_vouches_for_is_refused_even_where_checks_were_turn
     monkeypatch.setattr(ssl, "_create_default_https_context", ssl._create_unverified_context)  # as the kit does
     try:
         with pytest.raises(UserError, match="CERTIFICATE_VERIFY_FAILED"):
-            fetch("TABLE", Source(server.url, MD5), tmp_path / "tables")
+            fetch("TABLE", TableSource(server.url, MD5), tmp_path / "tables")
         assert server.ranges == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert fetch("TABLE", Source(server.url, MD5), tmp_path / "tables").read_bytes() == CONTENT
+        assert fetch("TABLE", TableSource(server.url, MD5), tmp_path / "tables").read_bytes() == CONTENT
     finally:
         server.close()
 
@@ -167,7 +167,7 @@ def data(
     content = write_table(tmp_path / "server").joinpath("SMALL.tsv").read_bytes()
     server = FileServer()
     server.content = content
-    source = Source(server.url, hashlib.md5(content).hexdigest())
+    source = TableSource(server.url, hashlib.md5(content).hexdigest())
     table = TASK.tables[0].__class__(name="SMALL", md5=source.md5 or "", num_rows=12)
     task = TASK.__class__(**{**TASK.__dict__, "tables": (table,)})
     monkeypatch.setattr("aki_eval.run.inputs.TASKS", {"small": task})

@@ -15,7 +15,8 @@ from scored_run_helpers import score, scores, write_scored_run
 
 from aki_eval.compare import command, comparison_tables
 from aki_eval.comparison import Comparison, compare, exchangeable
-from benchmarks.records import Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Score
 from benchmarks.results.folder import open_runs
 from benchmarks.statistics import Columns, Estimate, sign_flip_p
 from reports.render import markdown

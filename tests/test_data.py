@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks.data import tsv as tables
+from benchmarks.data import load as loading
 from benchmarks.data.load import checksum, load_samples
-from benchmarks.records import Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 
@@ -213,7 +214,7 @@ def test_large_tables_give_the_same_samples(toy: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("benchmarks.data.arrow.READS_A_MAP", 7)
     for name in ("mmbench", "mmmu"):  # borrowed pictures; several pictures
         small = load_samples(TASKS[name], toy)
-        monkeypatch.setattr(tables, "LARGE", 0)
+        monkeypatch.setattr(loading, "LARGE", 0)
         for _ in range(2):  # converting, then the converted file
             large = load_samples(TASKS[name], toy)
             assert [content(sample) for sample in large] == [content(sample) for sample in small]
@@ -226,7 +227,7 @@ def test_large_tables_give_the_same_samples(toy: Path, tmp_path: Path, monkeypat
 
 def test_a_broken_large_table_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(loading, "LARGE", 0)
     with pytest.raises(UserError, match="index 0 occurs twice"):
         load(tmp_path, question("0"), question("1"), question("0"))
     assert {path.suffix for path in (tmp_path / "aki" / "tables").iterdir()} <= {".lock"}
@@ -235,7 +236,7 @@ def test_a_broken_large_table_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(loading, "LARGE", 0)
     with pytest.raises(UserError, match=r"cannot be converted into .*; set XDG_CACHE_HOME"):
         load(tmp_path, question("0"))
 
@@ -289,3 +290,46 @@ def test_a_parquet_of_something_else_is_refused(tmp_path: Path, monkeypatch: pyt
         Dataset.from_list([{"idx": 0, "question": "?"}]).to_parquet(str(tmp_path / f"{stem}.parquet"))
     with pytest.raises(UserError, match="field 'type' is missing"):
         load_samples(TASKS["cv_bench"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "cell"),
+    [
+        ("mme", "answer", "yes"),
+        ("mme", "category", "smell"),
+        ("mmbench", "answer", ""),
+        ("mmmu", "split", "train"),
+        ("mathvista", "skills", "['open"),
+        ("llava_bench", "category", "song"),
+        ("pope", "category", ""),
+        ("cv_bench", "source", ""),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_unscored_and_no_other(task: str, column: str, cell: str, tmp_path: Path) -> None:
+    import csv
+
+    from benchmarks.records import Prediction
+    from benchmarks.scoring import score_task
+    from benchmarks.toy_world import ensure_tables
+
+    table = TASKS[task].tables[0].name
+    for source in ensure_tables().iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    with (tmp_path / f"{table}.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows[1][column] = cell
+    with (tmp_path / f"{table}.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    samples = load_samples(TASKS[task], tmp_path)
+    assert [number for number, sample in enumerate(samples) if sample.fault] == [1]
+    given = {sample.index: Prediction(index=sample.index, prompt="", text="A") for sample in samples}
+    for scores in score_task(TASKS[task], samples, given, None).values():
+        assert [score.index for score in scores] == [sample.index for sample in samples]
+        assert scores[1].value is None
+        assert (scores[1].reason or "").startswith(f"bad_row: table {table}: row {rows[1]['index']}")
+        if not TASKS[task].judged:
+            partners = sum(score.reason == "incomplete_group" for score in scores)
+            assert sum(score.value is None for score in scores) == 1 + partners
+            assert partners <= 3

@@ -12,10 +12,10 @@ from phi3_style import phi3_style_tokenizer
 from typer.testing import CliRunner
 
 from benchmarks import toy_world
+from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
 from train.commands.data import app
 from train.data.check import SetReport, missing_pictures
-from train.errors import UserError
 
 RUN = CliRunner()
 

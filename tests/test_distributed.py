@@ -14,7 +14,7 @@ from predictor_helpers import write_checkpoint
 from run_helpers import prompt, write_table
 
 from aki_eval.run.distributed import World, find_world
-from benchmarks.results.store import RunFolder
+from benchmarks.results.store import RunStore
 
 WORKER = Path(__file__).with_name("run_worker.py")
 
@@ -29,7 +29,7 @@ def torchrun(tables: Path, processes: int, **environment: str) -> subprocess.Com
 
 def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_path: Path) -> None:
     tables = write_table(tmp_path / "tables", rows=90)
-    folder = RunFolder(tmp_path / "run")
+    folder = RunStore(tmp_path / "run")
 
     died = torchrun(tables, 3, DYING_RANK="1")  # after two batches
     assert died.returncode != 0
@@ -52,7 +52,7 @@ def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_
 
 def test_when_rank_0_is_refused_the_others_do_not_wait(tmp_path: Path) -> None:
     tables = write_table(tmp_path / "tables")
-    folder = RunFolder(tmp_path / "run")
+    folder = RunStore(tmp_path / "run")
     folder.create()
     with folder.locked():
         refused = torchrun(tables, 2)

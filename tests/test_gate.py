@@ -14,7 +14,7 @@ from aki_eval.baseline import open_baseline, write_baseline
 from aki_eval.gate import command, junit_xml
 from aki_eval.gate_policy import DEFAULT, Policy, read_policy
 from aki_eval.gating import Decision, decide
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run
 from benchmarks.tasks import COLUMNS
 
@@ -204,3 +204,32 @@ def test_policy_with_a_metric_that_does_not_exist(tmp_path: Path) -> None:
 def test_junit_escapes_what_it_is_told(tmp_path: Path) -> None:
     decision = decide_values(tmp_path, answers(40, 20, seed=1), answers(40, 20, seed=2))
     assert ElementTree.fromstring(junit_xml(decision).split("?>", 1)[1]).find("testcase/error") is not None
+
+
+def test_a_frozen_model_s_difference_decides_by_itself(tmp_path: Path) -> None:
+    """10 of 1,000 lost: 1 point down. The questions could not tell 1.0 from 1.5, but nothing was drawn here."""
+    before, after = [1.0] * 1000, [0.0] * 10 + [1.0] * 990
+    run, baseline = (open_run(path) for path in write_pair(tmp_path, before, after))
+    verdicts = {}
+    for drop in (0.0, 0.9, 1.0, 1.5):
+        frozen = Policy(confidence=0.95, allowed_drop={(TASK, "overall"): drop}, decide_by="difference")
+        verdicts[drop] = decide(run, baseline, frozen).verdict
+    assert verdicts == {0.0: "NO-GO", 0.9: "NO-GO", 1.0: "GO", 1.5: "GO"}
+
+
+def test_a_frozen_model_loses_nothing_unseen(tmp_path: Path) -> None:
+    """A sample without a score, and a task that was not run, stop a frozen model whatever it may lose."""
+    before: list[Any] = [1.0] * 300
+    run, baseline = (open_run(path) for path in write_pair(tmp_path, before, [*before[:-1], None]))
+    allowed = {(TASK, "overall"): 50.0, ("mm_vet", "overall"): 50.0}
+    decision = decide(run, baseline, Policy(confidence=0.95, allowed_drop=allowed, decide_by="difference"))
+    assert [check.verdict for check in decision.checks] == ["NO-GO", "NO-GO"]
+    assert "unscored in the run: 1" in decision.checks[0].reason
+    assert "mm_vet is not scored in the run" in decision.checks[1].reason
+
+
+def test_decide_by_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text('decide_by = "luck"\n[allowed_drop.pope]\nf1 = 1.0\n')
+    with pytest.raises(UserError, match="decide_by is 'luck', expected bounds or difference"):
+        read_policy(path)

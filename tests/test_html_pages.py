@@ -12,7 +12,7 @@ import pytest
 from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
 from reports_helpers import edit_json, plan
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 from reports.chart_data import overview
 from reports.cli import report

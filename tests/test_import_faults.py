@@ -12,8 +12,8 @@ from fault_helpers import kills
 
 from aki_eval.commands.import_ import command
 from benchmarks.data.load import load_samples
-from benchmarks.records import UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.results.store import RunStore
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 
@@ -66,7 +66,7 @@ def _is_refused(path: Path, out: Path, copy: Path) -> bool:
             take(path, copy)
     else:
         take(path, copy)
-        assert {found.text for found in RunFolder(copy).predictions("real_world_qa").values()} == {"B"}
+        assert {found.text for found in RunStore(copy).predictions("real_world_qa").values()} == {"B"}
     return owned
 
 
@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("aki_eval.store._to_lines", full)
+        patch.setattr("benchmarks.results.store._to_lines", full)
         with pytest.raises(OSError, match="No space"):
             take(mine, tmp_path / "new")
         assert not (tmp_path / "new").exists()
@@ -85,7 +85,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: py
     before = content(tmp_path / "run"), (tmp_path / "run/run.json").read_text()
     other = answers(tmp_path / "pope.jsonl", "pope", "Yes")
     with monkeypatch.context() as patch:
-        patch.setattr("aki_eval.store._to_lines", full)
+        patch.setattr("benchmarks.results.store._to_lines", full)
         with pytest.raises(OSError, match="No space"):
             command(bench="pope", predictions=[other], out=tmp_path / "run", data="toy", name="mine")
     assert (content(tmp_path / "run"), (tmp_path / "run/run.json").read_text()) == before
@@ -105,7 +105,7 @@ def test_answers_of_unknown_origin_are_refused(tmp_path: Path) -> None:
     shutil.rmtree(out / "pope")
     (out / "real_world_qa/predictions.rank1.jsonl").write_text(lines.replace('"run": "', '"run": "0'))
     with pytest.raises(UserError, match=r"rank1\.jsonl, line 1, is an answer of another run"):
-        RunFolder(out).predictions("real_world_qa")
+        RunStore(out).predictions("real_world_qa")
     (out / "run.json").unlink()
     with pytest.raises(UserError, match=r"holds predictions but no run\.json says whose"):
         take(mine, out)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "model": set(),
     "benchmarks": set(),
-    "train": {"model", "benchmarks.toy_world"},
+    "train": {"model", "benchmarks.errors", "benchmarks.toy_world"},
     "reports": {"benchmarks"},
     "aki_eval": {"reports", "benchmarks", "model"},
 }
@@ -38,27 +39,61 @@ def test_package_lies_in_this_checkout(package: str) -> None:
     assert Path(str(module.__file__)).resolve().parent == ROOT / package
 
 
-def own_imports(path: Path) -> set[str]:
-    """Dotted names that a file imports from our packages; relative imports stay on their floor and do not count."""
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def own_imports(module: str) -> set[str]:
+    """Dotted names (of modules, or of what is in them) that a module imports from our packages, at whatever depth of
+    its code, by absolute or relative import."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            around = parts[: len(parts) - node.level + 1] if node.level else []
+            source = ".".join([*around, *([node.module] if node.module else [])])
+            names |= {f"{source}.{alias.name}" for alias in node.names}
     return {name for name in names if name.split(".")[0] in ALLOWED}
+
+
+def imported_modules(module: str) -> set[str]:
+    """The modules of ours that a module needs."""
+    found = {name if name in MODULES else name.rpartition(".")[0] for name in own_imports(module)}
+    return {name for name in found if name in MODULES} - {module}
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
 def test_imports_point_down(package: str) -> None:
     allowed = ALLOWED[package] | {package}
     wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in sorted((ROOT / package).rglob("*.py"))
-        for name in sorted(own_imports(path))
+        f"{module} imports {name}"
+        for module in MODULES
+        if module.split(".")[0] == package
+        for name in sorted(own_imports(module))
         if not any(name == floor or name.startswith(floor + ".") for floor in allowed)
     ]
     assert wrong == []
+
+
+def test_no_circles() -> None:
+    """Nor inside a room, nor by an import inside a function: a circle of modules is one module in pieces."""
+    TopologicalSorter({module: imported_modules(module) for module in MODULES}).prepare()  # CycleError shows the circle
+
+
+def test_no_class_name_twice() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
 
 def test_light_modules_import_nothing_heavy() -> None:

@@ -15,13 +15,13 @@ import pytest
 from phi3_style import phi3_style_tokenizer
 
 from benchmarks import toy_world
+from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
 from train.data.collate import IGNORED, Encoder
 from train.data.instructions import SETS, TABLE_4, Example, InstructionData
 from train.data.instructions.json_files import CHUNK, stream_list
 from train.data.instructions.vsr import as_original_question, as_question
 from train.data.samples import Item
-from train.errors import UserError
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "instructions_golden.json").read_text(encoding="utf-8"))
 LATENTS = 3

@@ -12,7 +12,7 @@ from judge_server import JudgeServer, Script
 from aki_eval.commands.import_ import command as import_answers
 from aki_eval.judge_agreement import agreements, command
 from benchmarks.data.load import load_samples
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables

@@ -8,7 +8,8 @@ import pytest
 
 from aki_eval.judge import make_judge
 from aki_eval.judges.offline import extract, reply_to, share_found
-from benchmarks.records import Judge, JudgeRequest, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Judge, JudgeRequest
 
 
 def read_number(reply: str) -> float | None:

@@ -19,7 +19,8 @@ from judge_server import Cut, Fail, JudgeServer, Raw, Say, Script, Slow
 
 from aki_eval.judge import Budget, Price, make_judge
 from aki_eval.judges.openai_judge import OpenAIJudge
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 KEY = "sk-proj-averysecretkeythatmustnotleak0123456789"
 

@@ -21,8 +21,9 @@ from PIL import Image, ImageChops
 
 from benchmarks.data.load import load_samples
 from benchmarks.judged import read_reply
-from benchmarks.records import JudgeRequest, Prediction, Sample, Task, Verdict
+from benchmarks.records import JudgeRequest, Prediction, Sample, Verdict
 from benchmarks.scoring import metrics_of, score_task
+from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.mmbench import ABBREVIATIONS
 from benchmarks.tasks.mmmu import name_of

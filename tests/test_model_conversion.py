@@ -16,10 +16,11 @@ from transformers import GenerationConfig
 from typer.testing import CliRunner
 
 from model import AkiConfig, AkiForConditionalGeneration, AkiProcessor
-from model.published.config import Weights, config_from_reference, generation_settings
+from model.published.config import generation_settings
 from model.published.convert import convert
 from model.published.facts import AKI_4B
-from model.published.names import check_shapes, layout, reference_name, to_ours, to_reference
+from model.published.names import check_shapes, plan_shapes, published_name, to_ours, to_published
+from model.published.weights import Weights
 
 NAME = next(iter(MANIFEST["models"]))
 SOURCE = GOLDEN / NAME
@@ -46,7 +47,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_there_and_back_again_is_exact(ours, tmp_path):
-    convert(ours, tmp_path / "back", to="reference")
+    convert(ours, tmp_path / "back", to="published")
     assert same(load_file(SOURCE / "model.safetensors"), load_file(tmp_path / "back" / "model.safetensors"))
     assert (tmp_path / "back" / "config.json").read_bytes() == (SOURCE / "config.json").read_bytes()
     convert(tmp_path / "back", tmp_path / "again")
@@ -86,7 +87,7 @@ def test_ours_without_history_goes_to_the_published_form(tmp_path):
     model.config.lm_head_bias = False
     model.lm_head.bias = None
     model.save_pretrained(tmp_path / "trained")
-    done = convert(tmp_path / "trained", tmp_path / "published", to="reference")
+    done = convert(tmp_path / "trained", tmp_path / "published", to="published")
     tensors = load_file(tmp_path / "published" / "model.safetensors")
     assert done["pooling_head"] is False
     assert tensors[EMBEDDING].shape == (32064, model.config.text_config.hidden_size)
@@ -99,23 +100,23 @@ def test_ours_without_history_goes_to_the_published_form(tmp_path):
 
 def test_real_sizes_on_the_meta_device():
     """The mapping of AKI-4B: every tensor of the published list, with its exact shape, and 4.33 billion parameters."""
-    config = config_from_reference(AKI_4B)
-    plan = layout(config, rows=32064)
-    on_meta = {name: torch.empty(shape, device="meta") for name, shape in plan.reference.items()}
+    config = AkiConfig.from_published(AKI_4B)
+    plan = plan_shapes(AkiForConditionalGeneration, config, rows=32064)
+    on_meta = {name: torch.empty(shape, device="meta") for name, shape in plan.published.items()}
     assert round(sum(tensor.numel() for tensor in on_meta.values()) / 1e9, 2) == 4.33
-    assert plan.reference[EMBEDDING] == (32064, 3072)
-    assert plan.reference["lang_model.lm_head.additional_fc.bias"] == (2,)
-    assert plan.reference["vision_tokenizer.latents"] == (144, 1152)
-    assert plan.reference["vision_tokenizer.projection.weight"] == (3072, 1152)
-    assert plan.reference["vision_encoder.embeddings.position_embedding.weight"] == (729, 1152)
-    assert plan.reference["lang_model.model.layers.31.self_attn.qkv_proj.weight"] == (9216, 3072)
+    assert plan.published[EMBEDDING] == (32064, 3072)
+    assert plan.published["lang_model.lm_head.additional_fc.bias"] == (2,)
+    assert plan.published["vision_tokenizer.latents"] == (144, 1152)
+    assert plan.published["vision_tokenizer.projection.weight"] == (3072, 1152)
+    assert plan.published["vision_encoder.embeddings.position_embedding.weight"] == (729, 1152)
+    assert plan.published["lang_model.model.layers.31.self_attn.qkv_proj.weight"] == (9216, 3072)
     ours = dict(to_ours(plan, on_meta.__getitem__))
     assert {name: tuple(tensor.shape) for name, tensor in ours.items()} == dict(plan.ours)
-    back = dict(to_reference(plan, ours.__getitem__, {}))
-    head = {name for name in plan.reference if name.startswith("vision_encoder.head.")}
+    back = dict(to_published(plan, ours.__getitem__, {}))
+    head = {name for name in plan.published if name.startswith("vision_encoder.head.")}
     assert len(head) == 11
     assert {name: tuple(tensor.shape) for name, tensor in back.items()} == {
-        name: shape for name, shape in plan.reference.items() if name not in head
+        name: shape for name, shape in plan.published.items() if name not in head
     }
     with torch.device("meta"):
         model = AkiForConditionalGeneration(config)
@@ -128,12 +129,12 @@ def test_real_names_are_the_golden_ones_layer_for_layer():
     def shape_free(names):
         return {".".join("N" if part.isdigit() else part for part in name.split(".")) for name in names}
 
-    real = layout(config_from_reference(AKI_4B), rows=32064).reference
+    real = plan_shapes(AkiForConditionalGeneration, AkiConfig.from_published(AKI_4B), rows=32064).published
     assert shape_free(real) == shape_free(MANIFEST["models"][NAME]["state_dict"])
 
 
 def test_phi_3_5_s_long_rope_is_known_without_the_hub():
-    text = config_from_reference(AKI_4B).text_config
+    text = AkiConfig.from_published(AKI_4B).text_config
     rope = text.rope_parameters
     assert (rope["rope_type"], rope["original_max_position_embeddings"]) == ("longrope", 4096)
     assert (
@@ -171,7 +172,7 @@ def test_pooling_head_may_be_absent(published, tmp_path):
     without = {name: tensor for name, tensor in tensors.items() if not name.startswith("vision_encoder.head.")}
     save_file(without, published / "model.safetensors")
     convert(published, tmp_path / "ours")
-    convert(tmp_path / "ours", tmp_path / "back", to="reference")
+    convert(tmp_path / "ours", tmp_path / "back", to="published")
     assert same(without, load_file(tmp_path / "back" / "model.safetensors"))
 
 
@@ -316,12 +317,12 @@ def test_shards(published, tmp_path):
 def test_networks_named_by_folder(published, tmp_path):
     """`lang_model_path` and `vision_encoder_path` may be folders beside the checkpoint."""
     raw = json.loads((published / "config.json").read_text())
-    whole = config_from_reference(raw)
+    whole = AkiConfig.from_published(raw)
     whole.text_config.save_pretrained(published / "language")
     whole.vision_config.save_pretrained(published / "tower")
     named = {key: value for key, value in raw.items() if key not in ("lang", "vision")}
     named |= {"lang_model_path": "language", "vision_encoder_path": "tower"}
-    found = config_from_reference(named, published)
+    found = AkiConfig.from_published(named, published)
     assert found.text_config.hidden_size == whole.text_config.hidden_size
     named_by = {"_name_or_path": None}
     assert found.vision_config.to_dict() | named_by == whole.vision_config.to_dict() | named_by
@@ -334,7 +335,7 @@ def test_folder_that_does_not_exist(tmp_path, load):
 
 
 def test_several_end_of_text_tokens():
-    config = config_from_reference(AKI_4B)
+    config = AkiConfig.from_published(AKI_4B)
     config.text_config.eos_token_id = [32007, 32001, 32000]
     assert generation_settings(config)["eos_token_id"] == [32007, 32001, 32000]
 
@@ -358,7 +359,7 @@ def test_hub_id(monkeypatch):
 
 def test_unknown_tensor_name_is_refused():
     with pytest.raises(ValueError, match="no tensor of an AKI model"):
-        reference_name("model.surprise.weight")
+        published_name("model.surprise.weight")
 
 
 def test_check_shapes_names_everything():
@@ -391,7 +392,7 @@ def test_settings_of_ours_survive_the_published_form(ours, tmp_path, settings, w
     wanted.save_pretrained(folder)
     stop = [5, 6] if settings else GenerationConfig.from_pretrained(ours).eos_token_id
     GenerationConfig(eos_token_id=stop).save_pretrained(folder)
-    convert(folder, tmp_path / "published", to="reference")
+    convert(folder, tmp_path / "published", to="published")
     convert(tmp_path / "published", tmp_path / "back")
     direct = AkiForConditionalGeneration.from_pretrained(tmp_path / "published")
     back = AkiConfig.from_pretrained(tmp_path / "back")
@@ -408,7 +409,7 @@ def test_other_backbones_in_the_published_form(tmp_path, family, tied):
     made = model(family, {"vocab_size": 201, "tie_word_embeddings": tied})
     made.generation_config.eos_token_id = [2, 3]
     made.save_pretrained(tmp_path / "trained")
-    convert(tmp_path / "trained", tmp_path / "published", to="reference")
+    convert(tmp_path / "trained", tmp_path / "published", to="published")
     again = AkiForConditionalGeneration.from_pretrained(tmp_path / "published")
     assert again.config.text_config.model_type == family
     assert again.config.question_end_token_id == 198
@@ -421,7 +422,7 @@ def test_other_backbones_in_the_published_form(tmp_path, family, tied):
     raw = json.loads((tmp_path / "published" / "config.json").read_text())
     del raw["assistant_token_id"]
     with pytest.raises(ValueError, match="assistant_token_id"):
-        config_from_reference(raw)
+        AkiConfig.from_published(raw)
 
 
 def test_processor_of_ours_survives_the_published_form(tmp_path):
@@ -432,7 +433,7 @@ def test_processor_of_ours_survives_the_published_form(tmp_path):
     made.resize_token_embeddings(size)
     made.config.text_config.vocab_size = size
     made.save_pretrained(tmp_path / "trained")
-    convert(tmp_path / "trained", tmp_path / "published", to="reference")
+    convert(tmp_path / "trained", tmp_path / "published", to="published")
     again = AkiProcessor.from_pretrained(tmp_path / "published")
     assert (again.chat_template, again.image_order) == (own.chat_template, "text_first")
 
@@ -441,11 +442,11 @@ def test_processor_of_ours_survives_the_published_form(tmp_path):
 def test_source_that_does_not_exist(tmp_path, source, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[1])
     monkeypatch.setattr("model.published.hub.cached_file", lambda *args, **kwargs: pytest.fail("the Hub was asked"))
-    for to in ("ours", "reference"):
+    for to in ("ours", "published"):
         with pytest.raises(ValueError, match="does not exist; expected"):
             convert(source, tmp_path / "out", to=to)
     with pytest.raises(ValueError, match="does not exist; expected a folder of ours"):
-        convert("owner/name", tmp_path / "out", to="reference")
+        convert("owner/name", tmp_path / "out", to="published")
     monkeypatch.setattr("model.published.hub.cached_file", lambda *args, **kwargs: None)
     with pytest.raises(ValueError, match="owner/name is neither a folder here nor a checkpoint the Hub answers with"):
         convert("owner/name", tmp_path / "out")
@@ -461,13 +462,13 @@ def test_what_cannot_be_converted_is_said(ours, tmp_path):
     with pytest.raises(ValueError, match="no zip archive"):
         convert(tmp_path / "old.pt", tmp_path / "out")
     with pytest.raises(ValueError, match="in the published form already"):
-        convert(SOURCE, tmp_path / "out", to="reference")
+        convert(SOURCE, tmp_path / "out", to="published")
     cut = Path(shutil.copytree(ours, tmp_path / "cut"))
     tensors = load_file(cut / "model.safetensors")
     del tensors["lm_head.weight"]
     save_file(tensors, cut / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"cut .* 1 missing: lm_head.weight"):
-        convert(cut, tmp_path / "out", to="reference")
+        convert(cut, tmp_path / "out", to="published")
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"weight_map": 3}', "[]"])
@@ -494,8 +495,8 @@ def test_converted_folder_is_complete(ours):
 def test_command(tmp_path):
     import typer
 
+    from benchmarks.errors import UserError
     from train.commands.convert import convert as command
-    from train.errors import UserError
 
     app = typer.Typer()
     app.command()(command)

@@ -10,7 +10,8 @@ from predictor_helpers import write_checkpoint
 
 from aki_eval.predictors.aki import AkiPredictor
 from aki_eval.run.inputs import find_tasks, load
-from benchmarks.records import ImageRef, Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import ImageRef, Prompt
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from reports_helpers import all_metrics, edit_json, metric, plan, write_lines, write_run
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import estimates_of
 from benchmarks.tasks import TASKS

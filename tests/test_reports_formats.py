@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from reports_helpers import plan, write_run
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 from reports.cli import report
 from reports.paper_tables import all_tables, main_table, subtask_table

@@ -13,7 +13,8 @@ import pytest
 from aki_eval.attention_maps import View, look, rolled_out
 from aki_eval.commands.inspect_ import command, heats, spans
 from aki_eval.predictors.aki import AkiPredictor
-from benchmarks.records import ImageRef, Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import ImageRef, Prompt
 
 QUESTION = "What colour is it?"
 

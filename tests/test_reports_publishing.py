@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from reports_helpers import edit_json, metric, plan, write_run
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run, open_runs
 from reports.cli import report, view
 from reports.model_card import entries, notes_on

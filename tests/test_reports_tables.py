@@ -9,7 +9,7 @@ import pytest
 from reports_helpers import all_metrics, edit_json, metric, plan, write_json, write_run
 from rich.console import Console
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run, open_runs
 from benchmarks.tasks import COLUMNS
 from reports import paper

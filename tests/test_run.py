@@ -24,8 +24,9 @@ from aki_eval.run.loop import TooManyFailures
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, RunResult, run
 from aki_eval.run.subset import Subset
-from benchmarks.records import Prompt, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
+from benchmarks.results.store import RunStore
 
 KILLS = 8
 
@@ -155,7 +156,7 @@ def test_ctrl_c_that_a_library_swallows_still_ends_the_run_after_this_batch(tabl
     predictor = ScriptedPredictor(answer)
     with pytest.raises(KeyboardInterrupt):
         go(tables, predictor)
-    assert len(RunFolder(tables.parent / "run").predictions("small")) == 8
+    assert len(RunStore(tables.parent / "run").predictions("small")) == 8
 
 
 def test_tasks_are_added_to_a_run(tables: Path) -> None:
@@ -177,7 +178,7 @@ def test_too_many_failures_stop_the_run_and_what_was_answered_stays(tables: Path
     predictor = ScriptedPredictor(answer)
     with pytest.raises(TooManyFailures, match="device-side assert"):
         go(tables, predictor)
-    found = RunFolder(tables.parent / "run").predictions("small")
+    found = RunStore(tables.parent / "run").predictions("small")
     assert sum(prediction.error is None for prediction in found.values()) == 20
     assert len(found) < 90
     again = ScriptedPredictor()
@@ -241,7 +242,7 @@ def start(tables: Path, seconds_a_batch: float) -> BaseProcess:
 
 def test_killed_at_random_moments_nothing_answered_is_lost_or_asked_again(tables: Path) -> None:
     write_table(tables, rows=120)
-    folder = RunFolder(tables.parent / "run")
+    folder = RunStore(tables.parent / "run")
     random.seed(2503)
     for _ in range(KILLS):
         answered = set(folder.predictions("small"))

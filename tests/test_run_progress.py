@@ -14,7 +14,8 @@ from aki_eval.run.dry_run import show_plan
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.summary import explain_incomplete, show_results
-from benchmarks.records import Prediction, Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Prompt
 
 
 def fails(index: str) -> Prediction:

@@ -8,7 +8,8 @@ import pytest
 
 from aki_eval.run.subset import CI_SIZE, Subset, choose, from_record, parse
 from benchmarks.data.load import load_samples
-from benchmarks.records import Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records import Prediction, UserError
-from benchmarks.results.store import RunFolder, out_folder, read_lines, write_atomically
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction
+from benchmarks.results.store import RunStore, out_folder, read_lines, write_atomically
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    folder = RunFolder(tmp_path / "run")
+def folder(tmp_path: Path) -> RunStore:
+    folder = RunStore(tmp_path / "run")
     folder.create()
     return folder
 
@@ -26,19 +27,19 @@ def answered(index: str, text: str | None = "yes", error: str | None = None) -> 
     return Prediction(index=index, prompt="p", text=text, num_tokens=1, finish_reason="stop", error=error)
 
 
-def test_what_was_appended_is_read_back(folder: RunFolder) -> None:
+def test_what_was_appended_is_read_back(folder: RunStore) -> None:
     texts = ["=1", "None", "", "N/A", "two\nlines\u2028and a separator", "\ud83d alone", 'quote " and \\ slash', "ü"]
     folder.append("mme", [answered(str(number), text) for number, text in enumerate(texts)])
     assert [prediction.text for prediction in folder.predictions("mme").values()] == texts
 
 
-def test_a_line_has_the_fields_of_the_contract(folder: RunFolder) -> None:
+def test_a_line_has_the_fields_of_the_contract(folder: RunStore) -> None:
     folder.append("mme", [answered("1")])
     (line,) = (folder.root / "mme/predictions.jsonl").read_text().splitlines()
     assert list(json.loads(line)) == ["index", "prompt", "prediction", "num_tokens", "finish_reason", "error"]
 
 
-def test_cut_at_any_byte_every_whole_line_counts_and_the_torn_one_does_not(folder: RunFolder) -> None:
+def test_cut_at_any_byte_every_whole_line_counts_and_the_torn_one_does_not(folder: RunStore) -> None:
     path = folder.root / "mme/predictions.jsonl"
     folder.append("mme", [answered("0", "ü"), answered("1", "öä")])
     whole = path.read_bytes()
@@ -50,7 +51,7 @@ def test_cut_at_any_byte_every_whole_line_counts_and_the_torn_one_does_not(folde
         assert list(folder.predictions("mme")) == [*complete, "next"]
 
 
-def test_a_torn_line_longer_than_a_block_is_cut_off(folder: RunFolder) -> None:
+def test_a_torn_line_longer_than_a_block_is_cut_off(folder: RunStore) -> None:
     folder.append("mme", [answered("0"), answered("1", "x" * 200_000)])
     path = folder.root / "mme/predictions.jsonl"
     path.write_bytes(path.read_bytes()[:-5])
@@ -58,21 +59,21 @@ def test_a_torn_line_longer_than_a_block_is_cut_off(folder: RunFolder) -> None:
     assert list(folder.predictions("mme")) == ["0", "2"]
 
 
-def test_damage_inside_a_file_is_an_error_and_not_a_torn_line(folder: RunFolder) -> None:
+def test_damage_inside_a_file_is_an_error_and_not_a_torn_line(folder: RunStore) -> None:
     path = folder.root / "lines.jsonl"
     path.write_text('{"index": "1"}\n{"index": \n{"index": "3"}\n')
     with pytest.raises(UserError, match="line 2"):
         list(read_lines(path))
 
 
-def test_an_answer_counts_more_than_an_error_and_later_more_than_earlier(folder: RunFolder) -> None:
+def test_an_answer_counts_more_than_an_error_and_later_more_than_earlier(folder: RunStore) -> None:
     folder.append("mme", [answered("1", None, "boom"), answered("2"), answered("3", None, "first")])
     folder.append("mme", [answered("1", "late"), answered("2", None, "boom"), answered("3", None, "second")])
     found = folder.predictions("mme")
     assert (found["1"].text, found["2"].text, found["3"].error) == ("late", "yes", "second")
 
 
-def test_ranks_are_merged_in_the_order_of_the_table(folder: RunFolder) -> None:
+def test_ranks_are_merged_in_the_order_of_the_table(folder: RunStore) -> None:
     folder.append("mme", [answered("3"), answered("1")], rank=0)
     folder.append("mme", [answered("2"), answered("0")], rank=1)
     folder.merge("mme", ["0", "1", "2", "3", "4"])
@@ -80,10 +81,10 @@ def test_ranks_are_merged_in_the_order_of_the_table(folder: RunFolder) -> None:
     assert list(folder.predictions("mme")) == ["0", "1", "2", "3"]
 
 
-def test_a_second_process_is_refused(folder: RunFolder) -> None:
+def test_a_second_process_is_refused(folder: RunStore) -> None:
     code = (
-        "import sys; from pathlib import Path; from benchmarks.results.store import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])).locked(int(sys.argv[2])): print('in', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from benchmarks.results.store import RunStore\n"
+        "with RunStore(Path(sys.argv[1])).locked(int(sys.argv[2])): print('in', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", code, str(folder.root)]
     for rank in ("0", "2"):
@@ -118,17 +119,17 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_made_is_the_users_to_fix(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to the run folder"):
-        RunFolder(tmp_path / "file" / "run").create()
+        RunStore(tmp_path / "file" / "run").create()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_the_users_to_fix(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write to the run folder"):
-        RunFolder(tmp_path / "run").create()
+        RunStore(tmp_path / "run").create()
 
 
-def started(folder: RunFolder, *tasks: str) -> None:
+def started(folder: RunStore, *tasks: str) -> None:
     """run.json that names the tasks."""
     folder.write_run(
         {
@@ -142,7 +143,7 @@ def started(folder: RunFolder, *tasks: str) -> None:
     )
 
 
-def test_fresh_deletes_what_run_json_lists_and_nothing_else(folder: RunFolder) -> None:
+def test_fresh_deletes_what_run_json_lists_and_nothing_else(folder: RunStore) -> None:
     started(folder, "mme")
     folder.append("mme", [answered("1")], rank=2)
     kept = [folder.root / name for name in ("notes.txt", "mme/notes.txt", "other/predictions.jsonl")]
@@ -158,7 +159,7 @@ def test_fresh_deletes_what_run_json_lists_and_nothing_else(folder: RunFolder) -
 
 
 @pytest.mark.parametrize("name", ["..", "../other", "/etc", "", "linked"])
-def test_fresh_goes_nowhere_else(folder: RunFolder, name: str) -> None:
+def test_fresh_goes_nowhere_else(folder: RunStore, name: str) -> None:
     other = folder.root.parent / "other"
     other.mkdir()
     (other / "predictions.jsonl").write_text("precious")
@@ -171,7 +172,7 @@ def test_fresh_goes_nowhere_else(folder: RunFolder, name: str) -> None:
     assert (folder.root / "mme/predictions.jsonl").exists()
 
 
-def test_fresh_leaves_a_damaged_run_alone(folder: RunFolder) -> None:
+def test_fresh_leaves_a_damaged_run_alone(folder: RunStore) -> None:
     folder.append("mme", [answered("1")])
     (folder.root / "run.json").write_text("{")
     with pytest.raises(UserError, match="is not JSON"):
@@ -185,7 +186,7 @@ def test_an_empty_out_the_home_and_the_root_are_no_place_for_a_run(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for place in ("/", tmp_path / "home", tmp_path):
         with pytest.raises(UserError, match="is no place for a run"):
-            RunFolder(Path(place)).create()
+            RunStore(Path(place)).create()
     for empty in ("", "  "):
         with pytest.raises(UserError, match="it is empty"):
             out_folder(empty)

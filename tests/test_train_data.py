@@ -17,6 +17,7 @@ from model_helpers import tokenizer as family_tokenizer
 from phi3_style import phi3_style_tokenizer
 from PIL import Image
 
+from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
 from train.data.captions import CaptionStream, Lane, check_shard, find_shards
 from train.data.collate import IGNORED, Collator, Encoder
@@ -24,7 +25,6 @@ from train.data.instructions import Example
 from train.data.mixture import LengthGroups, Mixture
 from train.data.pictures import PixelReader, augment
 from train.data.samples import Item
-from train.errors import UserError
 
 NUM_LATENTS = 4
 PROCESSOR = AkiProcessor(AkiImageProcessor(size=28), phi3_style_tokenizer(), num_latents=NUM_LATENTS)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import UserError
 from train.data.instructions import SETS, TABLE_4
-from train.errors import UserError
 from train.recipe import Recipe, load_recipe, recipe_names
 
 ROWS = {  # row of Table 1 -> recipe, and its stages as kind, attention, order

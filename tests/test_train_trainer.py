@@ -15,12 +15,12 @@ from golden_helpers import GRADIENT, LOGITS, assert_close, labels_of, load_case,
 from train_helpers import Gradients, assert_same, losses, machine, parts, pretrain, sft, weights, write_root
 from transformers import TrainerCallback
 
+from benchmarks.errors import UserError
 from model.published.names import reference_name
 from train.data.instructions import SETS, Example, InstructionData
 from train.data.mixture import Mixture
 from train.data.pictures import FeatureTable, PixelReader, compute_features
 from train.data.samples import Notes
-from train.errors import UserError
 from train.recipe import ModelChoice, Recipe, Stage
 from train.run_recipe import Parts, last_checkpoint, run_recipe
 from train.run_stage import collator, prepare_model, run_stage, training_arguments

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.errors import UserError
+
 from .commands.convert import convert
 from .commands.data import app as data_app
-from .errors import UserError
 
 if TYPE_CHECKING:
     from .cost import Cost
@@ -56,7 +56,9 @@ def toy(
     if attention not in ("mma", "causal", "cca"):
         raise UserError(f"--attention {attention}: expected mma, causal or cca")
     _writable(out)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other work, spinning threads cost more than they gain
+    from .toy.arithmetic import choose_kernels
+
+    choose_kernels()  # before anything imports torch
     from .toy.build import FULL, QUICK, train_toy
 
     seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)  # type: ignore[arg-type]

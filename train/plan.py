@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import UserError
+
 from .cost import Cost
 from .data.captions import FOLDERS, check_shard, find_shards
 from .data.instructions import SETS
-from .errors import UserError
 from .recipe import ModelChoice, Recipe, Stage
 
 PAPER_MODEL = ModelChoice()

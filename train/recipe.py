@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from benchmarks.errors import UserError
+
 from .data.collate import ImageOrder, Truncation
 from .data.pictures import Augmentation
-from .errors import UserError
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import UserError
+from benchmarks.errors import UserError
+
 from .recipe import Recipe, Stage
 from .run_stage import Machine, run_stage
 from .trainer import SPECIFICATION

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from benchmarks.errors import UserError
+
 from .data.captions import FOLDERS, CaptionStream, Lane, find_shards
 from .data.collate import Collator, Encoder
 from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
 from .data.pictures import PictureReader, PixelReader
-from .errors import UserError
 from .progress import StageProgress, quiet
 from .recipe import Stage
 from .trainer import AkiTrainer, saved_positions, write_specification

@@ -18,11 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
+from benchmarks.errors import UserError
+
 from .cost import Cost
 from .data.captions import CaptionStream
 from .data.mixture import LengthGroups, Mixture
 from .data.samples import Notes
-from .errors import UserError
 from .recipe import Stage
 from .schedule import CosineSchedule
 

@@ -14,7 +14,7 @@ from rich.table import Table as Grid
 from benchmarks.data.fetch import (
     HUB_REPOSITORY,
     LOCK_NAME,
-    Source,
+    TableSource,
     check_lock,
     fetch,
     fetch_from_hub,
@@ -25,7 +25,8 @@ from benchmarks.data.fetch import (
 )
 from benchmarks.data.hub import find_parquet
 from benchmarks.data.load import checksum
-from benchmarks.records import Table, Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.task import DataTable, Task
 
 from ..run.inputs import find_tasks, official_root
 
@@ -60,12 +61,12 @@ def fetch_tables(
     return 0
 
 
-def is_present(table: Table, folder: Path) -> bool:
+def is_present(table: DataTable, folder: Path) -> bool:
     """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
     return (folder / f"{table.name}.tsv").is_file() or find_parquet(table.name, folder) is not None
 
 
-def _bring(console: Console, table: Table, folder: Path, from_hub: bool) -> str:
+def _bring(console: Console, table: DataTable, folder: Path, from_hub: bool) -> str:
     """Makes sure that the table is there and is the published one; where it comes from."""
     if from_hub or (not (folder / f"{table.name}.tsv").exists() and is_present(table, folder)):
         fetch_from_hub(table.name, folder)
@@ -79,13 +80,13 @@ def _find(tasks: Sequence[str] | None) -> list[Task]:
     return find_tasks(",".join(tasks) if tasks else "all")
 
 
-def _source(table: Table, sources: dict[str, Source]) -> Source:
+def _source(table: DataTable, sources: dict[str, TableSource]) -> TableSource:
     if table.name not in sources:
         raise UserError(f"the installed VLMEvalKit publishes no address for {table.name}; pip install -U ms-vlmeval")
     return sources[table.name]
 
 
-def _fetch_one(console: Console, table: Table, source: Source, folder: Path) -> None:
+def _fetch_one(console: Console, table: DataTable, source: TableSource, folder: Path) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -113,7 +114,7 @@ def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
     return 1 if wrong else 0
 
 
-def _verify(task: Task, folder: Path) -> list[tuple[Table, str | None]]:
+def _verify(task: Task, folder: Path) -> list[tuple[DataTable, str | None]]:
     """What is wrong with each table of the task; None: nothing."""
     absent = [table for table in task.tables if not is_present(table, folder)]
     if absent:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.records import ImageRef, Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import ImageRef, Prompt
 
 if TYPE_CHECKING:
     from reports.attention_figures import Heat, Span

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from benchmarks.data.fetch import read_lock
-from benchmarks.records import Table
+from benchmarks.task import DataTable
 from benchmarks.tasks import COLUMNS, TASKS
 
 from ..run.inputs import official_root
@@ -37,7 +37,7 @@ def list_tasks() -> None:
     )
 
 
-def _state(table: Table, root: Path, locked: dict[str, Any]) -> str:
+def _state(table: DataTable, root: Path, locked: dict[str, Any]) -> str:
     """`verified` means: fetched or checked by `aki-eval data`, which locks what it has checked."""
     if not is_present(table, root):
         return "absent"

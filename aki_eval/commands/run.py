@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.store import out_folder
 
 from ..predictors import make_predictor

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.records import PromptStyle, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import PromptStyle
+from benchmarks.results.store import RunStore
 from benchmarks.tasks import TASKS
 
 from ..run.inputs import find_tasks, load
@@ -36,7 +37,7 @@ def score(
     ] = False,
 ) -> int:
     """Score stored predictions again; no model is loaded."""
-    folder = RunFolder(run_dir)
+    folder = RunStore(run_dir)
     run = folder.read_run()
     if run is None:
         raise UserError(f"{run_dir} is no run folder: it holds no run.json")

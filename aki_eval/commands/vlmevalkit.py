@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 from ..judges.endpoint import KEY_NAME
 from ..predictors.make import find_checkpoint

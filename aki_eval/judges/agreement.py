@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from benchmarks.records import Score, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import Score, Verdict
 from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
 from benchmarks.statistics import Estimate, paired_difference

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.records import JudgeRequest, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest
 
 from .prices import Price
 

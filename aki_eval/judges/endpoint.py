@@ -14,7 +14,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from benchmarks.records import JudgeRequest, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest
 
 from .prices import Price, known_price
 from .store import Reply, Source

@@ -19,7 +19,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 from .store import Reply, Source, VerdictStore, verdict_of
 

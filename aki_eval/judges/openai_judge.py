@@ -13,7 +13,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 from .budget import Budget
 from .endpoint import Endpoint

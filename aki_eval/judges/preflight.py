@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from benchmarks.records import JudgeRequest, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest
 
 from .endpoint import Endpoint, ends_everything, explain
 from .prices import known_shutdown

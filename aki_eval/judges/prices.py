@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 TABLE = Path(__file__).with_name("prices.toml")
 

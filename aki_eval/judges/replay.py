@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import JudgeRequest, Verdict
 
 from .budget import Budget
 from .endpoint import Endpoint

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from benchmarks.errors import UserError
 from benchmarks.judged import read_reply
-from benchmarks.records import JudgeRequest, UserError, Verdict
+from benchmarks.records import JudgeRequest, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

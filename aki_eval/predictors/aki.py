@@ -16,7 +16,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import ImageRef, Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import ImageRef, Prompt
 
 from .base import Generation, Unusable, is_out_of_memory
 from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum, what_is_wrong
@@ -245,15 +246,16 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
     raw = read_config(checkpoint)
     if raw.get("model_type") == "aki":
         return raw
-    from model.published.config import config_from_reference, is_reference_config
+    from model import AkiConfig
+    from model.published.config import is_published_config
 
-    if not is_reference_config(raw):
+    if not is_published_config(raw):
         raise UserError(
             f"--model: {checkpoint} is a checkpoint of {raw.get('model_type')!r}, expected 'aki' or the authors' own "
             "format; other models come as vlmevalkit:NAME"
         )
     try:
-        settings: dict[str, Any] = config_from_reference(raw, checkpoint).to_dict()
+        settings: dict[str, Any] = AkiConfig.from_published(raw, checkpoint).to_dict()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--model: {checkpoint} cannot be loaded ({what_is_wrong(checkpoint, error)})") from error
     return settings

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from benchmarks.records import Prompt, PromptStyle, Sample, Task, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt, PromptStyle, Sample
+from benchmarks.task import Task
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 from .base import Predictor
 

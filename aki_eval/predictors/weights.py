@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 
 from ..run.specification import file_checksums
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.records import Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
 
 from ..predictors import Predictor
 from .batching import ordered

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from benchmarks.records import Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
 
 MEETING_HOURS = 2
 """How long the others wait while rank 0 reads tables and checksums weights."""

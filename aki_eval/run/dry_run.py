@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results.store import RunFolder
+from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
 from .inputs import TaskInput, load
@@ -21,7 +21,7 @@ def show_plan(options: RunOptions, predictor: Predictor, console: Console) -> No
     Raises UserError where the run itself would: missing tables, a folder that holds another run.
     """
     inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
-    folder = RunFolder(options.out)
+    folder = RunStore(options.out)
     stored = folder.read_run()
     if stored is not None and not options.fresh:
         check_same(folder.root, stored, specify(options, predictor, inputs))
@@ -32,7 +32,7 @@ def show_plan(options: RunOptions, predictor: Predictor, console: Console) -> No
         console.print(predictor.render(prompt), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_counts(folder: RunFolder, inputs: Sequence[TaskInput], options: RunOptions, console: Console) -> None:
+def _show_counts(folder: RunStore, inputs: Sequence[TaskInput], options: RunOptions, console: Console) -> None:
     table = Table(title=f"{options.data} tables into {folder.root}")
     for heading in ("task", "samples", "pictures", "answered already", "to ask", "longest answer"):
         table.add_column(heading, justify="left" if heading == "task" else "right")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date
 
-from benchmarks.records import Task
+from benchmarks.task import Task
 
 from ..judge import make_judge
 from ..judges.openai_judge import OpenAIJudge

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Prediction, Prompt, PromptStyle, Task, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Prompt, PromptStyle
+from benchmarks.results.store import RunStore
+from benchmarks.task import Task
 
 from ..predictors import Predictor, TaskAwarePredictor
 from .batching import BatchSize, ordered
@@ -25,7 +27,7 @@ from .inputs import TaskInput, load
 from .loop import Failures, Loop
 from .preflight import check_ahead
 from .progress import Progress
-from .score import JudgeOptions, TaskResult, score_inputs
+from .score import JudgeOptions, TaskOutcome, score_inputs
 from .specification import FORMAT, answers_mark, check_same, command, commit, extend, now, session, versions
 from .subset import Subset
 
@@ -63,14 +65,14 @@ class RunResult:
     num_predicted: int
     seconds: float
     seconds_in_model: float
-    results: list[TaskResult]
+    results: list[TaskOutcome]
 
 
 def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunResult:
     """The whole way. Raises UserError for what the user can fix, TooManyFailures when the cap is exceeded."""
     world = find_world()
     world.enter()
-    folder = RunFolder(options.out)
+    folder = RunStore(options.out)
     if not world.is_main:
         world.meet()  # 1: rank 0 has prepared tables and folder
     inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
@@ -120,7 +122,7 @@ def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInpu
     return run
 
 
-def _open(folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> None:
+def _open(folder: RunStore, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> None:
     """Writes run.json, or checks that what is there is the same run, and merges what dead processes left."""
     if options.fresh:
         folder.clear()
@@ -135,7 +137,7 @@ def _open(folder: RunFolder, options: RunOptions, predictor: Predictor, inputs: 
         folder.merge(given.task.name, (sample.index for sample in given.samples))
 
 
-def _unanswered(folder: RunFolder, given: TaskInput) -> list[Prompt]:
+def _unanswered(folder: RunStore, given: TaskInput) -> list[Prompt]:
     """What has no answer yet. An error is no answer: it is asked again."""
     found = folder.predictions(given.task.name)
     known = {index for index, prediction in found.items() if prediction.error is None}
@@ -148,7 +150,7 @@ class _Work:
     def __init__(
         self,
         options: RunOptions,
-        folder: RunFolder,
+        folder: RunStore,
         predictor: Predictor,
         world: World,
         progress: Progress,
@@ -223,7 +225,7 @@ class _Work:
 
     def finish(self, inputs: Sequence[TaskInput]) -> RunResult:
         """Rank 0 waits for the others to end, merges their files and scores; the others are done."""
-        results: list[TaskResult] = []
+        results: list[TaskOutcome] = []
         if self.world.is_main:
             for rank in range(1, self.world.size):
                 self.folder.wait_for(rank)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import Judge, Prediction, Score, Task, UserError
-from benchmarks.results.store import RunFolder
+from benchmarks.errors import UserError
+from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
+from benchmarks.task import Task
 
 from ..judge import Budget, Price, make_judge
 from .inputs import TaskInput
@@ -40,10 +43,12 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskResult:
+class TaskOutcome:
     """The outcome of one task: its metrics.json, and how many samples have no answer.
 
     `num_refused` of the `num_errors` are ValueErrors: the model itself will not take such a prompt, now or later.
+    `num_unscored` samples have no value under the headline protocol. `failure`: scoring itself broke off, and there are
+    no metrics.
     """
 
     task: Task
@@ -51,6 +56,8 @@ class TaskResult:
     num_missing: int
     num_errors: int
     num_refused: int = 0
+    num_unscored: int = 0
+    failure: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -58,16 +65,46 @@ class TaskResult:
 
 
 def score_inputs(
-    folder: RunFolder, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
-) -> list[TaskResult]:
+    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
-    Raises UserError when the tables are not those that the predictions were made with.
+    A task whose scoring fails takes no other with it: it is a result that names the failure.
+
+    Raises:
+        UserError: the tables are not those that the predictions were made with; or, after all tasks have had their
+            turn, a task cannot be scored as asked.
     """
     for given in inputs:
         _check_tables(run, given)
     budget = Budget(limit=options.budget)  # one for the whole command
-    return [_score(folder, run, given, options, budget) for given in inputs]
+    results: list[TaskOutcome] = []
+    refusals: list[UserError] = []
+    for given in inputs:
+        try:
+            results.append(_score(folder, run, given, options, budget))
+        except UserError as error:
+            refusals.append(error)
+        except Exception as error:  # noqa: BLE001 (whatever it is: the other tasks' results are not lost with this one's)
+            results.append(_failed(folder, run, given, error))
+    if refusals:
+        raise refusals[0]
+    return results
+
+
+def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+    """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
+    folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
+    metrics = {
+        "headline": given.task.headline,
+        "protocols": {given.task.headline: {}},
+        "subset": run["subset"],
+        "judge": None,
+        "complete": False,
+        "data": {"source": run["data"]["source"]},
+    }
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
 def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
@@ -81,8 +118,8 @@ def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
 
 
 def _score(
-    folder: RunFolder, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
-) -> TaskResult:
+    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
     judge = _judge(folder, task, options, run["data"]["source"], budget)
@@ -97,12 +134,13 @@ def _score(
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
     errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
-    return TaskResult(
+    return TaskOutcome(
         task=task,
         metrics=metrics,
         num_missing=sum(index not in predictions for index in wanted),
         num_errors=len(errors),
         num_refused=sum(error.startswith("ValueError: ") for error in errors),
+        num_unscored=sum(score.value is None for score in scores[task.headline]),
     )
 
 
@@ -110,7 +148,7 @@ def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
 
 
-def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
+def _judge(folder: RunStore, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
     return make_judge(
         options.resolve(source),
         base_url=options.base_url,
@@ -123,7 +161,7 @@ def _judge(folder: RunFolder, task: Task, options: JudgeOptions, source: str, bu
 
 
 def _judge_record(
-    folder: RunFolder, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
+    folder: RunStore, task: Task, judge: Judge | None, scores: Mapping[str, Sequence[Score]]
 ) -> dict[str, Any] | None:
     """Who judged; None where no score of the task rests on a judge."""
     if judge is None or not (task.judged or folder.verdicts_path(task.name).exists()):

@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.records import Prompt, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prompt
 
 FORMAT = 1
 
@@ -116,7 +117,7 @@ def answers_mark(run: Mapping[str, Any], task: str, tables: Iterable[str]) -> st
     return hashlib.sha256(json.dumps(wanted, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-class Difference(NamedTuple):
+class FieldChange(NamedTuple):
     """A field (dotted name) and its two values."""
 
     field: str
@@ -124,10 +125,10 @@ class Difference(NamedTuple):
     after: Any
 
 
-def _first_difference(before: Any, after: Any, field: str = "") -> Difference | None:
+def _first_difference(before: Any, after: Any, field: str = "") -> FieldChange | None:
     """In the order of the fields; None when there is none."""
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
-        return None if before == after else Difference(field, before, after)
+        return None if before == after else FieldChange(field, before, after)
     for key in dict.fromkeys([*before, *after]):
         found = _first_difference(before.get(key), after.get(key), f"{field}.{key}" if field else str(key))
         if found:

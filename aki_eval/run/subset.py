@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 
 SEED = 2503
 """Of the order in which clusters are taken; the paper's number in arXiv is 2503.02597."""

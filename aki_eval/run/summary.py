@@ -11,12 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.records import Metric
+from benchmarks.scoring import why_not_comparable, worth_saying
 from benchmarks.tasks import COLUMNS
 
-from .score import TaskResult
+from .score import TaskOutcome
 
 
-def show_results(console: Console, root: Path, results: Sequence[TaskResult]) -> None:
+def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -> None:
     """A row for each of the paper's columns that was measured."""
     table = Table()
     for heading, side in (
@@ -31,14 +33,15 @@ def show_results(console: Console, root: Path, results: Sequence[TaskResult]) ->
     for column in COLUMNS:
         if column.task in by_task:
             result = by_task[column.task]
-            metric = result.metrics["protocols"][result.metrics["headline"]].get(column.metric)
-            table.add_row(column.label, *_cells(metric), _note(result))
+            found = result.metrics["protocols"][result.metrics["headline"]].get(column.metric)
+            metric = None if found is None else Metric(**found)
+            table.add_row(column.label, *_cells(metric), _note(result, metric))
     console.print(table)
     for line in _remarks(root, results):
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _remarks(root: Path, results: Sequence[TaskResult]) -> list[str]:
+def _remarks(root: Path, results: Sequence[TaskOutcome]) -> list[str]:
     """Where it all is, and whatever makes the numbers less than a measurement of the paper's columns."""
     remarks = [f"run folder {root}; aki-eval report {root} sets it beside the paper"]
     if any(result.metrics["data"]["source"] == "toy" for result in results):
@@ -49,30 +52,36 @@ def _remarks(root: Path, results: Sequence[TaskResult]) -> list[str]:
     return remarks + [f"judge: {name}" for name in sorted(judges)]
 
 
-def _cells(metric: dict[str, Any] | None) -> tuple[str, str, str]:
+def _cells(metric: Metric | None) -> tuple[str, str, str]:
     if metric is None:
         return "-", "-", "-"
-    value, interval = metric["value"], metric["ci95"]
     return (
-        "-" if value is None else f"{value:.1f}",
-        "-" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f}",
-        f"{metric['num_scored']}/{metric['num_samples']}",
+        "-" if metric.value is None else f"{metric.value:.1f}",
+        "-" if metric.ci95 is None else f"{metric.ci95[0]:.1f} to {metric.ci95[1]:.1f}",
+        f"{metric.num_scored}/{metric.num_samples}",
     )
 
 
-def _note(result: TaskResult) -> str:
-    judged = "judged" if result.metrics["judge"] else ""
-    return ", ".join(note for note in (judged, "" if result.complete else "incomplete") if note)
+def _note(result: TaskOutcome, metric: Metric | None) -> str:
+    notes = ["judged" if result.metrics["judge"] else "", "" if result.complete else "incomplete"]
+    if result.failure:
+        notes = ["scoring failed"]
+    elif metric:
+        why = why_not_comparable(result.task, result.metrics["headline"], metric)
+        notes.append(why or (f"{metric.num_unread} unread" if worth_saying(metric) else ""))
+    return ", ".join(note for note in notes if note)
 
 
 def explain_incomplete(
-    root: Path, results: Sequence[TaskResult], allow_partial: bool, again: str = "repeat the command"
+    root: Path, results: Sequence[TaskOutcome], allow_partial: bool, again: str = "repeat the command"
 ) -> int:
-    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed.
+    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed,
+    or when scoring itself failed.
 
     `again` is how unasked samples come to be asked, seen from the command that speaks.
     """
     incomplete = [result for result in results if not result.complete]
+    failed = [result for result in results if result.failure]
     for result in incomplete:
         for reason in _reasons(root, result, again):
             print(f"aki-eval: {result.task.name}: {reason}", file=sys.stderr)
@@ -82,7 +91,7 @@ def explain_incomplete(
             f"aki-eval: {unjudged}: no judge graded the answers; aki-eval score {root} --bench {unjudged} --judge NAME",
             file=sys.stderr,
         )
-    return 1 if incomplete and not allow_partial else 0
+    return 1 if failed or (incomplete and not allow_partial) else 0
 
 
 def how_to_ask(run: Mapping[str, Any]) -> str:
@@ -98,8 +107,11 @@ def count_samples(number: int) -> str:
     return f"{number} sample" if number == 1 else f"{number} samples"
 
 
-def _reasons(root: Path, result: TaskResult, again: str) -> Iterator[str]:
+def _reasons(root: Path, result: TaskOutcome, again: str) -> Iterator[str]:
     folder = root / result.task.name
+    if result.failure:
+        yield f"scoring failed ({result.failure}); see {folder}/scoring_failure.txt. The other tasks are not touched"
+        return
     passing = result.num_errors - result.num_refused
     if result.num_missing:
         yield f"{count_samples(result.num_missing)} not asked; {again} to go on"
@@ -111,10 +123,8 @@ def _reasons(root: Path, result: TaskResult, again: str) -> Iterator[str]:
             f"(see ValueError in {folder}/predictions.jsonl)"
         )
     if not (result.num_missing or result.num_errors or _lacks_judge(result)):
-        headline = result.metrics["protocols"][result.metrics["headline"]]
-        unscored = max((metric["num_unscored"] for metric in headline.values()), default=0)
-        yield f"{count_samples(unscored)} could not be scored (see reason in {folder}/scores.jsonl)"
+        yield f"{count_samples(result.num_unscored)} could not be scored (see reason in {folder}/scores.jsonl)"
 
 
-def _lacks_judge(result: TaskResult) -> bool:
-    return result.task.judged and result.metrics["judge"] is None
+def _lacks_judge(result: TaskOutcome) -> bool:
+    return result.task.judged and result.metrics["judge"] is None and not result.failure

@@ -27,8 +27,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.errors import UserError
 from benchmarks.kit import _process_state_kept as process_state_kept
-from benchmarks.records import ImageRef, Prompt, UserError
+from benchmarks.records import ImageRef, Prompt
 
 from ..judges.endpoint import scrub
 from ..predictors import make_predictor

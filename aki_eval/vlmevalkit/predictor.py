@@ -18,7 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import ImageRef, Prompt, PromptStyle, Sample, Task
+from benchmarks.records import ImageRef, Prompt, PromptStyle, Sample
+from benchmarks.task import Task
 
 from ..predictors.base import Generation, Unusable
 from ..run.distributed import find_world

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..records import UserError
+from ..errors import UserError
 from .tsv import TableData, assemble, cache_folder, content_key, parse_pictures, read_cells
 
 if TYPE_CHECKING:

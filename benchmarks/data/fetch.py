@@ -21,7 +21,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from ..records import UserError
+from ..errors import UserError
 from .hub import FILES, find_parquet
 
 LOCK_NAME = "aki-data.lock.json"
@@ -35,14 +35,14 @@ Report = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class TableSource:
     """Address and MD5 sum of one table, as VLMEvalKit publishes them."""
 
     url: str
     md5: str | None
 
 
-def official_sources() -> dict[str, Source]:
+def official_sources() -> dict[str, TableSource]:
     """Every image table that VLMEvalKit knows, by name. Raises UserError when the kit is not installed."""
     spec = find_spec("vlmeval")  # finds the package without running it
     if spec is None or spec.origin is None:
@@ -54,7 +54,7 @@ def official_sources() -> dict[str, Source]:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
                 into = {"DATASET_URL": urls, "DATASET_MD5": sums}.get(ast.unparse(node.targets[0]), {})
                 into.update(_texts(node.value))
-    return {name: Source(url, sums.get(name)) for name, url in urls.items()}
+    return {name: TableSource(url, sums.get(name)) for name, url in urls.items()}
 
 
 def _texts(node: ast.Dict) -> dict[str, str]:
@@ -69,7 +69,7 @@ def _texts(node: ast.Dict) -> dict[str, str]:
     }
 
 
-def fetch(name: str, source: Source, root: Path, report: Report = lambda done, total: None) -> Path:
+def fetch(name: str, source: TableSource, root: Path, report: Report = lambda done, total: None) -> Path:
     """Brings one table into `root` and returns its path.
 
     Raises UserError when the file there is another one, when the download fails, or when what arrives has not the

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..records import Row, UserError
+from ..errors import UserError
+from ..records import Row
 from .tsv import TableData, TableRow, as_pandas_prints, cache_folder, content_key, file_sha256
 
 if TYPE_CHECKING:

@@ -10,21 +10,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..records import ImageRef, Row, Sample, Task, UserError
+from ..errors import RowError, UserError
+from ..records import ImageRef, Row, Sample
+from ..task import Task
+from .arrow import read_large
 from .hub import find_parquet, read_parquet
-from .tsv import TableData, read_table
+from .tsv import TableData, file_sha256, read_into_memory
+
+LARGE = 64 * 2**20
+"""Bytes from which on a table is converted to Arrow (SEED-Bench and MMBench are of the 1 GB class)."""
 
 
 def load_samples(task: Task, root: Path) -> list[Sample]:
-    """All samples in the tables' order.
+    """All samples in the tables' order. A row that makes no sense is a sample with a fault.
 
-    Raises UserError when a table is missing, damaged, lacks a column, names an index twice, or a row makes no sense.
+    Raises UserError when a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
     """
-    samples = []
+    samples: list[Sample] = []
     for table in task.tables:
         data = _read(table.name, root)
         for position, row in enumerate(data.rows):
             samples.append(_sample(task, table.name, row, data.images(position)))
+    if samples and all(sample.fault for sample in samples):
+        raise UserError(f"no row makes sense: {samples[0].fault}")
     return samples
 
 
@@ -37,7 +45,8 @@ def checksum(task: Task, root: Path) -> dict[str, dict[str, Any]]:
 def _read(table: str, root: Path) -> TableData:
     path = root / f"{table}.tsv"
     if path.is_file():
-        return read_table(path)
+        large = path.stat().st_size >= LARGE
+        return read_large(path, file_sha256(path)) if large else read_into_memory(path)
     parquet = find_parquet(table, root)
     if parquet:
         return read_parquet(table, parquet)
@@ -49,5 +58,10 @@ def _read(table: str, root: Path) -> TableData:
 def _sample(task: Task, table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     try:
         return task.to_sample(table, row, images)
+    except RowError as error:
+        index = row["index"] if len(task.tables) == 1 else f"{table}/{row['index']}"
+        question = row.get("question", "")
+        fault = f"table {table}: {error}"
+        return Sample(index=index, images=images, question=question, target="", cluster=index, row=row, fault=fault)
     except UserError as error:
         raise UserError(f"table {table}: {error}") from error

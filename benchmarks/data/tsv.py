@@ -1,8 +1,6 @@
 """VLMEvalKit's TSV tables, read without pandas' guesses: every cell is text, only an empty cell is absent.
 
 The `image` column holds a picture as base64, the index of the row that holds it, or a list of pictures as a literal.
-Small tables are kept in memory. A large one (SEED-Bench and MMBench are of the 1 GB class) is converted once into an
-Arrow file that `datasets` maps into memory; its pictures are read from the map one at a time.
 """
 
 from __future__ import annotations
@@ -20,11 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import RowError, UserError
 from ..kit import KIT_CELL, literal_list
-from ..records import ImageRef, Row, UserError
+from ..records import ImageRef, Row
 
-LARGE = 64 * 2**20
-"""Bytes from which on a table is converted to Arrow."""
 LONGEST_REFERENCE = 64
 """Characters; a longer `image` cell is a picture (the kit's rule)."""
 OPTION_COLUMNS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -40,7 +37,7 @@ class TableRow(dict[str, str]):
     def __missing__(self, column: str) -> str:
         if column not in self.columns:
             raise UserError(f"column {column!r} is missing; the table has {', '.join(self.columns)}")
-        raise UserError(f"row {self.get('index')}: column {column!r} is empty")
+        raise RowError(f"row {self.get('index')}: column {column!r} is empty")
 
 
 class Pictures(Protocol):
@@ -88,12 +85,8 @@ def content_key(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def read_table(path: Path) -> TableData:
+def read_into_memory(path: Path) -> TableData:
     """Raises UserError when the file is no such table."""
-    if path.stat().st_size >= LARGE:
-        from .arrow import read_large
-
-        return read_large(path, file_sha256(path))
     cells = list(read_cells(path))
     columns = list(cells[0])
     texts = [parse_pictures(row["image"], row["index"], path) for row in cells]
@@ -237,11 +230,11 @@ def _number_like(text: str) -> bool:
 
 
 def whole_number(row: Row, column: str) -> int:
-    """Raises UserError when the cell is none."""
+    """Raises RowError when the cell is none."""
     try:
         return int(row[column])
     except ValueError as error:
-        raise UserError(f"row {row['index']}: {column} {row[column]!r} is no whole number") from error
+        raise RowError(f"row {row['index']}: {column} {row[column]!r} is no whole number") from error
 
 
 def image_cluster(row: Row, images: tuple[ImageRef, ...]) -> str:

@@ -286,9 +286,12 @@ def _said(sentence: str) -> tuple[str | None] | None:
         return ("0",)
     if re.search(r"[=≈]", sentence):
         parts = re.split(r"[=≈]", sentence)
+        final = _said(parts[-1])
+        if final:
+            return final
         if len(parts) > 2 and re.search(r"\d[^\d=]*\band\b[^=]*$", parts[-2]):
             return (None,)  # "x = 0 and y = 10"
-        return _said(parts[-1]) or _value_of(_phrase(parts[-1], 0))
+        return _value_of(_phrase(parts[-1], 0))
     said = list(dict.fromkeys(_after(IS, sentence)))
     if said:
         return said[0] if len(said) == 1 else (None,)

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.records import Metric, Prediction, Score, UserError, Verdict
+from benchmarks.errors import UserError
+from benchmarks.records import Metric, Prediction, Score, Verdict
+from benchmarks.scoring import why_not_comparable
 from benchmarks.tasks import TASKS
 
 FORMAT = 1
@@ -49,6 +51,12 @@ class TaskResult:
     def comparable_judge(self) -> bool:
         """False when an offline rubric stood in for a judge model."""
         return self.judge is None or bool(self.judge.get("comparable", True))
+
+    def why_not_comparable(self, metric: Metric | None, protocol: str | None = None) -> str | None:
+        """Why a metric is to be compared with nothing: too many answers behind it are unread."""
+        if metric is None:
+            return None
+        return why_not_comparable(TASKS[self.task], protocol or self.headline, metric)
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,8 @@ def _metric(content: Mapping[str, Any]) -> Metric:
         num_samples=content["num_samples"],
         num_scored=content["num_scored"],
         num_unscored=content["num_unscored"],
+        num_unread=content.get("num_unread"),
+        unread_bounds=tuple(bounds) if (bounds := content.get("unread_bounds")) else None,
         unit=content.get("unit", "percent"),
     )
 

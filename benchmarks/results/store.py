@@ -27,7 +27,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchmarks.records import Prediction, Score, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Score
 
 
 def write_atomically(path: Path, content: str) -> None:
@@ -180,7 +181,7 @@ class Appender:
             self._flushed.result()
 
 
-class RunFolder:
+class RunStore:
     """One run on disk. Reading needs no lock; whoever appends or replaces holds the lock of its rank."""
 
     def __init__(self, root: Path) -> None:
@@ -394,3 +395,15 @@ class RunFolder:
         lines = "".join(to_line(asdict(score)) for of_protocol in scores.values() for score in of_protocol)
         write_atomically(self.root / task / "scores.jsonl", lines)
         write_atomically(self.root / task / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        self.failure_path(task).unlink(missing_ok=True)
+
+    def write_failure(self, task: str, trace: str) -> None:
+        """Keeps why scoring broke off. Earlier scores are set aside: they are not those of what is there now."""
+        (self.root / task).mkdir(exist_ok=True)
+        for name in ("scores.jsonl", "metrics.json"):
+            if (self.root / task / name).exists():
+                os.replace(self.root / task / name, self.root / task / f"previous_{name}")
+        write_atomically(self.failure_path(task), trace)
+
+    def failure_path(self, task: str) -> Path:
+        return self.root / task / "scoring_failure.txt"

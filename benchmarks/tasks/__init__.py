@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..records import Task
+from ..task import Task
 from . import cv_bench, llava_bench, mathvista, mm_vet, mmbench, mme, mmmu, pope, real_world_qa, seed_image
 
 TASKS: dict[str, Task] = {
@@ -25,7 +25,7 @@ TASKS: dict[str, Task] = {
 
 
 @dataclass(frozen=True)
-class Column:
+class PaperColumn:
     """A column of the paper's Tables 1 and 2: `key` as in the files of its numbers, (task, metric) behind it."""
 
     key: str
@@ -34,17 +34,17 @@ class Column:
     metric: str
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column("MME_P", "MME-P", "mme", "perception"),
-    Column("MME_C", "MME-C", "mme", "cognition"),
-    Column("MMB", "MMB", "mmbench", "overall"),
-    Column("SEED_I", "SEED-I", "seed_image", "overall"),
-    Column("LLaVA_W", "LLaVA-W", "llava_bench", "overall"),
-    Column("MMMU", "MMMU", "mmmu", "val"),
-    Column("MathV_mini", "MathV-mini", "mathvista", "overall"),
-    Column("POPE", "POPE", "pope", "f1"),
-    Column("MM-Vet", "MM-Vet", "mm_vet", "overall"),
-    Column("RealWorldQA", "RealWorldQA", "real_world_qa", "overall"),
-    Column("CV-Bench_2D", "CV-Bench 2D", "cv_bench", "2d"),
-    Column("CV-Bench_3D", "CV-Bench 3D", "cv_bench", "3d"),
+COLUMNS: tuple[PaperColumn, ...] = (
+    PaperColumn("MME_P", "MME-P", "mme", "perception"),
+    PaperColumn("MME_C", "MME-C", "mme", "cognition"),
+    PaperColumn("MMB", "MMB", "mmbench", "overall"),
+    PaperColumn("SEED_I", "SEED-I", "seed_image", "overall"),
+    PaperColumn("LLaVA_W", "LLaVA-W", "llava_bench", "overall"),
+    PaperColumn("MMMU", "MMMU", "mmmu", "val"),
+    PaperColumn("MathV_mini", "MathV-mini", "mathvista", "overall"),
+    PaperColumn("POPE", "POPE", "pope", "f1"),
+    PaperColumn("MM-Vet", "MM-Vet", "mm_vet", "overall"),
+    PaperColumn("RealWorldQA", "RealWorldQA", "real_world_qa", "overall"),
+    PaperColumn("CV-Bench_2D", "CV-Bench 2D", "cv_bench", "2d"),
+    PaperColumn("CV-Bench_3D", "CV-Bench 3D", "cv_bench", "3d"),
 )

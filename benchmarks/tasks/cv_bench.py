@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from .. import choice, kit
 from ..data.tsv import image_cluster
 from ..prompts import from_template
-from ..records import ImageRef, ProtocolRule, Row, Sample, Score, Table, Task
+from ..records import ImageRef, Row, Sample, Score
 from ..scoring import each_by_itself
 from ..statistics import Columns, Estimate, mean_by_group, weighted_sum
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\nAnswer with the option's letter from the given choices directly. {question}\nOptions:\n{options}"
 TABLE_PROMPT = "<image>{question}"
@@ -50,8 +51,8 @@ def prompt_of_table(sample: Sample) -> str:
 
 
 def equal_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
-    """As AKI's authors scored: nothing is stripped, nothing is searched for."""
-    return float(answer == sample.target), answer
+    """As AKI's authors scored: nothing is stripped, nothing is searched for. What is no option's letter is unread."""
+    return float(answer == sample.target), answer if answer in sample.choices else None
 
 
 def normalised_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
@@ -64,7 +65,8 @@ def normalised_letter(sample: Sample, answer: str) -> tuple[float, str | None]:
     text = text.rstrip(".:," if spatial else ".").strip("() ")
     option = sample.choices.get(sample.target, "").lower()
     right = text[:1] == sample.target.lower() or (spatial and text == option)
-    return float(right), text[:1].upper() or None
+    letter = text[:1].upper()
+    return float(right), letter if right or letter in sample.choices else None
 
 
 def official(scores: Sequence[Score]) -> dict[str, Estimate]:
@@ -96,8 +98,8 @@ TASK = Task(
     title="CV-Bench",
     paper="arXiv:2406.16860",
     tables=(
-        Table(name=TABLE_2D, md5="a7cff4cc2857cc237ee2b89e62bccb2d", num_rows=1438),
-        Table(name=TABLE_3D, md5="bb94c0d568d652d15b60e001ac40a170", num_rows=1200),
+        DataTable(name=TABLE_2D, md5="a7cff4cc2857cc237ee2b89e62bccb2d", num_rows=1438),
+        DataTable(name=TABLE_3D, md5="bb94c0d568d652d15b60e001ac40a170", num_rows=1200),
     ),
     paper_table=15,
     to_sample=to_sample,
@@ -105,7 +107,7 @@ TASK = Task(
     protocols={
         "official": ProtocolRule(score=each_by_itself("official", equal_letter), estimate=official),
         "cambrian": ProtocolRule(score=each_by_itself("cambrian", normalised_letter), estimate=official),
-        "kit": ProtocolRule(score=choice.extraction(kit.choices).scorer("kit"), estimate=by_kit),
+        "kit": ProtocolRule(score=choice.extraction(kit.choices).scorer("kit"), estimate=by_kit, extractor="helps"),
     },
     headline="official",
     headline_metrics=("2d", "3d"),

@@ -17,10 +17,12 @@ from statistics import fmean
 
 from .. import kit
 from ..data.tsv import image_cluster
+from ..errors import RowError
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
-from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
+from ..records import ImageRef, JudgeRequest, Row, Sample, Score
 from ..statistics import Columns, Estimate
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -33,7 +35,7 @@ TWO_GRADES = re.compile(rf"{GRADE.format('a')}(?:\s*[,;|]\s*|\s+and\s+|\s+){GRAD
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     if row["category"] not in CATEGORIES:
-        raise UserError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
+        raise RowError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
     return Sample(
         index=row["index"],
         images=images,
@@ -98,7 +100,7 @@ TASK = Task(
     name="llava_bench",
     title="LLaVA-Bench (in the wild)",
     paper="arXiv:2304.08485",
-    tables=(Table(name="LLaVABench", md5="d382a093f749a697820d3dadd61c8428", num_rows=60),),
+    tables=(DataTable(name="LLaVABench", md5="d382a093f749a697820d3dadd61c8428", num_rows=60),),
     paper_table=10,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},

@@ -4,8 +4,8 @@ Paper: Lu et al. 2023, arXiv 2310.02255.
 Data set: VLMEvalKit's MathVista_MINI.tsv, 1,000 questions that carry their own hint on the form of the answer.
 Metric: accuracy in percent; five tasks and seven skills (a question has one task and any number of skills).
 Cluster: the question.
-The kit reads an answer itself where it can and lets a judge extract it otherwise; without a judge what it cannot read
-is wrong.
+The kit recognises an answer itself where that is right, or a letter, and lets a judge extract all others. Without a
+judge it refuses; here those are unread, and the number is comparable with nothing.
 Known defects of the kit: answers that are lists or free text are always wrong, "14.0" is wrong for 14. Protocol
 `strict` is our reading (`benchmarks.reading`), without a judge, compared as the benchmark's own script does: integers
 without their decimals, decimals rounded to the precision asked for.
@@ -17,12 +17,14 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from .. import choice, kit
+from ..errors import RowError
 from ..judged import Extraction
 from ..prompts import from_template
 from ..reading import read_list, read_number, read_phrase
-from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Table, Task, UserError
+from ..records import ImageRef, JudgeRequest, Row, Sample
 from ..scoring import each_by_itself
 from ..statistics import mean_by_group
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -51,7 +53,7 @@ def _list(row: Row, column: str) -> list[str]:
     try:
         return [str(each) for each in kit.literal_list(cell)]
     except ValueError as error:
-        raise UserError(f"row {row['index']}: column {column} is {error}") from error
+        raise RowError(f"row {row['index']}: column {column} is {error}") from error
 
 
 def _request(sample: Sample, answer: str) -> JudgeRequest:
@@ -94,7 +96,7 @@ TASK = Task(
     name="mathvista",
     title="MathVista (testmini)",
     paper="arXiv:2310.02255",
-    tables=(Table(name="MathVista_MINI", md5="f199b98e178e5a2a20e7048f5dcb0464", num_rows=1000),),
+    tables=(DataTable(name="MathVista_MINI", md5="f199b98e178e5a2a20e7048f5dcb0464", num_rows=1000),),
     paper_table=12,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},
@@ -107,6 +109,7 @@ TASK = Task(
                 is_right=lambda sample, found: kit.mathvista_is_right(sample.row, found),
             ).scorer("kit"),
             estimate=mean_by_group,
+            extractor="needed",
         ),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=mean_by_group),
     },

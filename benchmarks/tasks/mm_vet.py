@@ -24,10 +24,12 @@ from statistics import fmean
 import numpy as np
 
 from .. import kit
+from ..errors import UserError
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
-from ..records import ImageRef, JudgeRequest, ProtocolRule, Row, Sample, Score, Table, Task, UserError
+from ..records import ImageRef, JudgeRequest, Row, Sample, Score
 from ..statistics import Columns, Estimate, mean_by_group
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -162,7 +164,7 @@ TASK = Task(
     name="mm_vet",
     title="MM-Vet",
     paper="arXiv:2308.02490",
-    tables=(Table(name="MMVet", md5="748aa6d4aa9d4de798306a63718455e3", num_rows=218),),
+    tables=(DataTable(name="MMVet", md5="748aa6d4aa9d4de798306a63718455e3", num_rows=218),),
     paper_table=14,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},

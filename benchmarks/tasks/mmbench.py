@@ -16,9 +16,10 @@ from dataclasses import replace
 from .. import choice, kit
 from ..data.tsv import whole_number
 from ..prompts import from_template
-from ..records import ImageRef, ProtocolRule, Row, Sample, Score, Table, Task
+from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
 from ..statistics import Estimate, mean_by_group
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = (
     "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
@@ -83,7 +84,7 @@ TASK = Task(
     name="mmbench",
     title="MMBench (dev, English)",
     paper="arXiv:2307.06281",
-    tables=(Table(name="MMBench_DEV_EN", md5="b6caf1133a01c6bb705cf753bb527ed8", num_rows=None),),
+    tables=(DataTable(name="MMBench_DEV_EN", md5="b6caf1133a01c6bb705cf753bb527ed8", num_rows=None),),
     paper_table=8,
     to_sample=to_sample,
     prompts={

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .. import yes_no
+from ..errors import RowError
 from ..prompts import from_template
-from ..records import ImageRef, ProtocolRule, Row, Sample, Score, Table, Task, UserError
+from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
 from ..statistics import Estimate, mean_by_group, weighted_sum
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\nAnswer the question using a single word or phrase. {question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -42,7 +44,7 @@ FAMILY = {subtask: family for family, subtasks in SUBTASKS.items() for subtask i
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     category = row["category"]
     if category not in FAMILY:
-        raise UserError(f"row {row['index']}: category {category!r} is none of MME's: {', '.join(FAMILY)}")
+        raise RowError(f"row {row['index']}: category {category!r} is none of MME's: {', '.join(FAMILY)}")
     return Sample(
         index=row["index"],
         images=images,
@@ -81,7 +83,7 @@ TASK = Task(
     name="mme",
     title="MME",
     paper="arXiv:2306.13394",
-    tables=(Table(name="MME", md5="b36b43c3f09801f5d368627fb92187c3", num_rows=2374),),
+    tables=(DataTable(name="MME", md5="b36b43c3f09801f5d368627fb92187c3", num_rows=2374),),
     paper_table=7,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},

@@ -16,11 +16,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from .. import choice, kit
+from ..errors import RowError
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
 from ..reading import folded, read_number, read_phrase
-from ..records import ImageRef, Prompt, ProtocolRule, Row, Sample, Table, Task, UserError
+from ..records import ImageRef, Prompt, Row, Sample
 from ..scoring import each_by_itself
 from ..statistics import mean_by_group
+from ..task import DataTable, ProtocolRule, Task
 
 AKI_CHOICE_PROMPT = (
     "Answer with the option's letter from the given choices directly. {question}\n"
@@ -71,7 +73,7 @@ def name_of(cell: str) -> str:
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     if row["split"] not in SPLITS:
-        raise UserError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
+        raise RowError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
     split = SPLITS[row["split"]]
     return Sample(
         index=row["index"],
@@ -132,7 +134,7 @@ TASK = Task(
     name="mmmu",
     title="MMMU",
     paper="arXiv:2311.16502",
-    tables=(Table(name="MMMU_DEV_VAL", md5="585e8ad75e73f75dcad265dfd0417d64", num_rows=1050),),
+    tables=(DataTable(name="MMMU_DEV_VAL", md5="585e8ad75e73f75dcad265dfd0417d64", num_rows=1050),),
     paper_table=11,
     to_sample=to_sample,
     prompts={"aki": aki_prompt, "vlmevalkit": vlmevalkit_prompt},
@@ -140,6 +142,7 @@ TASK = Task(
         "kit": ProtocolRule(
             score=choice.extraction(kit_options, kit_target).scorer("kit"),
             estimate=lambda scores: mean_by_group(scores, overall=None),
+            extractor="helps",
         ),
         "strict": ProtocolRule(
             score=each_by_itself("strict", strict), estimate=lambda scores: mean_by_group(scores, overall=None)

@@ -20,8 +20,9 @@ import numpy as np
 from .. import yes_no
 from ..data.tsv import image_cluster
 from ..prompts import from_template
-from ..records import ImageRef, Row, Sample, Score, Table, Task
+from ..records import ImageRef, Row, Sample, Score
 from ..statistics import Bools, Columns, Estimate, Floats
+from ..task import DataTable, Task
 
 AKI_PROMPT = "<image>\nAnswer the question using a single word or phrase. {question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -77,7 +78,7 @@ TASK = Task(
     name="pope",
     title="POPE",
     paper="arXiv:2305.10355",
-    tables=(Table(name="POPE", md5="c12f5acb142f2ef1f85a26ba2fbe41d5", num_rows=None),),
+    tables=(DataTable(name="POPE", md5="c12f5acb142f2ef1f85a26ba2fbe41d5", num_rows=None),),
     paper_table=13,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},

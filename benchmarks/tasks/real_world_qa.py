@@ -11,8 +11,9 @@ from __future__ import annotations
 from .. import choice, kit
 from ..data.tsv import image_cluster
 from ..prompts import from_template
-from ..records import ImageRef, Row, Sample, Table, Task
+from ..records import ImageRef, Row, Sample
 from ..statistics import mean_by_group
+from ..task import DataTable, Task
 
 AKI_PROMPT = (
     "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
@@ -40,7 +41,7 @@ TASK = Task(
     name="real_world_qa",
     title="RealWorldQA",
     paper="https://x.ai/news/grok-1.5v",
-    tables=(Table(name="RealWorldQA", md5="4de008f55dc4fd008ca9e15321dc44b7", num_rows=765),),
+    tables=(DataTable(name="RealWorldQA", md5="4de008f55dc4fd008ca9e15321dc44b7", num_rows=765),),
     paper_table=None,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT, kit.choices)},

@@ -11,8 +11,9 @@ from __future__ import annotations
 from .. import choice, kit
 from ..data.tsv import image_cluster
 from ..prompts import from_template
-from ..records import ImageRef, Row, Sample, Table, Task
+from ..records import ImageRef, Row, Sample
 from ..statistics import mean_by_group
+from ..task import DataTable, Task
 
 AKI_PROMPT = (
     "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
@@ -41,7 +42,7 @@ TASK = Task(
     name="seed_image",
     title="SEED-Bench (image)",
     paper="arXiv:2307.16125",
-    tables=(Table(name="SEEDBench_IMG", md5="68017231464752261a2526d6ca3a10c0", num_rows=14232),),
+    tables=(DataTable(name="SEEDBench_IMG", md5="68017231464752261a2526d6ca3a10c0", num_rows=14232),),
     paper_table=9,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT, kit.choices)},

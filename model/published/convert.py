@@ -14,15 +14,17 @@ from transformers import GenerationConfig
 
 from ..card import model_card
 from ..configuration_aki import AkiConfig
+from ..modeling_aki import AkiForConditionalGeneration
 from ..processing_aki import AkiProcessor
-from . import config as released
+from .config import generation_settings, is_published_config, published_config, with_settings_of_ours
 from .facts import AKI_4B
-from .hub import read_json, released_folder
-from .names import EMBEDDING, check_shapes, layout, rest_of, to_ours, to_reference
+from .hub import published_folder, read_json
+from .names import EMBEDDING, check_shapes, plan_shapes, rest_of, to_ours, to_published
+from .weights import Weights, read_pt, read_state, weight_files, with_vision_tower
 
-REFERENCE = "reference"
+KEPT = "reference"
 """Sub-folder of a converted checkpoint for what only the published side needs: its config.json, its tokenizer's files,
-and `rest.safetensors`."""
+and `rest.safetensors`. Folders on disk have it under this name."""
 
 _HEAD, _OUR_EMBEDDING = "lm_head.weight", "model.language_model.embed_tokens.weight"
 
@@ -39,13 +41,13 @@ def convert(
     source: str | Path,
     target: Path,
     *,
-    to: Literal["ours", "reference"] = "ours",
+    to: Literal["ours", "published"] = "ours",
     config: Path | None = None,
     vision_tower: Path | None = None,
 ) -> dict[str, Any]:
     """Writes `target`, a new folder. Tensors keep their type; there and back again is exact to the bit.
 
-    source: a folder or Hub id as AKI's authors publish it, a `.pt` training checkpoint, or (to="reference") a folder of
+    source: a folder or Hub id as AKI's authors publish it, a `.pt` training checkpoint, or (to="published") a folder of
     ours. config: for `.pt` files, the published config.json they belong to (default: AKI-4B's). vision_tower: for `.pt`
     files, which leave the frozen tower out, SigLIP's folder.
 
@@ -56,17 +58,17 @@ def convert(
     if target.exists() and any(target.iterdir()):
         raise ValueError(f"{target} is not empty; name a new folder")
     _check_source(Path(source), may_be_hub_id=to == "ours")
-    if to == "reference":
-        return _to_reference(Path(source), target)
+    if to == "published":
+        return _to_published(Path(source), target)
     if Path(source).suffix == ".pt":
         return _from_training(Path(source), target, config, vision_tower)
-    folder = released_folder(source)
+    folder = published_folder(source)
     if folder is None and not Path(source).exists():
         raise ValueError(f"{source} is neither a folder here nor a checkpoint the Hub answers with; check the name")
     if folder is None:
         raise ValueError(f"{source} is no published AKI checkpoint: its config.json lacks num_vision_tokens")
     raw = read_json(folder / "config.json")
-    weights = released.Weights(released.weight_files(folder))
+    weights = Weights(weight_files(folder))
     return _to_ours(weights, raw, folder, target)
 
 
@@ -82,29 +84,29 @@ def _check_source(source: Path, *, may_be_hub_id: bool) -> None:
 
 def _from_training(file: Path, target: Path, config: Path | None, tower: Path | None) -> dict[str, Any]:
     raw = AKI_4B if config is None else read_json(config)
-    tensors = released.with_vision_tower(released.read_pt(file), tower, str(file))
+    tensors = with_vision_tower(read_pt(file), tower, str(file))
     return _to_ours(tensors, raw, file.parent if config is None else config.parent, target)
 
 
 def _to_ours(weights: Any, raw: dict[str, Any], folder: Path, target: Path) -> dict[str, Any]:
-    config = released.config_from_reference(raw, folder)
-    plan, shapes = released.read_state(weights, config, str(folder))
+    config = AkiConfig.from_published(raw, folder)
+    plan, shapes = read_state(weights, AkiForConditionalGeneration, config, str(folder))
     state = {name: tensor.contiguous() for name, tensor in to_ours(plan, weights.__getitem__)}
     target.mkdir(parents=True, exist_ok=True)
     save_torch_state_dict(state, target, metadata={"format": "pt"})
     config.dtype = next(iter(state.values())).dtype
     config.architectures = ["AkiForConditionalGeneration"]
     config.save_pretrained(target)
-    settings = released.generation_settings(config, raw.get("stop_token_ids"))
+    settings = generation_settings(config, raw.get("stop_token_ids"))
     GenerationConfig(**settings).save_pretrained(target)
     model_card(config).save(target / "README.md")
-    _keep_reference(weights, plan, shapes, raw, folder, target / REFERENCE)
+    _keep_for_the_way_back(weights, plan, shapes, raw, folder, target / KEPT)
     if has_tokenizer := any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
-        AkiProcessor.from_released(folder, raw).save_pretrained(target)
+        AkiProcessor.from_published(folder, raw).save_pretrained(target)
     return _summary(state, target) | {"processor": has_tokenizer}
 
 
-def _keep_reference(
+def _keep_for_the_way_back(
     weights: Any, plan: Any, shapes: dict[str, Any], raw: dict[str, Any], folder: Path, place: Path
 ) -> None:
     place.mkdir()
@@ -118,23 +120,23 @@ def _keep_reference(
             shutil.copy2(folder / name, place / name)
 
 
-def _to_reference(source: Path, target: Path) -> dict[str, Any]:
-    if released.is_reference_config(read_json(source / "config.json")):
-        raise ValueError(f"{source} is in the published form already; --to reference takes a folder of ours")
+def _to_published(source: Path, target: Path) -> dict[str, Any]:
+    if is_published_config(read_json(source / "config.json")):
+        raise ValueError(f"{source} is in the published form already; --to published takes a folder of ours")
     config = AkiConfig.from_pretrained(source)
     if config.image_token_id != config.text_config.vocab_size - 2:
         raise ValueError(
             f"{source} has <image> as id {config.image_token_id} of {config.text_config.vocab_size}; the published form"
             " needs <image> and <|endofchunk|> as the last two"
         )
-    weights: Any = released.Weights(released.weight_files(source))
-    kept = source / REFERENCE
-    rest = released.Weights([kept / "rest.safetensors"]) if (kept / "rest.safetensors").exists() else {}
-    plan = layout(config, _num_rows(config, rest))
+    weights: Any = Weights(weight_files(source))
+    kept = source / KEPT
+    rest = Weights([kept / "rest.safetensors"]) if (kept / "rest.safetensors").exists() else {}
+    plan = plan_shapes(AkiForConditionalGeneration, config, _num_rows(config, rest))
     shared = {_HEAD: weights.shapes.get(_OUR_EMBEDDING)} if _is_shared(config, weights) else {}
     check_shapes(weights.shapes | shared, plan.ours, str(source))
     own = {name: weights[_OUR_EMBEDDING if name in shared else name] for name in plan.ours}
-    state = {name: tensor.contiguous() for name, tensor in to_reference(plan, own.__getitem__, rest)}
+    state = {name: tensor.contiguous() for name, tensor in to_published(plan, own.__getitem__, rest)}
     state |= _no_bias(plan, state)
     target.mkdir(parents=True, exist_ok=True)
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})
@@ -142,7 +144,7 @@ def _to_reference(source: Path, target: Path) -> dict[str, Any]:
     for file in (tokenizer / name for name in _TOKENIZER_FILES):
         if file.exists():
             shutil.copy2(file, target / file.name)
-    _write_reference_config(config, source, target)
+    _write_published_config(config, source, target)
     return _summary(state, target) | {"pooling_head": any(name.startswith("vision_encoder.head.") for name in state)}
 
 
@@ -151,12 +153,12 @@ def _is_shared(config: AkiConfig, weights: Any) -> bool:
     return config.tie_word_embeddings and _HEAD not in weights.shapes
 
 
-def _write_reference_config(config: AkiConfig, source: Path, target: Path) -> None:
+def _write_published_config(config: AkiConfig, source: Path, target: Path) -> None:
     """The published config.json as it was, byte for byte, unless the model has become another since."""
-    kept = source / REFERENCE / "config.json"
-    raw = read_json(kept) if kept.exists() else released.reference_config(config)
+    kept = source / KEPT / "config.json"
+    raw = read_json(kept) if kept.exists() else published_config(config)
     stop = _stop_tokens(config, source)
-    whole = released.with_settings_of_ours(raw, config, stop) | _processor_settings(source, kept.exists())
+    whole = with_settings_of_ours(raw, config, stop) | _processor_settings(source, kept.exists())
     if kept.exists() and whole == raw:
         shutil.copy2(kept, target / "config.json")
     else:
@@ -165,7 +167,7 @@ def _write_reference_config(config: AkiConfig, source: Path, target: Path) -> No
 
 def _stop_tokens(config: AkiConfig, source: Path) -> list[int]:
     if not (source / "generation_config.json").exists():
-        return released.generation_settings(config)["eos_token_id"]
+        return generation_settings(config)["eos_token_id"]
     stop = GenerationConfig.from_pretrained(source).eos_token_id
     return stop if isinstance(stop, list) else [] if stop is None else [stop]
 
@@ -189,7 +191,7 @@ def _processor_settings(source: Path, was_published: bool) -> dict[str, Any]:
 def _num_rows(config: AkiConfig, rest: Any) -> int:
     """Rows of the published embedding: as they were, or the vocabulary rounded up to 64, as Phi's is."""
     base = config.text_config.vocab_size - 2
-    if isinstance(rest, released.Weights):
+    if isinstance(rest, Weights):
         return base + rest.shapes[EMBEDDING][0]
     return -(-base // 64) * 64
 

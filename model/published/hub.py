@@ -9,12 +9,12 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from transformers.utils import cached_file
 
-from .config import is_reference_config
+from .config import is_published_config
 
 _PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
 
-def released_folder(name: str | Path | None, **kwargs: Any) -> Path | None:
+def published_folder(name: str | Path | None, **kwargs: Any) -> Path | None:
     """The folder of a checkpoint as AKI's authors publish it, fetched if need be; None for any other kind."""
     if name is None:
         return None
@@ -22,7 +22,7 @@ def released_folder(name: str | Path | None, **kwargs: Any) -> Path | None:
         raise ValueError(f"{name} does not exist; expected the folder of a checkpoint, or a Hub id")
     place = {key: kwargs[key] for key in _PLACE if kwargs.get(key) is not None}
     config = cached_file(name, "config.json", **place, _raise_exceptions_for_missing_entries=False)
-    if config is None or not is_reference_config(read_json(Path(config))):
+    if config is None or not is_published_config(read_json(Path(config))):
         return None
     if Path(name).is_dir():
         return Path(name)

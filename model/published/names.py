@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-
-from ..configuration_aki import AkiConfig
+from transformers import PreTrainedConfig, SiglipVisionConfig, SiglipVisionModel
 
 Get = Callable[[str], Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -45,16 +45,16 @@ POOLING_HEAD = "vision_encoder.head."
 
 
 @dataclass(frozen=True)
-class Layout:
+class ShapePlan:
     """Both sides' shapes. `base`: rows in use of the tensors in two parts; `rows`: rows they have in all."""
 
     ours: Shapes
-    reference: Shapes
+    published: Shapes
     base: int
     rows: int
 
 
-def reference_name(name: str) -> str:
+def published_name(name: str) -> str:
     """Our name of a tensor -> its published name (that of the first part, where there are two)."""
     for pattern, replacement in _NAMES:
         renamed, count = re.subn("^" + pattern, replacement, name)
@@ -63,58 +63,54 @@ def reference_name(name: str) -> str:
     raise ValueError(f"{name!r} is no tensor of an AKI model")
 
 
-def layout(config: AkiConfig, rows: int, num_added: int = 2) -> Layout:
-    """Shapes of every tensor on both sides, from a model on the meta device (no memory)."""
-    from ..modeling_aki import AkiForConditionalGeneration
-
+def plan_shapes(model_class: Any, config: PreTrainedConfig, rows: int, num_added: int = 2) -> ShapePlan:
+    """Shapes of every tensor on both sides, from a model of ours on the meta device (no memory)."""
     with torch.device("meta"):
-        model = AkiForConditionalGeneration(config)
+        model = model_class(config)
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     base = config.text_config.vocab_size - num_added
     if rows < base:
         raise ValueError(f"{EMBEDDING} has {rows} rows, expected at least {base}, the length of the original tokenizer")
-    reference: dict[str, tuple[int, ...]] = {}
+    published: dict[str, tuple[int, ...]] = {}
     for name, shape in ours.items():
-        theirs = reference_name(name)
-        reference[theirs] = (rows, *shape[1:]) if theirs in _ADDITIONAL else shape
+        theirs = published_name(name)
+        published[theirs] = (rows, *shape[1:]) if theirs in _ADDITIONAL else shape
         if theirs in _ADDITIONAL:
-            reference[_ADDITIONAL[theirs]] = (num_added, *shape[1:])
-    return Layout(ours, reference | _pooling_head_shapes(config), base, rows)
+            published[_ADDITIONAL[theirs]] = (num_added, *shape[1:])
+    return ShapePlan(ours, published | _pooling_head_shapes(config), base, rows)
 
 
-def _pooling_head_shapes(config: AkiConfig) -> Shapes:
-    from transformers import SiglipVisionConfig, SiglipVisionModel
-
+def _pooling_head_shapes(config: PreTrainedConfig) -> Shapes:
     with torch.device("meta"):
         tower = SiglipVisionModel(SiglipVisionConfig(**config.vision_config.to_dict() | {"vision_use_head": True}))
     return {POOLING_HEAD + name: tuple(value.shape) for name, value in tower.head.state_dict().items()}
 
 
-def to_ours(layout: Layout, get: Get) -> Iterator[tuple[str, Tensor]]:
+def to_ours(plan: ShapePlan, get: Get) -> Iterator[tuple[str, Tensor]]:
     """Our tensors one by one; `get` reads a published one by name."""
-    for name in layout.ours:
-        theirs = reference_name(name)
+    for name in plan.ours:
+        theirs = published_name(name)
         if theirs in _ADDITIONAL:
-            yield name, torch.cat([get(theirs)[: layout.base], get(_ADDITIONAL[theirs])])
+            yield name, torch.cat([get(theirs)[: plan.base], get(_ADDITIONAL[theirs])])
         else:
             yield name, get(theirs)
 
 
-def rest_of(layout: Layout, get: Get, names: set[str]) -> dict[str, Tensor]:
+def rest_of(plan: ShapePlan, get: Get, names: set[str]) -> dict[str, Tensor]:
     """What our side has no place for, by published names: unused rows, and the pooling head if it is in `names`."""
-    unused = {name: get(name)[layout.base :].clone() for name in _ADDITIONAL if name in layout.reference}
-    return unused | {name: get(name) for name in layout.reference if name.startswith(POOLING_HEAD) and name in names}
+    unused = {name: get(name)[plan.base :].clone() for name in _ADDITIONAL if name in plan.published}
+    return unused | {name: get(name) for name in plan.published if name.startswith(POOLING_HEAD) and name in names}
 
 
-def to_reference(layout: Layout, get: Get, rest: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def to_published(plan: ShapePlan, get: Get, rest: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Published tensors one by one; `get` reads ours by name. Without `rest`: zero unused rows, no pooling head."""
-    for name in layout.ours:
-        theirs = reference_name(name)
+    for name in plan.ours:
+        theirs = published_name(name)
         tensor = get(name)
         if theirs in _ADDITIONAL:
-            unused = rest.get(theirs, tensor.new_zeros((layout.rows - layout.base, *tensor.shape[1:])))
-            yield theirs, torch.cat([tensor[: layout.base], unused.to(tensor.dtype)])
-            yield _ADDITIONAL[theirs], tensor[layout.base :].clone()
+            unused = rest.get(theirs, tensor.new_zeros((plan.rows - plan.base, *tensor.shape[1:])))
+            yield theirs, torch.cat([tensor[: plan.base], unused.to(tensor.dtype)])
+            yield _ADDITIONAL[theirs], tensor[plan.base :].clone()
         else:
             yield theirs, tensor
     yield from ((name, tensor) for name, tensor in rest.items() if name.startswith(POOLING_HEAD))

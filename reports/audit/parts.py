@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .. import paper
-from ..paper import Entry, PaperValue
+from ..paper import PaperLine, PaperValue
 from .arithmetic import APPENDIX, Finding, attainable, main_cell, near, printed, weighted
 
 
@@ -65,7 +65,7 @@ def mathvista_tasks() -> Iterator[Finding]:
         yield Finding("12", model, check, total, text, verdict)
 
 
-def _right_answers(text: str, entry: Entry) -> int:
+def _right_answers(text: str, entry: PaperLine) -> int:
     return round(float(text) * (entry.num_questions or 0) / 100)
 
 
@@ -91,7 +91,7 @@ def attainable_cells() -> Iterator[Finding]:
             yield _no_count(cell, "RealWorldQA", 765)
 
 
-def _unattainable(number: str, model: str, entries: Sequence[Entry]) -> Iterator[Finding]:
+def _unattainable(number: str, model: str, entries: Sequence[PaperLine]) -> Iterator[Finding]:
     cells = paper.by_metric(number, model)
     for entry in entries:
         cell = cells[entry.task, entry.metric]

@@ -20,12 +20,14 @@ from benchmarks.records import Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.tasks import TASKS
 
-from .pictures import Pictures
+from .pictures import PictureFiles
 from .questions import questions
 
 PAGE = 250
 ABSENT = -1
 """Worth of a sample that a run does not hold."""
+UNREAD = -2
+"""Worth of an answer that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class BrowserTask:
 
 def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool = True) -> list[BrowserTask]:
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
-    pictures = Pictures(out) if with_pictures else None
+    pictures = PictureFiles(out) if with_pictures else None
     scored = [task for task in TASKS if any(task in run.results for run in runs)]
     console = Console(stderr=True)
     steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
@@ -78,7 +80,7 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
     return tasks
 
 
-def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictures | None) -> BrowserTask:
+def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: PictureFiles | None) -> BrowserTask:
     first = next(run for run in runs if task in run.results)
     other = [run.label for run in runs if task in run.results and other_data(run, first, task)]
     evidence = [None if run.label in other else _evidence(run, task) for run in runs]
@@ -143,17 +145,22 @@ def _groups(index: str, evidence: Sequence[Evidence | None]) -> tuple[str, ...]:
 
 
 def _worth(evidence: Evidence | None, protocol: str, index: str) -> float | None:
-    """1 is right, 0 wrong, between them partly right, None unscored. A grade counts as a share of the reference's."""
+    """1 is right, 0 wrong, between them partly right, None unscored. A grade counts as a share of the reference's.
+
+    An answer that was not read and got nothing is `UNREAD`.
+    """
     score = evidence.scores.get(protocol, {}).get(index) if evidence else None
     if score is None:
         return ABSENT
     if score.value is None:
         return None
+    if score.unread and score.value == 0:
+        return UNREAD
     return round(score.value / (score.parts.get("reference") or 1.0), 3)
 
 
 def _record(
-    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: Pictures | None
+    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: PictureFiles | None
 ) -> dict[str, Any]:
     """One sample with what each run did on it. A prompt that is the same for all runs is stored once."""
     predictions = [each.predictions.get(index) if each else None for each in evidence]

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmarks.records import UserError
+from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
 from benchmarks.tasks import TASKS
 
@@ -147,7 +147,7 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
 
 
 def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
-    """A run's own numbers of a task, what must be known about them, and why samples are unscored."""
+    """A run's own numbers of a task, what must be known about them, and why samples are unscored or unread."""
     result = run.results[task]
     labels = {entry.metric: entry.label for entry in paper.entries("main") if entry.task == task}
     cells = {label: run_cell(result, metric) for metric, label in labels.items()}
@@ -156,7 +156,10 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
         "run": place,
         "numbers": cells,
         "notes": list(dict.fromkeys(note for cell in cells.values() for note in cell.notes)),
-        "reasons": dict(Counter(score.reason for score in scores if score.value is None).most_common()),
+        "reasons": {
+            "Unscored": Counter(score.reason for score in scores if score.value is None).most_common(),
+            "Unread": Counter(score.reason for score in scores if score.unread).most_common(),
+        },
     }
 
 

@@ -17,7 +17,7 @@ SIGNATURES = {
 FOLDER = "pictures"
 
 
-class Pictures:
+class PictureFiles:
     """Writes bytes as they are, no re-encoding, under names made of them: the same run gives the same files."""
 
     def __init__(self, out: Path) -> None:

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from benchmarks.data.load import checksum, load_samples
-from benchmarks.records import Sample, UserError
+from benchmarks.errors import UserError
+from benchmarks.records import Sample
 from benchmarks.results.folder import RunFolder
 from benchmarks.tasks import TASKS
 

@@ -36,7 +36,7 @@ class PaperValue:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class PaperLine:
     """One line (or column) of a table: which metric it shows and how the paper words it."""
 
     table: str
@@ -96,10 +96,10 @@ def by_metric(table: str, model: str) -> dict[tuple[str, str], PaperValue]:
 
 
 @lru_cache
-def entries(table: str) -> tuple[Entry, ...]:
+def entries(table: str) -> tuple[PaperLine, ...]:
     """The lines of a table in the paper's order; `main` are the twelve columns of Tables 1 and 2."""
     return tuple(
-        Entry(
+        PaperLine(
             table=row["table"],
             section=row["section"],
             label=row["label"],

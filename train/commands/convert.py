@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..errors import UserError
+from benchmarks.errors import UserError
 
 
 def convert(
     source: Annotated[str, typer.Argument(help="Folder or Hub id as published, a .pt training checkpoint, or ours.")],
     target: Annotated[Path, typer.Argument(help="New folder.")],
-    to: Annotated[Literal["ours", "reference"], typer.Option(help="Which form to write.")] = "ours",
+    to: Annotated[
+        Literal["ours", "published", "reference"],
+        typer.Option(help="Which form to write; reference is an older word for published."),
+    ] = "ours",
     config: Annotated[Path | None, typer.Option(help="For .pt: the published config.json it belongs to.")] = None,
     vision_tower: Annotated[
         Path | None, typer.Option(help="For .pt: SigLIP's folder; .pt files lack the tower.")
@@ -23,7 +26,9 @@ def convert(
     from model.published.convert import convert as write
 
     try:
-        done = write(source, target, to=to, config=config, vision_tower=vision_tower)
+        done = write(
+            source, target, to="ours" if to == "ours" else "published", config=config, vision_tower=vision_tower
+        )
     except (ValueError, OSError) as error:
         raise UserError(str(error).replace("\n", " ")) from error
     typer.echo(f"{target}: {done['num_tensors']} tensors, {done['num_parameters'] / 1e6:,.1f} M parameters")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UserError
+from benchmarks.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -24,7 +24,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from PIL import Image
 
-from ..errors import UserError
+from benchmarks.errors import UserError
+
 from .pictures import to_pixels
 from .samples import Item, Skip
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from benchmarks.errors import UserError
+
 from .instructions import InstructionData, InstructionSet
 from .instructions.base import read_json
 from .instructions.llava import ANNOTATIONS as LLAVA_ANNOTATIONS

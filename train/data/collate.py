@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
+from benchmarks.errors import UserError
 from model.attention import QUESTION_END, token_types
 
-from ..errors import UserError
 from . import templates
 from .samples import Item, Notes, Skip
 

@@ -14,7 +14,8 @@ from itertools import accumulate
 import torch
 from PIL import UnidentifiedImageError
 
-from ..errors import UserError
+from benchmarks.errors import UserError
+
 from .collate import Encoder
 from .instructions import InstructionData
 from .instructions.base import Example

@@ -6,11 +6,12 @@ tuning run through the recipe, loaders, collator and trainer of the real thing. 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ..data.instructions import SETS, InstructionData
 from ..data.pictures import FeatureTable, PixelReader, compute_features
 from ..recipe import Attention, Stage
 from ..run_stage import Machine, run_stage
+from . import arithmetic
 from .tokenizer import build_tokenizer
 from .vision import mean_of_cells, tower_config, train_vision
 
@@ -96,11 +98,18 @@ def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
 def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: int = 0) -> dict[str, Any]:
     """Trains and saves a toy AKI; returns what took how long (seconds).
 
-    `out` becomes a `save_pretrained` folder with processor; `out/training` holds logs and loss curves.
+    `out` becomes a `save_pretrained` folder with processor; `out/training` holds logs, loss curves and
+    `arithmetic.json`: what it was computed with, and the weights' digest after each stage.
     """
+    with arithmetic.fixed():
+        return _train(out, plan, attention, seed)
+
+
+def _train(out: Path, plan: ToyPlan, attention: Attention, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
-    record, logs = out / "training", {}
+    record, logs, digests = out / "training", {}, {}
     record.mkdir(parents=True, exist_ok=True)
+    environment = arithmetic.describe()
     clock = Clock()
     data_root = ensure_training_data(plan)
     clock("data")
@@ -112,6 +121,7 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         seed=seed,
         out=record,
     )
+    digests["vision"] = arithmetic.weights_digest(tower)
     clock("vision")
     torch.manual_seed(seed)
     processor = build_processor()
@@ -125,6 +135,7 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         out=record,
         machine=Machine(micro_batch=32, cpu=True),
     )
+    digests["captions"] = arithmetic.weights_digest(model)
     clock("captions")
     stage = sft_stage(plan, seed, attention)
     pictures = picture_features(model, processor, stage.data, data_root)
@@ -139,9 +150,12 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         pictures=pictures,
     )
     clock("instructions")
+    digests["instructions"] = arithmetic.weights_digest(model)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     write_curves(record, logs, clock.seconds)
+    content = {"seed": seed, "plan": asdict(plan), "attention": attention, "weights": digests, **environment}
+    (record / "arithmetic.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return clock.seconds
 
 
@@ -226,7 +240,7 @@ def localise(resampler: Any, sharpness: float = 3.0) -> None:
     wanted = mean_of_cells(places[None])[0] - places.mean(0)
     wanted = sharpness * heads * width**0.5 * wanted / wanted.square().sum(-1, keepdim=True)
     latents = attention.norm_latents(resampler.latents)
-    attention.to_q.weight.copy_(torch.linalg.lstsq(latents, wanted - own).solution.T)
+    attention.to_q.weight.copy_(arithmetic.least_squares(latents, wanted - own).T)
     attention.to_kv.weight.chunk(2)[0].zero_()
 
 

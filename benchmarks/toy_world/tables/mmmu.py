@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..draw import Drawer
@@ -56,7 +56,7 @@ class MmmuWriter:
     indices: Iterator[int]
 
     def entry(self, kind: str, skill: str, labels: Row) -> Entry:
-        make = getattr(self, f"_{kind}")
+        make: Callable[[str], Entry] = getattr(self, f"_{kind}")
         index = next(self.indices)
         entry = make(skill)
         pictures = entry.row.pop("pictures").split()

@@ -1,7 +1,7 @@
 "use strict";
 // One sample in full. Everything a model, a judge or a table says is put in as text, never as markup.
 AKI.detail = (() => {
-  const { kind, WORDS } = AKI.filter;
+  const { kind, counts, WORDS } = AKI.filter;
   const make = (tag, className, text) => {
     const element = document.createElement(tag);
     if (className) element.className = className;
@@ -59,7 +59,8 @@ AKI.detail = (() => {
     else {
       line.append(number(score.value));
       if (score.parts.reference !== undefined) line.append(` (reference ${number(score.parts.reference)})`);
-      if (score.answer !== null) line.append(", read as ", make("q", null, score.answer));
+      if (score.reason !== null) line.append(`, ${score.reason.replaceAll("_", " ")}`);
+      else if (score.answer !== null) line.append(", read as ", make("q", null, score.answer));
     }
     return line;
   };
@@ -87,8 +88,8 @@ AKI.detail = (() => {
   };
 
   const verdictOfPair = (a, b) => {
-    if (a === b || [kind(a), kind(b)].some((each) => each === "unscored" || each === "absent")) return null;
-    return make("p", `flip ${b > a ? "gained" : "lost"}`, `${b > a ? "Gained" : "Lost"}: ${WORDS[kind(a)]}, then ${WORDS[kind(b)]}`);
+    if (counts(a) === counts(b) || [kind(a), kind(b)].some((each) => each === "unscored" || each === "absent")) return null;
+    return make("p", `flip ${counts(b) > counts(a) ? "gained" : "lost"}`, `${counts(b) > counts(a) ? "Gained" : "Lost"}: ${WORDS[kind(a)]}, then ${WORDS[kind(b)]}`);
   };
 
   // `sides` are the runs shown: [{label, place, worth}].

@@ -2,25 +2,33 @@
 // Which samples are shown: by group, by worth in one run or two, by text.
 AKI.filter = (() => {
   const ABSENT = -1;
+  const UNREAD = -2;
   const kind = (worth) =>
-    worth === ABSENT ? "absent" : worth === null ? "unscored" : worth >= 1 ? "right" : worth <= 0 ? "wrong" : "partial";
-  const WORDS = { right: "right", wrong: "wrong", partial: "partly right", unscored: "unscored", absent: "not in this run" };
+    worth === ABSENT ? "absent" : worth === UNREAD ? "unread" : worth === null ? "unscored"
+      : worth >= 1 ? "right" : worth <= 0 ? "wrong" : "partial";
+  const WORDS = {
+    right: "right", wrong: "wrong", partial: "partly right", unread: "unread", unscored: "unscored", absent: "not in this run",
+  };
+  // What an answer counts: an unread one nothing.
+  const counts = (worth) => (worth === UNREAD ? 0 : worth);
 
   const single = {
     all: ["all", () => true],
     right: ["right", (a) => kind(a) === "right"],
     wrong: ["wrong", (a) => kind(a) === "wrong"],
     partial: ["partly right", (a) => kind(a) === "partial"],
+    unread: ["unread", (a) => kind(a) === "unread"],
     unscored: ["unscored", (a) => kind(a) === "unscored"],
   };
   const both = (a, b) => typeof a === "number" && typeof b === "number" && a !== ABSENT && b !== ABSENT;
   const paired = {
     all: ["all", () => true],
-    flipped: ["flipped either way", (a, b) => both(a, b) && a !== b],
-    gained: ["better beside", (a, b) => both(a, b) && b > a],
-    lost: ["worse beside", (a, b) => both(a, b) && b < a],
+    flipped: ["flipped either way", (a, b) => both(a, b) && counts(a) !== counts(b)],
+    gained: ["better beside", (a, b) => both(a, b) && counts(b) > counts(a)],
+    lost: ["worse beside", (a, b) => both(a, b) && counts(b) < counts(a)],
     bothright: ["right in both", (a, b) => kind(a) === "right" && kind(b) === "right"],
     bothwrong: ["wrong in both", (a, b) => kind(a) === "wrong" && kind(b) === "wrong"],
+    unread: ["unread in one", (a, b) => kind(a) === "unread" || kind(b) === "unread"],
     unscored: ["unscored in one", (a, b) => kind(a) === "unscored" || kind(b) === "unscored"],
   };
 
@@ -47,5 +55,5 @@ AKI.filter = (() => {
     return parts.filter(Boolean).join("\n").toLowerCase();
   };
 
-  return { kind, WORDS, results, passing, textOf };
+  return { kind, counts, WORDS, results, passing, textOf };
 })();

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError
+from benchmarks.errors import UserError
 
 Row = dict[str, Any]
 ROWS_A_BATCH = 4096

@@ -19,7 +19,7 @@ PICTURES = "vg/image_data.json"
 IMAGES = "vg/{folder}/{name}"
 
 
-class Picture(NamedTuple):
+class GenomeImage(NamedTuple):
     path: str
     size: tuple[int, int]
 
@@ -43,12 +43,12 @@ def count_left_out(root: Path) -> int:
     return sum(not teaches_something(region) for record in stream_list(root / REGIONS) for region in record["regions"])
 
 
-def read_pictures(root: Path) -> dict[int, Picture]:
+def read_pictures(root: Path) -> dict[int, GenomeImage]:
     """Path and size by picture number; the folder (VG_100K or VG_100K_2) is the last but one part of the address."""
     pictures = {}
     for entry in read_json(root / PICTURES, what="Visual Genome's image_data.json"):
         folder, name = entry["url"].rsplit("/", 2)[1:]
-        pictures[entry["image_id"]] = Picture(
+        pictures[entry["image_id"]] = GenomeImage(
             IMAGES.format(folder=folder, name=name), (entry["width"], entry["height"])
         )
     return pictures
