@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import kit
+from .estimates import Estimator
 from .judged import Extraction
 from .prompts import as_shown
 from .reading import read_choice
 from .records import JudgeRequest, Row, Sample
 from .scoring import each_by_itself
-from .statistics import Estimator
 from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -11,11 +11,11 @@ import re
 
 from . import kit
 from .errors import RowError
+from .estimates import Estimator
 from .judged import Extraction
 from .reading import read_yes_no
 from .records import JudgeRequest, Sample
 from .scoring import each_by_itself
-from .statistics import Estimator
 from .task import ProtocolRule
 
 UNKNOWN = "Unknown"

@@ -18,12 +18,12 @@ from decimal import Decimal
 
 from .. import choice, kit
 from ..errors import RowError
+from ..estimates import mean_by_group
 from ..judged import Extraction
 from ..prompts import from_template
 from ..reading import read_list, read_number, read_phrase
 from ..records import ImageRef, JudgeRequest, Row, Sample
 from ..scoring import each_by_itself
-from ..statistics import mean_by_group
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"

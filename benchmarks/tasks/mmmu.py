@@ -17,11 +17,11 @@ from decimal import Decimal
 
 from .. import choice, kit
 from ..errors import RowError
+from ..estimates import mean_by_group
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
 from ..reading import folded, read_number, read_phrase
 from ..records import ImageRef, Prompt, Row, Sample
 from ..scoring import each_by_itself
-from ..statistics import mean_by_group
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_CHOICE_PROMPT = (
