@@ -26,8 +26,12 @@ COMMANDS = {
     "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
     "view": ("reports.cli", "view", "The HTML report on localhost."),
-    "compare": ("aki_eval.compare", "command", "Two runs, paired: is the difference real, which questions flipped?"),
-    "gate": ("aki_eval.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
+    "compare": (
+        "aki_eval.commands.compare",
+        "command",
+        "Two runs, paired: is the difference real, which questions flipped?",
+    ),
+    "gate": ("aki_eval.commands.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
     "inspect": (
         "aki_eval.commands.inspect_",
         "command",

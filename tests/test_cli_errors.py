@@ -13,13 +13,14 @@ from typing import NamedTuple
 import pytest
 from judge_server import Fail, JudgeServer
 from predictor_helpers import write_checkpoint
+from record_helpers import record
 from run_helpers import picture
 from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
-from aki_eval.gate_policy import DEFAULT
 from aki_eval.predictors import Unusable
 from aki_eval.predictors.endpoint import EndpointPredictor
+from benchmarks.results.gate_policy import DEFAULT
 from benchmarks.toy_world import ensure_tables
 
 
@@ -64,15 +65,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
 
 
-RUN = {
-    "format": 1,
-    "model": {"name": "m"},
-    "prompts": "aki",
-    "subset": None,
-    "data": {"source": "toy", "tables": {}},
-    "tasks": {},
-    "sessions": [],
-}
+RUN = record("m")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +73,13 @@ RUN = {
     [
         ([], "holds a list"),
         (None, "holds a NoneType"),
-        ({}, "'model'"),
-        (RUN | {"tasks": ["mme"]}, "'tasks'"),
-        (RUN | {"data": {"source": "toy"}}, "'data.tables'"),
-        ({key: value for key, value in RUN.items() if key != "subset"}, "'subset'"),
+        ({}, "created is missing"),
+        (RUN | {"tasks": ["mme"]}, "tasks is ['mme'], expected a valid dictionary"),
+        (RUN | {"data": {"source": "toy"}}, "data.tables is missing"),
+        ({key: value for key, value in RUN.items() if key != "subset"}, "subset is missing"),
+        (RUN | {"subset": {"size": "10", "name": None, "seed": 1}}, "subset.size is '10', expected a valid integer"),
+        (RUN | {"notes": "mine"}, "notes is no setting that anything reads"),
+        (RUN | {"format": 3}, "format 3, this version reads up to 2"),
     ],
 )  # fmt: skip
 def test_a_damaged_run_json_is_named(

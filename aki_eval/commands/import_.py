@@ -12,12 +12,13 @@ from rich.console import Console
 
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
+from benchmarks.results.record import TableRecord
 from benchmarks.results.store import RunStore, out_folder
 
 from ..imports.collect import Fields, Import, collect
 from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
-from ..imports.write import specify, write
+from ..imports.write import asked, specify, write
 from ..judges import JudgeOptions
 from ..run.inputs import OFFICIAL, TOY, TaskInput, data_root, find_tasks
 from ..run.preflight import check_ahead
@@ -137,5 +138,9 @@ def _collect_all(
 
 def _input(source: AnswerFiles, samples: list[Any], root: Path) -> TaskInput:
     return TaskInput(
-        task=source.task, samples=samples, prompts=[], specification={}, tables=checksum(source.task, root)
+        task=source.task,
+        samples=samples,
+        prompts=[],
+        specification=asked({}),
+        tables={name: TableRecord(**table) for name, table in checksum(source.task, root).items()},
     )

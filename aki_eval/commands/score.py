@@ -37,14 +37,14 @@ def score(
     run = folder.read_run()
     if run is None:
         raise UserError(f"{run_dir} is no run folder: it holds no run.json")
-    names = [name for name in run["tasks"] if name in TASKS]
+    names = [name for name in run.tasks if name in TASKS]
     tasks = [task for task in find_tasks(bench) if task.name in names]
     if not tasks:
         raise UserError(f"--bench {bench}: {run_dir} holds predictions for {', '.join(names) or 'nothing'}")
     with folder.locked():
         # Of imported answers nobody knows the prompts; scoring needs none.
-        style: PromptStyle = "vlmevalkit" if run["prompts"] == "vlmevalkit" else "aki"
-        inputs = load(tasks, data or run["data"]["source"], style, from_record(run["subset"]))
+        style: PromptStyle = "vlmevalkit" if run.prompts == "vlmevalkit" else "aki"
+        inputs = load(tasks, data or run.data.source, style, from_record(run.subset))
         results = score_inputs(folder, run, inputs, judge)
     show_results(Console(), run_dir, results)
     return explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.record import DataRecord, RunRecord
 from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
@@ -40,7 +41,7 @@ class TaskOutcome:
 
 
 def score_inputs(
-    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+    folder: RunStore, run: RunRecord, inputs: Sequence[TaskInput], options: JudgeOptions
 ) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
@@ -53,8 +54,7 @@ def score_inputs(
     """
     for given in inputs:
         _check_tables(run, given)
-    source = run["data"]["source"]
-    judges = [options.make(source, folder.verdicts_path(given.task.name)) for given in inputs]
+    judges = [options.make(run.data.source, folder.verdicts_path(given.task.name)) for given in inputs]
     results: list[TaskOutcome] = []
     refusals: list[UserError] = []
     for given, judge in zip(inputs, judges, strict=True):
@@ -69,43 +69,43 @@ def score_inputs(
     return results
 
 
-def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+def _failed(folder: RunStore, run: RunRecord, given: TaskInput, error: Exception) -> TaskOutcome:
     """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
     folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
-    metrics = {
+    metrics: dict[str, Any] = {
         "headline": given.task.headline,
         "protocols": {given.task.headline: {}},
-        "subset": run["subset"],
+        "subset": run.subset.model_dump() if run.subset else None,
         "judge": None,
         "complete": False,
-        "data": {"source": run["data"]["source"]},
+        "data": {"source": run.data.source},
     }
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
-def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
+def _check_tables(run: RunRecord, given: TaskInput) -> None:
     for name, table in given.tables.items():
-        stored = run["data"]["tables"].get(name, {}).get("sha256")
-        if stored != table["sha256"]:
+        stored = run.data.tables.get(name)
+        if stored is None or stored.sha256 != table.sha256:
             raise UserError(
-                f"table {name} has sha256 {table['sha256'][:12]}, the predictions were made with {str(stored)[:12]}; "
-                f"use the data of the run ({run['data']['source']})"
+                f"table {name} has sha256 {table.sha256[:12]}, the predictions were made with "
+                f"{stored.sha256[:12] if stored else None}; use the data of the run ({run.data.source})"
             )
 
 
 def _score(
-    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, judge: Judge | None
+    folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOptions, judge: Judge | None
 ) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
-        "subset": run["subset"],
+        "subset": run.subset.model_dump() if run.subset else None,
         "judge": _judge_record(folder, task, judge, scores),
         "complete": _is_complete(given, predictions, scores[task.headline]),
-        "prompts": run["prompts"],
-        "data": {"source": run["data"]["source"], "tables": given.tables},
+        "prompts": run.prompts,
+        "data": DataRecord(source=run.data.source, tables=given.tables).model_dump(),
     }
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]

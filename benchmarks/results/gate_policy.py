@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.errors import UserError
-from benchmarks.tasks import TASKS
+from ..errors import UserError
+from ..tasks import TASKS
 
 DecideBy = Literal["bounds", "difference"]
 
@@ -40,13 +40,20 @@ class Policy:
             raise UserError("the gate's policy names no metric; expected [allowed_drop.TASK] with METRIC = NUMBER")
 
     @property
+    def family_confidence(self) -> float:
+        """Bonferroni's, for the number of metrics: with it the chance of any false NO-GO is 1 - confidence."""
+        return 1 - (1 - self.confidence) / len(self.allowed_drop)
+
+    @property
     def tasks(self) -> list[str]:
         return list(dict.fromkeys(task for task, _ in self.allowed_drop))
 
 
 def read_policy(path: Path) -> Policy:
-    """Raises:
-    UserError: the file is missing, not TOML, or names tasks or values that make no sense.
+    """The policy in a TOML file.
+
+    Raises:
+        UserError: the file is missing, not TOML, or names tasks or values that make no sense.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

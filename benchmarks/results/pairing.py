@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from benchmarks.errors import UserError
-from benchmarks.records import Score
-from benchmarks.results.folder import RunFolder, TaskResult
+from ..errors import UserError
+from ..records import Score
+from .folder import RunFolder, TaskResult
 
 UNPAIRED = "unscored_in_the_other_run"
 MAKING = ("model", "dtype", "decoding", "device", "versions", "commit")
@@ -33,10 +33,6 @@ class Pairs:
     num_lost: int
     """Samples that run A scored and run B did not."""
 
-    @property
-    def num_pairs(self) -> int:
-        return sum(score.value is not None for score in self.a)
-
 
 def common_tasks(a: RunFolder, b: RunFolder) -> list[str]:
     """Tasks that both runs have scored, in the paper's order.
@@ -52,38 +48,42 @@ def common_tasks(a: RunFolder, b: RunFolder) -> list[str]:
     return tasks
 
 
-def differences(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
-    """What was not the same for both runs: data, prompts, judge. Each a sentence that names the first value found."""
-    return [sentence for task in tasks for sentence in _differences(task, a, b)]
+def asked_differently(task: str, a: RunFolder, b: RunFolder) -> list[str]:
+    """What was not the same for both runs on a task: tables, prompts, judge, subset, protocol.
+
+    Each a sentence that names the values found. A difference between such runs is not the model's alone.
+    """
+    return [f"{task}: {what}" for what in _differences(task, a, b)]
 
 
-def refuse(warnings: Sequence[str]) -> None:
-    """Raises UserError: the first difference, and how many more there are."""
+def refusal(warnings: list[str]) -> UserError:
+    """The error to raise: the first of what differs, and how many more there are."""
     more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
-    raise UserError(
+    return UserError(
         f"the runs differ in what was asked: {warnings[0]}{more}; --allow-different compares them on what both hold"
     )
 
 
 def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     first, second = a.results[task], b.results[task]
-    tables_a, tables_b = _checksums(first), _checksums(second)
+    tables_a, tables_b = first.checksums, second.checksums
     for name in sorted(tables_a.keys() | tables_b.keys()):
         if tables_a.get(name) != tables_b.get(name):
-            yield f"{task}: table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
+            yield f"table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
     for what, one, other in (
         ("prompts", first.prompts, second.prompts),
         ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
         ("judge", _judge(first), _judge(second)),
         ("subset", first.subset, second.subset),
+        ("protocol", first.headline, second.headline),
     ):
         if one != other:
-            yield f"{task}: {what} {_short(one)} and {_short(other)}"
+            yield f"{what} {_short(one)} and {_short(other)}"
 
 
 def made_differently(a: RunFolder, b: RunFolder) -> list[tuple[str, str, str]]:
     """(field of run.json, its value in A, in B) for everything about the making of the runs that differs."""
-    first, second = (dict(_flat({name: run.record.get(name) for name in MAKING})) for run in (a, b))
+    first, second = (dict(_flat({name: run.made_by.get(name) for name in MAKING})) for run in (a, b))
     names = [*first, *(name for name in second if name not in first)]
     return [
         (name, _short(first.get(name)), _short(second.get(name)))
@@ -137,12 +137,8 @@ def _by_index(run: RunFolder, task: str, protocol: str) -> dict[str, Score]:
     return found
 
 
-def _checksums(result: TaskResult) -> dict[str, object]:
-    return {name: table.get("sha256") for name, table in result.data.get("tables", {}).items()}
-
-
 def _prompts_hash(run: RunFolder, task: str) -> object:
-    return run.record.get("tasks", {}).get(task, {}).get("prompts_sha256")
+    return run.prompts_hash(task)
 
 
 def _judge(result: TaskResult) -> object:

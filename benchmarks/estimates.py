@@ -1,10 +1,10 @@
-"""Estimates with error bars that respect clusters, and the paired tools that compare two runs.
+"""Estimates with error bars that respect clusters.
 
-An *Estimate* is a number together with what each cluster (a picture, a circular group) contributes to it. Every
+An *Estimate* is a number together with what each cluster (a picture, a circular group) has to do with it. Every
 metric of the ten tasks is a mean, a ratio of sums (F1, precision, LLaVA-Bench's relative score) or a weighted sum of
 such (macro means, MME's accuracy + accuracy-plus). Linearised (the delta method), each is a sum of independent
 cluster influences, so one formula gives the standard error of all of them, of their sums, and of paired differences
-between two runs on the same samples:
+between two runs on the same samples (`paired_tests.py`):
 
     SE^2 = sum over clusters of influence^2 / (1 - w)        w: the cluster's share of what the metric divides by
 
@@ -13,9 +13,7 @@ for few and unequal clusters; with G equal ones it is the usual factor G / (G - 
 
 Intervals of bounded metrics are Wilson's at the effective sample size p (1 - p) / SE^2 with Student's quantile,
 because Wald intervals are too short for a few hundred items and near 0 or 100 (Bowyer et al. 2025, arXiv 2503.01747).
-How often they hold the truth is measured by `tests/bench/interval_coverage.py` (1,000 data sets a shape): 94.6 to
-96.7 % for the shapes of the ten benchmarks. Known limit: where failures are rare and bunched in a few of few pictures
-(95 % right, ICC .2, 60 pictures of nine questions) it is 91.5 %; taking questions for independent gives 71.5 % there.
+What was measured about them, and their known limit, stand in docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -39,15 +37,18 @@ ALPHA = 0.05
 class Estimate:
     """A metric's value and what it rests on. Arrays are (G,), one entry a cluster of the task.
 
-    `contribution` sums to the value; `influence` sums to 0; `corrected` is the influence over sqrt(1 - w). `present`
-    marks clusters with at least one scored sample; `degrees` of freedom are fewer than clusters - 1 where these are
-    unequal. `scale` is the largest possible value (100, MME's 2000); None: unbounded. `value` is None when nothing
-    could be scored.
+    `influence` sums to 0; `corrected` is the influence over sqrt(1 - w). `present` marks clusters with at least one
+    scored sample; `degrees` of freedom are fewer than clusters - 1 where these are unequal. `scale` is the largest
+    possible value (100, MME's 2000); None: unbounded. `value` is None when nothing could be scored.
+
+    `sums` is (R, 2, G): what each cluster adds to the top and to the bottom of each of the R ratios behind the value.
+    `right_or_wrong`: it is the plain mean of answers worth 0 or 1, one of them a cluster. A weighted sum remembers its
+    `parts` and their common `weight`.
     """
 
     value: float | None
     labels: NDArray[Any]
-    contribution: Floats
+    sums: Floats
     influence: Floats
     corrected: Floats
     present: Bools
@@ -57,6 +58,9 @@ class Estimate:
     num_unread: int = 0
     scale: float | None = 100.0
     unit: Literal["percent", "points"] = "percent"
+    right_or_wrong: bool = False
+    parts: tuple[Estimate, ...] = ()
+    weight: float = 1.0
 
     @property
     def num_clusters(self) -> int:
@@ -64,13 +68,13 @@ class Estimate:
 
     @property
     def std_error(self) -> float | None:
-        """None when fewer than two clusters stand behind the value."""
-        if self.value is None or self.num_clusters < 2:
+        """None when fewer than two clusters stand behind the value, or behind a part of it."""
+        if self.value is None or self.num_clusters < 2 or any(part.std_error is None for part in self.parts):
             return None
         return float(np.sqrt(np.square(self.corrected).sum()))
 
     def interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval; None when fewer than two clusters stand behind the value."""
+        """95 % confidence interval; None where there is no standard error."""
         error = self.std_error
         if self.value is None or error is None:
             return None
@@ -168,18 +172,21 @@ class Columns:
         divisor = total if defined else 1.0
         influence = scale * (numerator - ratio * denominator) / divisor
         share = denominator / divisor
+        counts = self.per_cluster(np.ones(len(scored)), scored)
+        single = counts.max(initial=0) <= 1 and bool(np.all(bottom[scored] == 1))
         return Estimate(
             value=value,
             labels=self.labels,
-            contribution=scale * numerator / divisor,
+            sums=np.stack([numerator, denominator])[None],
             influence=influence,
             corrected=influence / np.sqrt(np.where(share < 1, 1 - share, 1.0)),
             degrees=max(1.0, 1 / max(np.square(share).sum(), 1e-12) - 1),
-            present=self.per_cluster(np.ones(len(scored)), scored) > 0,
+            present=counts > 0,
             num_samples=int(self.sizes[among].sum()),
             num_scored=int(self.sizes[scored].sum()),
             num_unread=int(self.unread[scored].sum()),
             scale=scale if bounded else None,
+            right_or_wrong=single and bool(np.isin(top[scored], (0.0, 1.0)).all()),
         )
 
     def per_cluster(self, values: Floats, scored: Bools) -> Floats:
@@ -187,26 +194,25 @@ class Columns:
         return np.bincount(self.codes[scored], weights=values[scored], minlength=len(self.labels)).astype(np.float64)
 
 
-def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0, *, same_samples: bool = False) -> Estimate:
-    """`weight` times the sum of estimates over the same clusters; None as soon as one of them has no value.
-
-    `same_samples`: the parts are about the same samples, which then are counted once.
-    """
+def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0) -> Estimate:
+    """`weight` times the sum of estimates over the same clusters; None as soon as one of them has no value."""
     known = [part.value for part in parts if part.value is not None]
     scales = [part.scale for part in parts if part.scale is not None]
-    counted = parts[:1] if same_samples else parts
     return replace(
         parts[0],
         value=weight * sum(known) if len(known) == len(parts) else None,
-        contribution=weight * np.sum([part.contribution for part in parts], axis=0),
+        sums=np.concatenate([part.sums for part in parts]),
         influence=weight * np.sum([part.influence for part in parts], axis=0),
         corrected=weight * np.sum([part.corrected for part in parts], axis=0),
         degrees=_satterthwaite(parts),
         present=np.any([part.present for part in parts], axis=0),
-        num_samples=sum(part.num_samples for part in counted),
-        num_scored=sum(part.num_scored for part in counted),
-        num_unread=sum(part.num_unread for part in counted),
+        num_samples=sum(part.num_samples for part in parts),
+        num_scored=sum(part.num_scored for part in parts),
+        num_unread=sum(part.num_unread for part in parts),
         scale=weight * sum(scales) if len(scales) == len(parts) else None,
+        right_or_wrong=False,
+        parts=tuple(parts),
+        weight=weight,
     )
 
 
@@ -228,105 +234,3 @@ def mean_by_group(
 
 
 Estimator = Callable[[Sequence[Score]], dict[str, Estimate]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A metric of run B minus that of run A on the same samples. `p` is two-sided, of Student's t."""
-
-    value: float
-    ci95: tuple[float, float] | None
-    std_error: float | None
-    p: float | None
-    num_clusters: int
-    degrees: float
-
-    def smallest_detectable(self, power: float = 0.8) -> float | None:
-        """The true difference that this comparison finds with the given power at the two-sided 5 % level."""
-        return None if self.std_error is None else smallest_detectable_difference(self.std_error, power)
-
-
-def paired_difference(a: Estimate, b: Estimate) -> Difference | None:
-    """B minus A with its clustered standard error; None where either has no value.
-
-    Raises ValueError when the two do not stand on the same clusters.
-    """
-    if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.present, b.present)):
-        raise ValueError("a paired comparison needs the same samples on both sides, but the clusters differ")
-    if a.value is None or b.value is None:
-        return None
-    joint = replace(
-        b,
-        value=b.value - a.value,
-        influence=b.influence - a.influence,
-        corrected=b.corrected - a.corrected,
-        degrees=min(a.degrees, b.degrees),
-        scale=None,
-    )
-    return Difference(
-        value=b.value - a.value,
-        ci95=joint.interval(),
-        std_error=joint.std_error,
-        p=_student_p(b.value - a.value, joint.std_error, joint.degrees),
-        num_clusters=joint.num_clusters,
-        degrees=joint.degrees,
-    )
-
-
-def _student_p(value: float, error: float | None, degrees: float) -> float | None:
-    from scipy.special import stdtr
-
-    if error is None:
-        return None
-    if error == 0:
-        return 1.0 if value == 0 else 0.0
-    return float(2 * stdtr(degrees, -abs(value) / error))
-
-
-def cluster_differences(a: Estimate, b: Estimate) -> Floats:
-    """What each cluster adds to B minus A, (G,): the input of `sign_flip_p`. Exact for means, linearised for ratios."""
-    return b.contribution - a.contribution
-
-
-def sign_flip_p(differences: Floats, *, num_draws: int = 9_999, seed: int = 2503) -> float:
-    """Two-sided p of the clustered permutation test.
-
-    Were A and B interchangeable, each cluster's difference could have either sign. Exact (all sign patterns) up to 13
-    clusters that differ; beyond that `num_draws` random patterns with a fixed seed.
-    """
-    moving = differences[differences != 0]
-    if not len(moving):
-        return 1.0
-    observed = abs(moving.sum()) * (1 - 1e-9)
-    if len(moving) <= 13:
-        patterns = (np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving))) & 1
-        return float(np.mean(np.abs((2 * patterns - 1) @ moving) >= observed))
-    random = np.random.default_rng(seed)
-    extreme = 0
-    for start in range(0, num_draws, 500):
-        signs = 2 * random.integers(0, 2, (min(500, num_draws - start), len(moving)), dtype=np.int8) - 1
-        extreme += int((np.abs(signs @ moving) >= observed).sum())
-    return (1 + extreme) / (1 + num_draws)
-
-
-def mcnemar_p(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Exact McNemar test on right/wrong answers (N,) to the same questions, which must be independent of each other."""
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
-    table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
-    return float(mcnemar(table, exact=True).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being many (Holm 1979), in the order given."""
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if len(p_values) else []
-
-
-def smallest_detectable_difference(std_error: float, power: float = 0.8) -> float:
-    """The true difference found with the given power by a two-sided 5 % test whose standard error this is."""
-    from scipy.special import ndtri
-
-    return float((ndtri(1 - ALPHA / 2) + ndtri(power)) * std_error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from xml.etree import ElementTree
@@ -9,15 +10,15 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run
+from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
+from benchmarks.results.gate_policy import DEFAULT, read_policy
+from benchmarks.results.pairing import WARNING
+from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write
 from reports.render import markdown
-from reports.tables import Cell, Column, Row, Table
-
-from .baseline import open_baseline, write_baseline
-from .gate_policy import DEFAULT, read_policy
-from .gating import EXIT_CODES, Decision, decide
-from .pairing import WARNING
+from reports.tables import DASH, Cell, Column, Row, Table
 
 
 def command(
@@ -53,30 +54,20 @@ def command(
 
 
 def decision_table(decision: Decision) -> Table:
-    names = ("baseline", "run", "run - baseline", "between", "allowed drop")
-    columns = tuple(Column(label=name, kind="run") for name in names)
+    names = ("baseline", "run", "run - baseline", "p", "test", "between", "allowed drop", "verdict", "why")
+    words = ("test", "verdict", "why")
     return Table(
         key="gate",
         title=f"{decision.verdict}: {decision.run} against {decision.baseline}",
         corner="metric",
-        columns=(*columns, Column(label="verdict", kind="run", text=True), Column(label="why", kind="run", text=True)),
-        rows=tuple(
-            Row(
-                label=f"{check.task} {check.metric}",
-                cells=(
-                    Cell(value=check.baseline),
-                    Cell(value=check.run),
-                    Cell(value=check.difference, signed=True),
-                    Cell(text=f"{check.bounds[0]:+.2f} .. {check.bounds[1]:+.2f}") if check.bounds else Cell(),
-                    Cell(text=f"{check.allowed_drop:g}"),
-                    Cell(text=check.verdict),
-                    Cell(text=check.reason),
-                ),
-            )
-            for check in decision.checks
-        ),
+        columns=tuple(Column(label=name, kind="run", text=name in words) for name in names),
+        rows=tuple(_row(check) for check in decision.checks),
         notices=(WARNING, *decision.warnings) if decision.warnings else (),
-        remarks=(_remark(decision),),
+        remarks=(
+            _remark(decision),
+            "run - baseline with its 95 % interval; p: of no difference at all, as `aki-eval compare` gives it. The "
+            "verdict does not follow from p.",
+        ),
     )
 
 
@@ -84,9 +75,27 @@ def _remark(decision: Decision) -> str:
     if decision.policy.decide_by == "difference":
         return "Decided by the difference itself: a frozen model, or an allowance that holds all the noise there is."
     return (
-        f"Bounds of the paired, clustered difference: the lower at {decision.policy.confidence:.0%} one-sided "
-        f"confidence, the upper corrected for {len(decision.checks)} metrics."
+        "between: bounds of the paired difference by the named test, the lower at "
+        f"{decision.policy.confidence:.0%} one-sided confidence, the upper for {len(decision.checks)} metrics."
     )
+
+
+def _row(check: Check) -> Row:
+    compared = check.compared
+    values = (
+        (Cell(), Cell(), Cell(), Cell(), Cell())
+        if compared is None
+        else (
+            Cell(value=compared.a),
+            Cell(value=compared.b),
+            replace(difference_cell(compared), p_holm=None, significant=None, notes=()),
+            Cell(text=p_text(compared.p)),
+            Cell(text=compared.test or DASH),
+        )
+    )
+    between = Cell(text=f"{check.bounds[0]:+.2f} .. {check.bounds[1]:+.2f}") if check.bounds else Cell()
+    words = (Cell(text=f"{check.allowed_drop:g}"), Cell(text=check.verdict), Cell(text=check.reason))
+    return Row(label=f"{check.task} {check.metric}", cells=(*values, between, *words))
 
 
 def junit_xml(decision: Decision) -> str:

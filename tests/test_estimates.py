@@ -1,4 +1,4 @@
-"""Estimates, intervals and paired tools against formulas and libraries that do the same another way."""
+"""Estimates and their intervals against formulas and libraries that do the same another way."""
 
 from __future__ import annotations
 
@@ -7,23 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
+from benchmarks.estimates import Columns, mean_by_group, weighted_sum
 from benchmarks.records import Score
-from benchmarks.statistics import (
-    Columns,
-    cluster_differences,
-    holm,
-    mcnemar_p,
-    mean_by_group,
-    paired_difference,
-    sign_flip_p,
-    smallest_detectable_difference,
-    weighted_sum,
-)
 from benchmarks.tasks import TASKS
 
 
@@ -143,70 +131,61 @@ def test_the_mean_of_two_sources_has_the_error_of_independent_halves() -> None:
     assert weighted_sum([halves[0], replace(halves[1], value=None)]).value is None
 
 
-def test_paired_difference_is_the_paired_t_test() -> None:
-    from scipy.stats import ttest_rel
-
-    random = np.random.default_rng(2)
-    a = (random.random(300) < 0.6).astype(float)
-    b = np.where(random.random(300) < 0.8, a, random.random(300) < 0.7).astype(float)
-    first, second = (mean_by_group(make(list(x)))["overall"] for x in (a, b))
-    gap = paired_difference(first, second)
-    assert gap is not None
-    expected = ttest_rel(100 * b, 100 * a)
-    interval = expected.confidence_interval()
-    assert gap.p == pytest.approx(expected.pvalue)
-    assert gap.ci95 == pytest.approx((interval.low, interval.high))
-    assert gap.value == pytest.approx(100 * (b.mean() - a.mean()))
+def test_degrees_of_freedom_are_fewer_where_clusters_are_unequal() -> None:
+    """1 / (sum of squared shares) - 1: G - 1 for equal clusters, as if of fewer for unequal ones."""
+    equal = mean_by_group(make([1.0, 0.0] * 10, [str(place // 2) for place in range(20)]))["overall"]
+    assert equal.degrees == pytest.approx(9)
+    unequal = mean_by_group(make([1.0, 0.0] * 10, ["a"] * 10 + [str(place) for place in range(10)]))["overall"]
+    assert unequal.degrees == pytest.approx(1 / (0.5**2 + 10 * 0.05**2) - 1)
 
 
-def test_paired_difference_refuses_other_samples() -> None:
-    first, second = mean_by_group(make([1.0, 0.0]))["overall"], mean_by_group(make([1.0, 0.0, 1.0]))["overall"]
-    with pytest.raises(ValueError, match="same samples"):
-        paired_difference(first, second)
-    missing = mean_by_group(make([1.0, None]))["overall"]
-    with pytest.raises(ValueError, match="same samples"):
-        paired_difference(first, missing)
+def test_a_sum_has_satterthwaites_degrees_of_freedom() -> None:
+    """Welch's formula for two independent samples, as scipy has it; nothing varies: the smaller part's."""
+    from scipy.stats import ttest_ind
+
+    random = np.random.default_rng(5)
+    small, large = random.random(8).round(1), random.random(40).round(2)
+    scores = make([float(v) for v in small], [f"s{i}" for i in range(8)], "small")
+    scores += make([float(v) for v in large], [f"l{i}" for i in range(40)], "large")
+    columns = Columns(scores)
+    parts = [columns.mean(columns.among(name)) for name in ("small", "large")]
+    assert [part.degrees for part in parts] == pytest.approx([7, 39])
+    assert weighted_sum(parts, 1 / 2).degrees == pytest.approx(ttest_ind(small, large, equal_var=False).df)
+    still = [replace(part, corrected=0 * part.corrected) for part in parts]
+    assert weighted_sum(still).degrees == pytest.approx(7)
 
 
-def test_sign_flips_are_exact_for_few_clusters() -> None:
-    assert sign_flip_p(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])) == pytest.approx(2 / 2**5)
-    assert sign_flip_p(np.array([1.0, -1.0])) == 1
-    assert sign_flip_p(np.zeros(5)) == 1
+def test_a_sum_has_no_interval_where_a_part_has_none() -> None:
+    """One picture of a source says nothing about that source's error, however many the other has."""
+    columns = Columns(make([1.0, 0.0] * 5, None, "many") + make([1.0], ["x"], "one"))
+    parts = [columns.mean(columns.among(name)) for name in ("many", "one")]
+    assert parts[0].interval() is not None
+    both = weighted_sum(parts, 1 / 2)
+    assert (both.value, both.interval()) == (75.0, None)
 
 
-def test_sign_flips_without_clusters_are_mcnemars_test() -> None:
-    random = np.random.default_rng(3)
-    a, b = random.random(400) < 0.6, random.random(400) < 0.67
-    first, second = (mean_by_group(make([float(v) for v in x]))["overall"] for x in (a, b))
-    exact = mcnemar_p(a, b)
-    assert sign_flip_p(cluster_differences(first, second), num_draws=20_000) == pytest.approx(exact, rel=0.2)
+def test_a_ratio_without_anything_to_divide_by_has_the_value_it_is_told() -> None:
+    """No yes at all: F1 is 0 by the kit's rule; without a rule, and without anything scored, there is no value."""
+    columns = Columns(make([1.0, 0.0]))
+    nothing = np.zeros(2)
+    assert columns.ratio(nothing, nothing, columns.everything, empty=0.0).value == 0.0
+    assert columns.ratio(nothing, nothing, columns.everything).value is None
+    unscored = Columns(make([None, None]))
+    gone = np.full(2, np.nan)
+    assert unscored.ratio(gone, gone, unscored.everything, empty=0.0).value is None
 
 
-def test_sign_flips_respect_clusters() -> None:
-    """The same flips in ten big clusters are weaker evidence than in a hundred questions."""
-    a, b = [0.0] * 100, [float(position % 10 < 7) for position in range(100)]
-    apart = [mean_by_group(make(list(x)))["overall"] for x in (a, b)]
-    together = [mean_by_group(make(list(x), [str(p % 10) for p in range(100)]))["overall"] for x in (a, b)]
-    assert sign_flip_p(cluster_differences(*apart)) < 0.001 < sign_flip_p(cluster_differences(*together))
+def test_right_or_wrong_is_a_mean_of_single_zeros_and_ones() -> None:
+    def mean(values: list[float | None], clusters: list[str] | None = None) -> bool:
+        return mean_by_group(make(values, clusters))["overall"].right_or_wrong
 
-
-@given(st.integers(0, 40), st.integers(0, 40))
-def test_mcnemar_is_the_binomial_test(lost: int, won: int) -> None:
-    from scipy.stats import binomtest
-
-    a = np.array([1] * lost + [0] * won + [1] * 5, dtype=bool)
-    b = np.array([0] * lost + [1] * won + [1] * 5, dtype=bool)
-    expected = binomtest(lost, lost + won).pvalue if lost + won else 1.0
-    assert mcnemar_p(a, b) == pytest.approx(expected)
-
-
-def test_holm_keeps_the_order_and_never_lowers() -> None:
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([]) == []
-
-
-def test_smallest_detectable_difference() -> None:
-    assert smallest_detectable_difference(1.0, power=0.8) == pytest.approx(1.96 + 0.8416, abs=1e-3)
+    assert mean([1.0, 0.0, None])
+    assert not mean([1.0, 0.5])
+    assert not mean([1.0, 0.0], ["a", "a"])
+    assert mean([1.0, None], ["a", "a"])
+    columns = Columns(make([1.0, 0.0]))
+    assert not columns.ratio(columns.values, np.array([1.0, 2.0]), columns.everything).right_or_wrong
+    assert not weighted_sum([columns.mean(columns.everything)] * 2, 1 / 2).right_or_wrong
 
 
 def test_thirty_thousand_samples_take_less_than_a_second() -> None:

@@ -33,7 +33,12 @@ def test_intervals_hold_the_truth(title: str, simulation: ModuleType) -> None:
         assert naive < ours, name
 
 
-def test_paired_differences_hold_the_truth_and_raise_few_false_alarms(simulation: ModuleType) -> None:
-    held, alarms = simulation.difference_coverage(200, seed=1)
+@pytest.mark.parametrize(
+    "title", ["200 questions, 10 % better", "300 pictures of 3, 5 % better", "CV-Bench 2D: 40 pictures"]
+)
+def test_paired_differences_hold_the_truth(title: str, simulation: ModuleType) -> None:
+    rivals = next(each for each in simulation.RIVALS if each.title == title)
+    held, alarms = simulation.difference_coverage(rivals, NUM_WORLDS // 2, seed=1)
     assert 0.91 <= held <= 0.99
-    assert alarms <= 0.09
+    if rivals.gap == 0:
+        assert alarms == pytest.approx(1 - held)

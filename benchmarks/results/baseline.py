@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
-from benchmarks.records import Score
-from benchmarks.results.folder import RunFolder, TaskResult, open_run
+from ..errors import UserError
+from ..records import Score
+from .folder import RunFolder, TaskResult, open_run
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")
@@ -23,6 +23,11 @@ class Baseline(RunFolder):
     """A run that lives in a file: scores of the headline protocols only."""
 
     stored: Mapping[str, list[Score]] = field(default_factory=dict)
+    hashes: Mapping[str, str | None] = field(default_factory=dict)
+    """Of each task's prompts."""
+
+    def prompts_hash(self, task: str) -> str | None:
+        return self.hashes.get(task)
 
     def scores(self, task: str, protocol: str | None = None) -> list[Score]:
         return [score for score in self.stored[task] if protocol is None or score.protocol == protocol]
@@ -79,9 +84,9 @@ def _read(path: Path, content: dict[str, Any]) -> Baseline:
         )
         for name, task in tasks.items()
     }
-    record = {"tasks": {name: {"prompts_sha256": task["prompts_sha256"]} for name, task in tasks.items()}}
+    hashes = {name: task["prompts_sha256"] for name, task in tasks.items()}
     stored = {name: [_score(task["headline"], each) for each in task["scores"]] for name, task in tasks.items()}
-    return Baseline(path, content["label"], record, results, stored=stored)
+    return Baseline(path, content["label"], None, results, stored=stored, hashes=hashes)
 
 
 def _score(protocol: str, fields: dict[str, Any]) -> Score:
@@ -110,7 +115,7 @@ def _task(run: RunFolder, result: TaskResult) -> str:
     head = {
         "headline": result.headline,
         "prompts": result.prompts,
-        "prompts_sha256": run.record.get("tasks", {}).get(result.task, {}).get("prompts_sha256"),
+        "prompts_sha256": run.prompts_hash(result.task),
         "judge": result.judge,
         "subset": result.subset,
         "data": result.data,
