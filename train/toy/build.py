@@ -106,7 +106,7 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0
         return _train(out, plan, attention, seed)
 
 
-def _train(out: Path, plan: ToyPlan, attention: Attention, seed: int) -> dict[str, Any]:
+def _train(out: Path, plan: ToyPlan, attention: str, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     record, logs, digests = out / "training", {}, {}
     record.mkdir(parents=True, exist_ok=True)
