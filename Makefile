@@ -1,24 +1,86 @@
-# Everything runs in .venv, which is made once and again only when pyproject.toml changes.
+# Everything runs in .venv, which is made once and again only when pyproject.toml or the lock changes.
 PYTHON ?= python3
 BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip
 STAMP  := .venv/.installed
+LOCK   := requirements.lock
 RUN    := runs/demo
+# A build of torch, and what is only there for its sake.
+TORCH  := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
-.PHONY: install demo test check clean
+.PHONY: install lock demo gate smoke toy-baseline toy-seeds test check clean
 
 install: $(STAMP)
 
-# A torch that already lies in .venv (a CPU or a CUDA build of your choice) is kept.
-$(STAMP): pyproject.toml
+# The lock's versions, exactly. A torch that somebody put into .venv (a CPU or a CUDA build, another version) is kept:
+# then what was found stands in the lock's stead for torch and its family. A torch that came from an earlier lock goes
+# with the lock. Plain files without hashes, because an editable install and a build of one's own have none.
+$(STAMP): pyproject.toml $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --upgrade pip
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(PIP) install --quiet --constraint $(LOCK) --upgrade pip
+	@$(PIP) list --format=freeze | grep -E '$(TORCH)' > .venv/torch.found; \
+	found=$$(grep '^torch==' .venv/torch.found); locked=$$(cat .venv/torch.locked 2>/dev/null); \
+	if [ -z "$$found" ] || [ "$$found" = "$$locked" ]; then \
+	    cp $(LOCK) .venv/constraints.txt; \
+	elif ! grep -q '^torchvision==' .venv/torch.found; then \
+	    echo "found $$found in .venv without torchvision; install the torchvision of the same build beside it" >&2; exit 2; \
+	else \
+	    echo "keeping $$found, which is in .venv"; \
+	    grep -vE '$(TORCH)' $(LOCK) | cat - .venv/torch.found > .venv/constraints.txt; \
+	fi
+	$(PIP) install --constraint .venv/constraints.txt --build-constraint $(LOCK) --editable '.[dev]'
+	@cmp -s $(LOCK) .venv/constraints.txt && $(PIP) list --format=freeze | grep '^torch==' > .venv/torch.locked || true
 	touch $@
+
+# Renews the lock: the newest versions within pyproject.toml's ranges, for every Python and platform in one file. A
+# ceiling that pip's own configuration sets on this machine holds for the lock too.
+lock: install
+	$(PIP) install --quiet uv
+	printf '%s\n' pip hatchling editables | \
+	    UV_CONSTRAINT="$$($(PIP) config get global.constraint 2>/dev/null)" UV_CUSTOM_COMPILE_COMMAND='make lock' \
+	    $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 --upgrade \
+	    --no-annotate --quiet --output-file $(LOCK)
 
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
 	$(BIN)/aki-eval report $(RUN)/eval --format term,md,html --out $(RUN)/report
+
+# The committed toy model answers the toy world: GO or NO-GO against its committed scores. Kernels and threads are fixed,
+# so that another score is a change of code on every x86-64 machine.
+FROZEN   := tests/data/toy_model
+BASELINE := .github/toy-baseline.json.gz
+gate toy-baseline: export ATEN_CPU_CAPABILITY = avx2
+gate toy-baseline: export MKL_CBWR = AVX2,STRICT
+gate toy-baseline: export OMP_NUM_THREADS = 1
+
+gate: install
+	$(BIN)/aki-eval run --bench all --model $(FROZEN) --data toy --judge offline --fresh --out runs/gate/eval
+	$(BIN)/aki-eval gate runs/gate/eval --baseline $(BASELINE) --policy .github/toy-gate.toml \
+	  --markdown runs/gate/gate.md --junit runs/gate/gate.xml
+
+# After a change that is meant to move the committed model's scores.
+toy-baseline: install
+	$(BIN)/aki-eval run --bench all --model $(FROZEN) --data toy --judge offline --fresh --out runs/gate/eval
+	$(BIN)/aki-eval gate runs/gate/eval --write-baseline $(BASELINE)
+
+# The toy trained from nothing: within what seeds differ by?
+smoke: demo
+	$(BIN)/aki-eval gate $(RUN)/eval --baseline $(BASELINE) --policy .github/toy-smoke.toml \
+	  --markdown runs/smoke/gate.md --junit runs/smoke/gate.xml
+
+# The README's table: five trainings, each resumed where it is done already; make -j5 takes them side by side.
+SEEDS := 0 1 2 3 4
+toy-seeds: $(SEEDS:%=runs/seeds/%/eval/cv_bench/metrics.json)
+	$(BIN)/python -m benchmarks.toy_world.abilities $(SEEDS:%=runs/seeds/%/eval)
+
+runs/seeds/%/model/training/arithmetic.json: | install
+	$(BIN)/aki-train toy --seed $* --out runs/seeds/$*/model
+
+runs/seeds/%/eval/cv_bench/metrics.json: runs/seeds/%/model/training/arithmetic.json
+	$(BIN)/aki-eval run --bench all --model runs/seeds/$*/model --data toy --judge offline --out runs/seeds/$*/eval
+
+.PRECIOUS: runs/seeds/%/model/training/arithmetic.json
 
 check: install
 	$(BIN)/ruff check .
@@ -26,7 +88,7 @@ check: install
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
 clean:
 	rm -rf .venv runs

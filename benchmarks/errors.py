@@ -8,3 +8,7 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class RowError(UserError):
+    """A single row of a table makes no sense. Its sample is unscored; the others are not touched."""

@@ -11,16 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .reading.plain import split_reasoning
 from .records import Judge, JudgeRequest, Prediction, Sample, Score, Verdict
 from .scoring import NO_JUDGE, no_answer, scored, split_answered, unscored
 
 JUDGE_ERROR = "judge_error"
 
-REASONING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>|\[THINK\].*?\[/THINK\]", re.DOTALL | re.IGNORECASE)
-OPENED = re.compile(r"<(?:think|thinking|reasoning)>|\[THINK\]", re.IGNORECASE)
-CLOSED = re.compile(r".*(?:</(?:think|thinking|reasoning)>|\[/THINK\])", re.DOTALL | re.IGNORECASE)
-"""How models that think inline fence their thoughts. Chat templates that open the fence themselves (DeepSeek-R1's)
-leave only its end in the reply, so what stands before a lone end is thought too."""
 MARKUP = re.compile(r"\\boxed\{([^{}]*)\}|[*`$]+|\\[()\[\]]")
 
 Request = Callable[[Sample, str], JudgeRequest]
@@ -36,8 +32,8 @@ def without_reasoning(reply: str) -> str:
     Raises:
         Unreadable: nothing, or the reply breaks off inside the thought.
     """
-    spoken = CLOSED.sub("", REASONING.sub("", reply))
-    if OPENED.search(spoken):
+    spoken, breaks_off = split_reasoning(reply)
+    if breaks_off:
         raise Unreadable("it breaks off inside its reasoning")
     if not spoken.strip():
         raise Unreadable("nothing follows its reasoning" if reply.strip() else "it is empty")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from .errors import UserError
 from .records import ImageRef, Prompt, Sample
 
 IMAGE = "<image>"
@@ -59,20 +58,16 @@ def fill(template: str, sample: Sample, options: Mapping[str, str], question: st
 def interleave(text: str, sample: Sample) -> list[str | ImageRef]:
     """Text and pictures in turn: picture N where `<image N>` stands; all pictures first when no mark is there.
 
-    Raises UserError when a mark names a picture that the sample does not have.
+    A mark that names a picture which the sample does not have stays text: MMMU's validation_Math_7 has options that
+    name pictures up to <image 30>, where the data set holds seven at most.
     """
-    pieces = NUMBERED_IMAGE.split(text)
-    if len(pieces) == 1:
-        return [*sample.images, text]
-    numbers = [int(number) for number in pieces[1::2]]
-    if any(not 1 <= number <= len(sample.images) for number in numbers):
-        raise UserError(
-            f"sample {sample.index} speaks of <image {max(numbers)}> and has {len(sample.images)} picture(s)"
-        )
-    parts: list[str | ImageRef] = [pieces[0]]
-    for number, piece in zip(numbers, pieces[2::2], strict=True):
-        parts += [sample.images[number - 1], piece]
-    return parts
+    parts: list[str | ImageRef] = []
+    end = 0
+    for mark in NUMBERED_IMAGE.finditer(text):
+        if 1 <= int(mark[1]) <= len(sample.images):
+            parts += [text[end : mark.start()], sample.images[int(mark[1]) - 1]]
+            end = mark.end()
+    return [*parts, text[end:]] if parts else [*sample.images, text]
 
 
 def prompt(sample: Sample, parts: list[str | ImageRef]) -> Prompt:

@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .errors import UserError
+from .estimates import Estimate
 from .records import Judge, Metric, Prediction, Sample, Score
-from .statistics import Estimate
 from .task import Task
 
 MISSING = "missing"
@@ -53,8 +53,16 @@ def score_task(
     unknown = sorted(set(wanted) - set(task.protocols))
     if unknown:
         raise UserError(f"{task.name} has no protocol {unknown[0]!r}; it has {', '.join(task.protocols)}")
-    given = [predictions.get(sample.index) or _missing(sample) for sample in samples]
-    return {name: _without_answer(task.protocols[name].score(samples, given, judge), given) for name in wanted}
+    sound = [sample for sample in samples if not sample.fault]
+    given = [predictions.get(sample.index) or _missing(sample) for sample in sound]
+    found = {name: _without_answer(task.protocols[name].score(sound, given, judge), given) for name in wanted}
+    return {name: _with_faults(name, samples, scores) for name, scores in found.items()}
+
+
+def _with_faults(protocol: str, samples: Sequence[Sample], scores: Sequence[Score]) -> list[Score]:
+    """All samples' scores; those of rows that make no sense say what is wrong with them."""
+    others = iter(scores)
+    return [unscored(each, protocol, f"bad_row: {each.fault}") if each.fault else next(others) for each in samples]
 
 
 def _without_answer(scores: Sequence[Score], predictions: Sequence[Prediction]) -> list[Score]:

@@ -7,6 +7,7 @@ beside the checkout. Tables are written with placeholder pictures, so that they 
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 import io
 import json
@@ -22,7 +23,6 @@ from benchmarks.records import Prediction, Sample
 from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.mmmu import DISCIPLINES, name_of
-from benchmarks.toy_world.tables.rows import write_table
 
 MATHVISTA_MODELS = ("bard", "chatgpt", "idefics_9b", "llavar")
 POPE_SPLITS = ("random", "popular", "adversarial")
@@ -60,11 +60,15 @@ def answered(
     """Writes the rows as the task's table below `folder` and reads them again."""
     folder.mkdir(parents=True, exist_ok=True)
     table = TASKS[task].tables[0].name
-    picture = {"image": placeholder()}
-    write_table(
-        folder / f"{table}.tsv",
-        (picture | {name: str(cell) for name, cell in row.items() if cell is not None} for row in rows),
-    )
+    written = [
+        {"image": placeholder()} | {name: str(cell) for name, cell in row.items() if cell is not None} for row in rows
+    ]
+    columns = list(dict.fromkeys(name for row in written for name in row))
+    with (folder / f"{table}.tsv").open("w", encoding="utf-8", newline="") as file:
+        # Everything in quotes: real cells hold lone carriage returns, which csv writes bare and reads as line ends.
+        writer = csv.DictWriter(file, columns, restval="", delimiter="\t", quoting=csv.QUOTE_ALL)
+        writer.writeheader()
+        writer.writerows(written)
     samples = load_samples(TASKS[task], folder)
     predictions = {index: Prediction(index=index, prompt="", text=text) for index, text in answers.items()}
     return Answered(TASKS[task], samples, predictions, records)

@@ -290,3 +290,46 @@ def test_a_parquet_of_something_else_is_refused(tmp_path: Path, monkeypatch: pyt
         Dataset.from_list([{"idx": 0, "question": "?"}]).to_parquet(str(tmp_path / f"{stem}.parquet"))
     with pytest.raises(UserError, match="field 'type' is missing"):
         load_samples(TASKS["cv_bench"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "cell"),
+    [
+        ("mme", "answer", "yes"),
+        ("mme", "category", "smell"),
+        ("mmbench", "answer", ""),
+        ("mmmu", "split", "train"),
+        ("mathvista", "skills", "['open"),
+        ("llava_bench", "category", "song"),
+        ("pope", "category", ""),
+        ("cv_bench", "source", ""),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_unscored_and_no_other(task: str, column: str, cell: str, tmp_path: Path) -> None:
+    import csv
+
+    from benchmarks.records import Prediction
+    from benchmarks.scoring import score_task
+    from benchmarks.toy_world import ensure_tables
+
+    table = TASKS[task].tables[0].name
+    for source in ensure_tables().iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    with (tmp_path / f"{table}.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows[1][column] = cell
+    with (tmp_path / f"{table}.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    samples = load_samples(TASKS[task], tmp_path)
+    assert [number for number, sample in enumerate(samples) if sample.fault] == [1]
+    given = {sample.index: Prediction(index=sample.index, prompt="", text="A") for sample in samples}
+    for scores in score_task(TASKS[task], samples, given, None).values():
+        assert [score.index for score in scores] == [sample.index for sample in samples]
+        assert scores[1].value is None
+        assert (scores[1].reason or "").startswith(f"bad_row: table {table}: row {rows[1]['index']}")
+        if not TASKS[task].judged:
+            partners = sum(score.reason == "incomplete_group" for score in scores)
+            assert sum(score.value is None for score in scores) == 1 + partners
+            assert partners <= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 
@@ -10,12 +11,10 @@ import pytest
 import torch
 from golden_helpers import (
     GOLDEN,
-    GRADIENT,
     IGNORED,
-    LOGITS,
     MANIFEST,
     ROWS,
-    VISION,
+    TOLERANCES,
     Case,
     assert_close,
     cases,
@@ -70,12 +69,12 @@ def run(model: AkiForConditionalGeneration, case: Case) -> dict[str, Tensor]:
 def check_logits(case: Case, logits: Tensor, prefix: str = "") -> None:
     valid, expected = case.valid(), case.expected
     assert logits.shape[-1] == MANIFEST["logits_vocab"]
-    assert_close(logits[..., case.meta["vocab_subset"]], expected[f"{prefix}logits_subset"], LOGITS, valid)
-    assert_close(logits.logsumexp(-1), expected[f"{prefix}logsumexp"], LOGITS, valid)
+    assert_close(logits[..., case.meta["vocab_subset"]], expected[f"{prefix}logits_subset"], "logits", valid)
+    assert_close(logits.logsumexp(-1), expected[f"{prefix}logsumexp"], "logsumexp", valid)
     assert (logits.argmax(-1).numpy() == expected[f"{prefix}argmax"])[valid].all()
     if f"{prefix}logits_lastpos" in expected:
         last = expected["lastpos"]
-        assert_close(logits[range(len(last)), last], expected["logits_lastpos"], LOGITS)
+        assert_close(logits[range(len(last)), last], expected["logits_lastpos"], "logits")
 
 
 def token_nll(logits: Tensor, labels: Tensor) -> Tensor:
@@ -102,12 +101,12 @@ def test_logits_hidden_states_and_losses(key):
     case = load_case(*key)
     got = run(load_model(key[0]), case)
     check_logits(case, got["logits"])
-    assert_close(got["loss"].reshape(1), case.expected["loss"], LOGITS)
-    assert_close(token_nll(got["logits"], labels_of(case)), case.expected["token_nll"], LOGITS)
-    assert_close(got["final_hidden"], case.expected["final_hidden"], LOGITS, case.valid())
+    assert_close(got["loss"].reshape(1), case.expected["loss"], "loss")
+    assert_close(token_nll(got["logits"], labels_of(case)), case.expected["token_nll"], "token_nll")
+    assert_close(got["final_hidden"], case.expected["final_hidden"], "hidden", case.valid())
     if "lm_hidden" in case.expected:
         for layer, expected in zip(got["lm_hidden"], case.expected["lm_hidden"], strict=True):
-            assert_close(layer, expected, LOGITS, case.valid())
+            assert_close(layer, expected, "hidden", case.valid())
 
 
 @pytest.mark.parametrize("key", WITH_IMAGES, ids="/".join)
@@ -118,10 +117,26 @@ def test_vision_tower_and_resampler(key):
         embeddings = model.vision_tower.embeddings(pixels)
         before_norm = model.vision_tower.encoder(inputs_embeds=embeddings).last_hidden_state
         features = model.get_image_features(pixels)
-    assert_close(embeddings, case.expected["vision_embeddings"], VISION)
-    assert_close(before_norm, case.expected["vision_pre_post_layernorm"], VISION)
-    assert_close(features.last_hidden_state, case.expected["vision_last_hidden_state"], VISION)
-    assert_close(features.pooler_output[:, None], case.expected["vision_tokens"], VISION)
+    assert_close(embeddings, case.expected["vision_embeddings"], "vision_embeddings")
+    assert_close(before_norm, case.expected["vision_pre_post_layernorm"], "vision_hidden")
+    assert_close(features.last_hidden_state, case.expected["vision_last_hidden_state"], "vision_hidden")
+    assert_close(features.pooler_output[:, None], case.expected["vision_tokens"], "vision_tokens")
+
+
+@pytest.mark.parametrize(("part", "wrong"), [("vision_tower", 1e-5), ("resampler", 1e-6)])
+@pytest.mark.parametrize("key", WITH_IMAGES, ids="/".join)
+def test_the_weakest_mistake_is_seen(key, part, wrong):
+    case, model = load_case(*key), copy.deepcopy(load_model(key[0]))
+    norms = [module for module in getattr(model.model, part).modules() if isinstance(module, torch.nn.LayerNorm)]
+    assert norms
+    for norm in norms:
+        norm.eps = wrong
+    got = run(model, case)
+    tokens = got["vision_tokens"][:, None]
+    with pytest.raises(AssertionError, match="vision_tokens"):
+        assert_close(tokens, case.expected["vision_tokens"][: len(tokens)], "vision_tokens")
+    with pytest.raises(AssertionError, match="logits"):
+        check_logits(case, got["logits"])
 
 
 @pytest.mark.parametrize("key", WITH_IMAGES, ids="/".join)
@@ -132,7 +147,7 @@ def test_sequence_labels_mask_and_positions(key):
     positions = attention.positions("mma", types, case.mask(), case.num_latents)
     valid = case.valid()
     assert (case.mask().numpy().astype(bool) == valid).all()
-    assert_close(run(model, case)["inputs_embeds"], case.expected["inputs_embeds"], LOGITS, valid)
+    assert_close(run(model, case)["inputs_embeds"], case.expected["inputs_embeds"], "inputs_embeds", valid)
     assert (mask[:, 0].numpy() == case.expected["attention_mask_4d"][:, 0].astype(bool))[valid].all()
     assert (positions.numpy() == np.broadcast_to(case.expected["position_ids"], valid.shape))[valid].all()
 
@@ -143,9 +158,9 @@ def test_plain_causal_attention(key):
     with attention_set_to(model, "causal"):
         got = run(model, case)
     check_logits(case, got["logits"], "causal.")
-    assert_close(got["final_hidden"], case.expected["causal.final_hidden"], LOGITS, case.valid())
-    assert_close(got["loss"].reshape(1), case.expected["causal.loss"], LOGITS)
-    assert_close(token_nll(got["logits"], labels_of(case)), case.expected["causal.token_nll"], LOGITS)
+    assert_close(got["final_hidden"], case.expected["causal.final_hidden"], "hidden", case.valid())
+    assert_close(got["loss"].reshape(1), case.expected["causal.loss"], "loss")
+    assert_close(token_nll(got["logits"], labels_of(case)), case.expected["causal.token_nll"], "token_nll")
 
 
 @pytest.mark.parametrize("key", LONG_ROPE, ids="/".join)
@@ -153,8 +168,8 @@ def test_long_rope(key):
     case = load_case(*key)
     got = run(load_model(key[0], override=json.dumps(case.info["lang_config_override"])), case)
     check_logits(case, got["logits"])
-    assert_close(got["final_hidden"], case.expected["final_hidden"], LOGITS, case.valid())
-    assert_close(got["loss"].reshape(1), case.expected["loss"], LOGITS)
+    assert_close(got["final_hidden"], case.expected["final_hidden"], "hidden", case.valid())
+    assert_close(got["loss"].reshape(1), case.expected["loss"], "loss")
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
@@ -177,7 +192,7 @@ def test_gradients(key):
     loss = model(**forward.model_inputs(), labels=labels_of(forward)).loss
     loss.backward()
     model.eval()
-    assert_close(loss.reshape(1), forward.expected["loss"], LOGITS)
+    assert_close(loss.reshape(1), forward.expected["loss"], "loss")
     got = published_gradients(model, ROWS[key[0]])
     for name, array in case.expected.items():
         rows = (
@@ -186,11 +201,11 @@ def test_gradients(key):
             else None
         )
         values = got[name.split(".", 1)[1]]
-        assert_close(values if rows is None else values[rows], array, 1e-6 + GRADIENT * np.abs(array).max())
+        assert_close(values if rows is None else values[rows], array, "gradient")
     norms = {name: norm for name, norm in case.info["grad_norm_per_param"].items() if norm is not None}
     assert {name for name, value in got.items() if value is not None} == set(norms)
     for name, norm in norms.items():
-        assert float(got[name].double().norm()) == pytest.approx(norm, rel=GRADIENT, abs=1e-6), name
+        assert float(got[name].double().norm()) == pytest.approx(norm, rel=TOLERANCES["gradient_norm"], abs=1e-6), name
 
 
 def published_gradients(model: AkiForConditionalGeneration, rows: int) -> dict[str, Tensor | None]:
@@ -217,13 +232,13 @@ def test_greedy_generation(key, use_cache):
     with attention_set_to(model, "mma"):
         got = generate(model, case, use_cache)
     assert (got.sequences[:, case.ids().shape[1] :].numpy() == case.expected["generated_ids"]).all()
-    assert_close(got.logits[0], case.expected["first_step_logits"], LOGITS)
+    assert_close(got.logits[0], case.expected["first_step_logits"], "logits")
     steps = torch.stack(got.logits, 1)[..., case.meta["vocab_subset"]]
-    assert_close(steps, case.expected["step_logits_subset"], LOGITS)
+    assert_close(steps, case.expected["step_logits_subset"], "logits")
     with attention_set_to(model, "causal"):
         causal = generate(model, case, use_cache)
     assert (causal.sequences[:, case.ids().shape[1] :].numpy() == case.expected["causal.generated_ids"]).all()
-    assert_close(causal.logits[0], case.expected["causal.first_step_logits"], LOGITS)
+    assert_close(causal.logits[0], case.expected["causal.first_step_logits"], "logits")
 
 
 def generate(model: AkiForConditionalGeneration, case: Case, use_cache: bool):
@@ -244,8 +259,8 @@ def test_generation_prefill(key):
     case, model = load_case(*key), load_model(key[0])
     with torch.no_grad():
         output = model.model(**case.model_inputs())
-    assert_close(output.last_hidden_state, case.expected["final_hidden_prompt"], LOGITS)
-    assert_close(output.image_hidden_states[:, None], case.expected["vision_tokens"], VISION)
+    assert_close(output.last_hidden_state, case.expected["final_hidden_prompt"], "hidden")
+    assert_close(output.image_hidden_states[:, None], case.expected["vision_tokens"], "vision_tokens")
 
 
 @pytest.mark.parametrize("name", models())
@@ -280,6 +295,6 @@ def test_preprocessing_of_stored_pictures(name):
         for row, picture in pictures.items():
             if key[0] == name:
                 expected = case.inputs["pixel_values"][row, 0, 0]
-                assert_close(processor(picture)["pixel_values"][0], expected, 0.0)
+                assert_close(processor(picture)["pixel_values"][0], expected, "pixel_values")
                 seen += 1
     assert seen

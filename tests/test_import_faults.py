@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("aki_eval.store._to_lines", full)
+        patch.setattr("benchmarks.results.store._to_lines", full)
         with pytest.raises(OSError, match="No space"):
             take(mine, tmp_path / "new")
         assert not (tmp_path / "new").exists()
@@ -85,7 +85,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: py
     before = content(tmp_path / "run"), (tmp_path / "run/run.json").read_text()
     other = answers(tmp_path / "pope.jsonl", "pope", "Yes")
     with monkeypatch.context() as patch:
-        patch.setattr("aki_eval.store._to_lines", full)
+        patch.setattr("benchmarks.results.store._to_lines", full)
         with pytest.raises(OSError, match="No space"):
             command(bench="pope", predictions=[other], out=tmp_path / "run", data="toy", name="mine")
     assert (content(tmp_path / "run"), (tmp_path / "run/run.json").read_text()) == before

@@ -117,6 +117,25 @@ def test_unreadable_pictures_are_replaced_and_listed() -> None:
     assert skips[0].reason == "OSError: broken"
 
 
+@pytest.mark.parametrize(
+    ("augmentation", "moved"), [("none", set()), ("safe", {"plain"}), ("original", {"plain", "boxes"})]
+)
+def test_safe_augmentation_leaves_alone_what_a_box_names(augmentation: str, moved: set[str]) -> None:
+    seen = set()
+
+    def pictures(name: str, rng: random.Random, may_augment: bool) -> dict[str, Any]:
+        if may_augment:
+            seen.add(name)
+        return {}
+
+    data = {name: FakeSet(name, 50) for name in ("plain", "boxes")}
+    data["plain"].instruction_set = type("Set", (), {"augmentable": True})
+    made = Mixture(data, dict.fromkeys(data, 1.0), pictures=pictures, num_samples=40, seed=1, augmentation=augmentation)  # type: ignore[arg-type]
+    items = [made[position] for position in range(40)]
+    assert {item.source for item in items} == set(data)
+    assert {name.split("/")[0] for name in seen} == moved
+
+
 def test_nothing_readable_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="10 pictures in a row could not be read"):
         mixture({"a": 1}, pictures=PixelReader(tmp_path, None))[0]
@@ -194,6 +213,21 @@ def test_a_cut_caption_does_not_teach_to_stop() -> None:
     eos = PROCESSOR.tokenizer.eos_token_id
     assert eos not in cut.labels
     assert as_original.labels[-1] == eos
+
+
+@pytest.mark.parametrize("truncation", ["open", "original"])
+def test_a_sample_exactly_as_long_as_allowed_is_whole(truncation: str) -> None:
+    """Nothing is cut; with one token less it loses its end, or, as in the original, the token before it."""
+    item = caption("a caption")
+    (whole,) = encoder(max_length=400)([item])
+    length = len(whole.input_ids) - (NUM_LATENTS - 1)
+    (exact,) = encoder(max_length=length, truncation=truncation)([item])
+    assert exact.input_ids == whole.input_ids
+    (cut,) = encoder(max_length=length - 1, truncation=truncation)([item])
+    if truncation == "open":
+        assert cut.input_ids == whole.input_ids[:-2]
+    else:
+        assert cut.input_ids == [*whole.input_ids[:-2], whole.input_ids[-1]]
 
 
 def test_a_mark_in_the_text_is_no_image() -> None:

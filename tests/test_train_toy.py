@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from train_helpers import assert_same, machine, parts, weights, write_root
+from train_helpers import machine, parts, write_root
 from typer.testing import CliRunner
 
 from benchmarks import toy_world
@@ -18,9 +22,12 @@ from model import AkiForConditionalGeneration, AkiProcessor
 from train import cli
 from train.recipe import Recipe, load_recipe, recipe_names
 from train.run_recipe import Parts, run_recipe
+from train.toy import arithmetic
 from train.toy import build as toy
+from train.toy.vision import tower_config, train_vision
 
 SMOKE = toy.ToyPlan(num_images=60, num_captions=64, vision_steps=60, caption_steps=30, sft_steps=30)
+COMMITTED = Path(__file__).parent / "data" / "toy_model"
 ROWS = [name for name in recipe_names() if load_recipe(name).row]
 
 
@@ -33,6 +40,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy, "QUICK", SMOKE)
     monkeypatch.setattr(toy, "ensure_training_data", lambda plan: root)
+    for name, value in arithmetic.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)  # as the command would, which in a test's process must not outlast the test
 
 
 def test_the_command_leaves_a_model_and_its_curves(small: None, tmp_path: Path) -> None:
@@ -55,13 +64,82 @@ def test_the_command_leaves_a_model_and_its_curves(small: None, tmp_path: Path) 
     assert model.generate(**inputs, max_new_tokens=3).shape[1] > inputs["input_ids"].shape[1]
 
 
+TINY = replace(SMOKE, vision_steps=4, caption_steps=3, sft_steps=3)
+
+
+def digests(folder: Path, threads: int, onednn: bool) -> dict[str, str]:
+    """The weights' digest after each stage, trained in a process with these threads, with oneDNN or without."""
+    before = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    torch.set_num_threads(threads)
+    torch.backends.mkldnn.set_flags(onednn)
+    try:
+        toy.train_toy(folder, TINY, seed=5)
+        assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (threads, onednn)
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.mkldnn.set_flags(before[1])
+    record = json.loads((folder / "training" / "arithmetic.json").read_text())
+    assert (record["seed"], record["threads"], record["onednn"]) == (5, 1, False)
+    model = AkiForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    assert record["weights"]["instructions"] == arithmetic.weights_digest(model)
+    return record["weights"]
+
+
 def test_the_same_seed_gives_the_same_model(small: None, tmp_path: Path) -> None:
-    plan = replace(SMOKE, vision_steps=4, caption_steps=3, sft_steps=3)
+    """Whatever the process computes with otherwise. (Two threads alone part the weights; see the next test.)"""
+    first = digests(tmp_path / "a", threads=1, onednn=True)
+    assert list(first) == ["vision", "captions", "instructions"]
+    assert digests(tmp_path / "b", threads=2, onednn=False) == first
+
+
+def test_threads_alone_would_part_the_weights(tmp_path: Path) -> None:
+    """What `fixed` is for: the same short training of the vision tower with one and with two threads."""
     states = []
-    for name in ("a", "b"):
-        toy.train_toy(tmp_path / name, plan, seed=5)
-        states.append(weights(AkiForConditionalGeneration.from_pretrained(tmp_path / name, dtype=torch.float32)))
-    assert_same(states[0], states[1])
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            scenes = list(toy_world.scenes("threads", 64))
+            tower, _ = train_vision(tower_config(), scenes, steps=4, batch_size=64, seed=5, out=tmp_path)
+        finally:
+            torch.set_num_threads(before)
+        states.append(arithmetic.weights_digest(tower))
+    assert states[0] != states[1]
+
+
+def describe_in_a_new_process(**environment: str) -> dict[str, Any]:
+    """`arithmetic.describe()` as `aki-train toy` would write it: kernels are chosen once in a process."""
+    script = (
+        "import json; from train.toy.arithmetic import choose_kernels, describe, fixed; choose_kernels()\n"
+        "with fixed(): print(json.dumps(describe()))"
+    )
+    unset = {name: value for name, value in os.environ.items() if name not in arithmetic.ENVIRONMENT}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=unset | environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels are chosen on x86-64 only")
+def test_the_command_s_kernels_are_the_same_under_any_environment() -> None:
+    one, two = (describe_in_a_new_process(OMP_NUM_THREADS=threads) for threads in ("1", "2"))
+    if one["aten"] != "AVX2":
+        pytest.skip(f"this processor gives ATen {one['aten']}, not AVX2")
+    assert one == two
+    other = describe_in_a_new_process(ATEN_CPU_CAPABILITY="default")  # what a user sets stays, and shows
+    assert other["aten"] == other["environment"]["ATEN_CPU_CAPABILITY"].upper() == "DEFAULT"
+    assert other["operations"] != one["operations"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels are chosen on x86-64 only")
+def test_this_machine_computes_as_the_committed_model_s_machine_did() -> None:
+    """An operation that differs here is why `aki-train toy` would give other weights here, and which one it is."""
+    recorded = json.loads((COMMITTED / "training" / "arithmetic.json").read_text())
+    here = describe_in_a_new_process()
+    for name in ("torch", "aten"):
+        if here[name] != recorded[name]:
+            pytest.skip(f"the committed model was trained with {name} {recorded[name]}, here is {here[name]}")
+    assert here["operations"] == recorded["operations"]
 
 
 def miniature(recipe: Recipe) -> Recipe:

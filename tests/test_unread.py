@@ -17,10 +17,11 @@ from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.summary import explain_incomplete, show_results
 from benchmarks.data.load import load_samples
-from benchmarks.records import JudgeRequest, Metric, Prediction, ProtocolRule, Sample, Score, Verdict
+from benchmarks.records import JudgeRequest, Metric, Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import metrics_of, no_answer, score_task, why_not_comparable, worth_saying
-from benchmarks.tasks import TASKS
+from benchmarks.task import ProtocolRule
+from benchmarks.tasks import TASKS, PaperColumn
 from benchmarks.toy_world import ensure_tables
 from reports.model_card import results as card_results
 from reports.model_card import unfit
@@ -243,9 +244,7 @@ def test_scores_list_what_is_unread(tmp_path: Path) -> None:
 
 
 def test_the_terminal_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import tasks
-
-    column = tasks.Column("small", "Small", "small", "overall")
+    column = PaperColumn("small", "Small", "small", "overall")
     monkeypatch.setattr("aki_eval.run.summary.COLUMNS", (column,))
     results = go(tmp_path, [TASK], lambda prompt: "<think>" if prompt.index == "3" else f"answer to {prompt.index}")
     console = Console(width=150, record=True)

@@ -1,99 +1,163 @@
-"""Files of predictions, read as text: nothing is taken for a number, a formula or a missing value on the way.
-
-.xlsx .tsv .csv   VLMEvalKit's prediction files, AKI's own CV-Bench script (cv_bench_results.csv), tables of any
-tool .jsonl            lmms-eval's samples (--log_samples), run folders of this tool, one object a line of any tool
-.json             a list of objects, or one object {index: prediction}
-"""
+"""Predictions as records: the text of each, and everything in its row that may say which question it answers."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
 
-PREDICTION_FIELDS = ("prediction", "response", "output", "model_output", "model_answer", "pred")
-INDEX_FIELDS = ("index", "doc.index")
-QUESTION_FIELDS = ("question", "input_text", "doc.question", "doc.query")
-TARGET_FIELDS = ("target", "answer", "doc.answer", "label")
-LMMS_EVAL = {"doc_id", "resps"}
+from .files import KEY, read_rows
+
+PREDICTION_FIELDS = ("prediction", "response", "output", "model_output", "model_answer", "pred", "model_response")
+ID_NAMES = ("index", "question_id", "id", "pid", "qid", "idx", "sample_id", "data_id")
+ID_FIELDS = (*ID_NAMES, *(f"doc.{name}" for name in ID_NAMES), *(f"metadata.{name}" for name in ID_NAMES), KEY)
+QUESTION_FIELDS = ("question", "query", "prompt", "input_text", "doc.question", "doc.query", "doc.prompt", "input")
+TARGET_FIELDS = ("target", "answer", "doc.answer", "label", "ground_truth")
+IMAGE_NAMES = ("image_path", "image", "img_path", "image_name", "imagename", "image_file", "image_source", "img")
+IMAGE_FIELDS = (*IMAGE_NAMES, *(f"doc.{name}" for name in IMAGE_NAMES), *(f"metadata.{name}" for name in IMAGE_NAMES))
+CHOICE_FIELDS = ("index2ans", "choices", "options")
+RESPONSES = ("resps", "filtered_resps")
+"""lmms-eval's: lists, how deep depends on its version."""
+LAYOUTS = (
+    (frozenset({"doc_id", "resps"}), "resps"),  # lmms-eval, --log_samples
+    (frozenset({"pid", "query", "response"}), "response"),  # MathVista; its `prediction` is what was extracted
+    (frozenset({"all_choices", "response"}), "response"),  # MMMU
+    (frozenset({"question_id", "text", "prompt"}), "text"),  # LLaVA's answer files
+    (frozenset({"question_id", "text", "answer_id"}), "text"),
+    (frozenset({"question_id", "text", "model_id"}), "text"),
+)
+"""Files of known tools: the fields that tell them, and where their prediction stands."""
 FAILURES = ("Failed to obtain answer via API", "Failed to obtain answer: <class")
 """What VLMEvalKit writes in the place of an answer that it did not get."""
-LONGEST_CELL = 32_767
-"""Characters: a spreadsheet cuts off what is longer."""
+NO_ERROR = {"", "none", "nan", "null", "n/a", "na", "false", "0", "[]", "{}"}
+"""How tables write that nothing went wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One prediction as found: `text` or `error`, and what may say which question it answers."""
+    """One prediction as found: `text` or `error`, and what may say which question it answers.
 
+    `ids` are the row's identifiers by field: which of them is the table's, the matching finds out.
+    """
+
+    file: str
     place: str
     text: str | None
     error: str | None
-    index: str | None
-    question: str | None
-    target: str | None
+    ids: Mapping[str, str] = field(default_factory=dict)
+    question: str | None = None
+    target: str | None = None
+    image: str | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        known = next(iter(self.ids.values()), None)
+        return self.place if known is None else f"{known} ({self.place})"
 
 
 def read_records(path: Path, index_field: str | None = None, prediction_field: str | None = None) -> list[Record]:
-    """All predictions in a file, in its order. Fields inside objects are written `doc.index`.
+    """All predictions in a file, in its order. Fields inside objects are written `doc.index`, in lists `choices.0`.
 
     Raises:
-        UserError: no such file, another format, or no field that holds predictions.
+        UserError: no such file, another format, no field that holds predictions, or one that holds more than a text.
     """
-    if not path.is_file():
-        raise UserError(f"there is no file of predictions at {path}")
-    rows = list(_rows(path))
+    rows = read_rows(path)
     if not rows:
         raise UserError(f"{path} holds no predictions")
     names = set(rows[0][1])
     for wanted in (index_field, prediction_field):
         if wanted and all(_get(row, wanted) is None for _, row in rows):
-            raise UserError(f"{path} has no field {wanted!r}; it has {', '.join(sorted(names))}")
-    field = prediction_field or _prediction_field(path, names)
-    index_fields = (index_field,) if index_field else INDEX_FIELDS
-    return [_record(place, row, field, index_fields) for place, row in rows]
+            raise UserError(f"{path} has no field {wanted!r}; it has {', '.join(sorted(map(str, names)))}")
+    chosen = prediction_field or _prediction_field(path, names)
+    id_fields = (index_field,) if index_field else ID_FIELDS
+    return [_record(str(path), place, row, chosen, id_fields) for place, row in rows]
+
+
+def with_questions(records: Sequence[Record], path: Path) -> list[Record]:
+    """The records with question, picture and right answer out of the benchmark's question file, joined by their ids.
+
+    Raises:
+        UserError: the file has no question, or the records' ids are not in it.
+    """
+    rows = [row for _, row in read_rows(path)]
+    fields = next((name for name in (*ID_NAMES, KEY) if rows and name in rows[0]), None)
+    if fields is None:
+        raise UserError(f"--questions {path} has none of the fields {', '.join(ID_NAMES)}")
+    asked = {str(_plain_text(row.get(fields))): row for row in rows}
+    found = []
+    for record in records:
+        row = next((asked[value] for value in record.ids.values() if value in asked), None)
+        if row is None:
+            found.append(record)
+            continue
+        found.append(
+            replace(
+                record,
+                question=record.question or _first(row, (*QUESTION_FIELDS, "text")),
+                image=record.image or _first(row, IMAGE_FIELDS),
+                target=record.target or _first(row, TARGET_FIELDS),
+                choices=record.choices or _choices(row),
+            )
+        )
+    if all(before is after for before, after in zip(records, found, strict=True)):
+        raise UserError(f"--questions {path} has none of the predictions' ids; is it another benchmark's?")
+    return found
 
 
 def _prediction_field(path: Path, names: set[str]) -> str:
-    if names >= LMMS_EVAL:
-        return "resps"
+    known = next((name for needed, name in LAYOUTS if names >= needed and "label" not in names), None)
+    if known:
+        return known
     found = [name for name in PREDICTION_FIELDS if name in names]
     if len(found) != 1:
         raise UserError(
             f"{path} has {' and '.join(found) or 'no field'} for predictions, expected one of "
-            f"{', '.join(PREDICTION_FIELDS)}; name it with --prediction-field (it has {', '.join(sorted(names))})"
+            f"{', '.join(PREDICTION_FIELDS)}; name it with --prediction-field (it has "
+            f"{', '.join(sorted(map(str, names)))})"
         )
     return found[0]
 
 
-def _record(place: str, row: Mapping[str, Any], field: str, index_fields: tuple[str, ...]) -> Record:
-    text, error = _prediction(row, field)
+def _record(file: str, place: str, row: Mapping[str, Any], chosen: str, id_fields: tuple[str, ...]) -> Record:
+    text, error = _prediction(file, place, row, chosen)
+    targets = tuple(name for name in TARGET_FIELDS if name != chosen)
+    ids = {name: value for name in id_fields if (value := _plain_text(_get(row, name))) not in (None, "")}
     return Record(
+        file=file,
         place=place,
         text=text,
         error=error,
-        index=_first(row, index_fields),
-        question=_first(row, QUESTION_FIELDS),
-        target=_first(row, TARGET_FIELDS),
+        ids={name: str(value) for name, value in ids.items()},
+        question=_first(row, tuple(name for name in QUESTION_FIELDS if name != chosen)),
+        target=_first(row, targets),
+        image=_first(row, IMAGE_FIELDS),
+        choices=_choices(row),
     )
 
 
-def _prediction(row: Mapping[str, Any], field: str) -> tuple[str | None, str | None]:
+def _prediction(file: str, place: str, row: Mapping[str, Any], chosen: str) -> tuple[str | None, str | None]:
     """(text, None) or (None, error)."""
-    if row.get("error"):  # this tool's own predictions.jsonl
-        return None, str(row["error"])
-    value = _get(row, field)
-    texts = set(_strings(value)) if field in ("resps", "filtered_resps") else {_text(value)}
-    if len(texts) != 1:
-        return None, f"{len(texts)} different responses, expected one" if texts else "no response"
-    text = texts.pop()
+    error = row.get("error")
+    if error is not None and str(error).strip().casefold() not in NO_ERROR:
+        return None, str(error)
+    value = _get(row, chosen)
+    if chosen in RESPONSES:
+        texts = set(_strings(value))
+        if len(texts) != 1:
+            return None, f"{len(texts)} different responses, expected one" if texts else "no response"
+        value = texts.pop()
+    text = _plain_text(value)
+    if text is None and value is not None and not isinstance(value, float):
+        raise UserError(
+            f"{file} {place}: {chosen} holds {_kind(value)}, expected a text; name the field with the answer itself by "
+            f"--prediction-field{_inner(chosen, value)}"
+        )
     if text is None:
         return None, "no prediction"
     if text.startswith(FAILURES):
@@ -102,7 +166,6 @@ def _prediction(row: Mapping[str, Any], field: str) -> tuple[str | None, str | N
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """lmms-eval nests its responses in lists, how deep depends on its version."""
     if isinstance(value, list):
         for inner in value:
             yield from _strings(inner)
@@ -110,103 +173,65 @@ def _strings(value: Any) -> Iterator[str]:
         yield str(value)
 
 
+def _plain_text(value: Any) -> str | None:
+    """The text of a cell, as the table has it: a spreadsheet's 5.0 is the 5 that was written.
+
+    None where there is none: NaN, an object, several values. A list of text parts, as chat servers send, is their text.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], (Mapping, list)):
+        return _plain_text(value[0])
+    if isinstance(value, list) and value and all(_is_text_part(part) for part in value):
+        return "".join(part["text"] for part in value)
+    if value is None or isinstance(value, (Mapping, list)):
+        return None
+    return str(value)  # a date or time, which a spreadsheet makes of what looks like one
+
+
+def _is_text_part(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"an object ({', '.join(map(str, list(value)[:6]))})"
+    return f"a list of {len(value)}"
+
+
+def _inner(chosen: str, value: Any) -> str:
+    names = value if isinstance(value, Mapping) else ()
+    likely = next((name for name in (*PREDICTION_FIELDS, "text", "content") if name in names), None)
+    return f", such as {chosen}.{likely}" if likely else ""
+
+
+def _choices(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of the options, where the row lists them."""
+    for name in CHOICE_FIELDS:
+        value = row.get(name)
+        values = list(value.values()) if isinstance(value, Mapping) else value
+        if isinstance(values, list) and values and all(isinstance(each, (str, int, float)) for each in values):
+            return tuple(map(str, values))
+    return ()
+
+
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((_text(value) for name in names if (value := _get(row, name)) is not None), None)
+    return next((text for name in names if (text := _plain_text(_get(row, name)))), None)
 
 
-def _get(row: Mapping[str, Any], name: str) -> Any:
-    """A field, or with dots a field of a field."""
-    if name in row:
+def _get(row: Any, name: str) -> Any:
+    """A field, or with dots a field of a field, or the element of a list."""
+    if isinstance(row, Mapping) and name in row:
         return row[name]
     outer, dot, inner = name.partition(".")
-    return _get(row[outer], inner) if dot and isinstance(row.get(outer), Mapping) else None
-
-
-def _text(value: Any) -> str | None:
-    """As the table has it: a spreadsheet's 5.0 is the 5 that was written."""
-    if value is None:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(place for messages, fields) of each row."""
-    readers = {".xlsx": _xlsx, ".tsv": _table, ".csv": _table, ".jsonl": _jsonl, ".json": _json}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: predictions are read from {', '.join(readers)} files")
-    try:
-        yield from reader(path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a readable {path.suffix} file ({error})") from error
-
-
-def _table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UserError(f"{path} line {reader.line_num}: the number of cells differs from the header's")
-                yield f"line {reader.line_num}", row
-    finally:
-        csv.field_size_limit(before)
-
-
-def _xlsx(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Cells as they were written: `=1` is the answer "=1", not a formula's result. An empty cell is an empty answer."""
-    from zipfile import BadZipFile
-
-    from openpyxl import load_workbook
-
-    try:
-        workbook = load_workbook(path, read_only=True, data_only=False)
-    except (BadZipFile, KeyError, OSError) as error:
-        raise UserError(f"{path} is not a spreadsheet ({error})") from error
-    with closing(workbook):
-        yield from _sheet(workbook.worksheets[0])
-
-
-def _sheet(sheet: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    rows = sheet.iter_rows(values_only=True)
-    header = [str(name) for name in next(rows, ())]
-    for number, cells in enumerate(rows, start=2):
-        row = dict(zip(header, cells, strict=False))
-        if any(isinstance(cell, str) and len(cell) >= LONGEST_CELL for cell in cells):
-            row["error"] = f"a cell of row {number} is as long as a spreadsheet allows: it was cut off"
-        yield (
-            f"row {number}",
-            {name: "" if cell is None and name in PREDICTION_FIELDS else cell for name, cell in row.items()},
-        )
-
-
-def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield f"line {number}", _object(path, f"line {number}", line)
-
-
-def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    content = _loads(path, "it", path.read_text(encoding="utf-8"))
-    if isinstance(content, Mapping):
-        content = [{"index": index, "prediction": text} for index, text in content.items()]
-    for number, row in enumerate(content, start=1):
-        if not isinstance(row, Mapping):
-            raise UserError(f"{path}: entry {number} is a {type(row).__name__}, expected an object")
-        yield f"entry {number}", row
-
-
-def _object(path: Path, place: str, text: str) -> Mapping[str, Any]:
-    content = _loads(path, place, text)
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} {place} holds a {type(content).__name__}, expected an object")
-    return content
-
-
-def _loads(path: Path, place: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: {place} is not JSON ({error})") from error
+    if isinstance(row, list) and outer.isdecimal() and int(outer) < len(row):
+        return _get(row[int(outer)], inner) if dot else row[int(outer)]
+    return _get(row[outer], inner) if dot and isinstance(row, Mapping) and outer in row else None

@@ -89,6 +89,10 @@ class RemotePredictor(Protocol):
         """Asks the server for something small. Raises Unusable when it does not answer within `timeout` seconds."""
         ...
 
+    def close(self) -> None:
+        """Ends the connections; a later prediction opens new ones."""
+        ...
+
 
 @runtime_checkable
 class TaskAwarePredictor(Protocol):

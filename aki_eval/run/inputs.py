@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt, PromptStyle, Sample
+from benchmarks.results.record import TableRecord, TaskRecord
 from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 
@@ -32,23 +32,39 @@ class TaskInput:
     task: Task
     samples: list[Sample]
     prompts: list[Prompt]
-    specification: dict[str, Any]
-    tables: dict[str, Any]
+    specification: TaskRecord
+    tables: dict[str, TableRecord]
 
     @property
     def max_new_tokens(self) -> int:
-        return int(self.specification["max_new_tokens"])
+        return self.specification.max_new_tokens or self.task.max_new_tokens
 
 
 def find_tasks(names: str) -> list[Task]:
-    """Tasks for `all` or a comma list of names, in the paper's order. Raises UserError that lists the valid names."""
+    """Tasks for `all` or a comma list of names, in the paper's order; VLMEvalKit's names of their tables are names too.
+
+    Raises UserError that lists the valid names.
+    """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name != "all" and name not in TASKS]
+    known = {_alias(alias): task.name for task in TASKS.values() for alias in task_names(task)}
+    unknown = [name for name in wanted if name != "all" and _alias(name) not in known]
     if unknown or not wanted:
         raise UserError(
-            f"--bench: unknown benchmark {', '.join(unknown) or names!r}; valid are all, {', '.join(TASKS)}"
+            f"--bench: unknown benchmark {', '.join(unknown) or names!r}; valid are all, {', '.join(TASKS)}, or "
+            "VLMEvalKit's names such as MMBench_DEV_EN"
         )
-    return [task for name, task in TASKS.items() if "all" in wanted or name in wanted]
+    chosen = {known[_alias(name)] for name in wanted if name != "all"}
+    return [task for name, task in TASKS.items() if "all" in wanted or name in chosen]
+
+
+def task_names(task: Task) -> list[str]:
+    """Its own name, and VLMEvalKit's for each of its tables."""
+    return [task.name, *(table.name for table in task.tables)]
+
+
+def _alias(name: str) -> str:
+    """Without what people write differently: RealWorldQA, real_world_qa."""
+    return name.casefold().replace("_", "").replace("-", "")
 
 
 def official_root() -> Path:
@@ -83,11 +99,16 @@ def load(
     return [_load_task(task, root, style, subset, max_new_tokens) for task in tasks]
 
 
+def _bare(sample: Sample) -> Prompt:
+    """Of a row that makes no sense: what there is of it. Nothing is scored on the answer."""
+    return Prompt(sample.index, (*sample.images, sample.question))
+
+
 def _load_task(
     task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
 ) -> TaskInput:
     samples = load_samples(task, root)
-    prompts = [task.prompts[style](sample) for sample in samples]
+    prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
     tables = checksum(task, root)
     check_lock(root, tables)
@@ -95,10 +116,11 @@ def _load_task(
         task=task,
         samples=[sample for sample in samples if sample.index in chosen],
         prompts=[prompt for prompt in prompts if prompt.index in chosen],
-        specification={
-            "prompts_sha256": prompts_hash(prompts),
-            "max_new_tokens": max_new_tokens or task.max_new_tokens,
-            "num_samples": len(chosen),
-        },
-        tables=tables,
+        specification=TaskRecord(
+            prompts_sha256=prompts_hash(prompts),
+            max_new_tokens=max_new_tokens or task.max_new_tokens,
+            num_samples=len(chosen),
+            imported=None,
+        ),
+        tables={name: TableRecord(**table) for name, table in tables.items()},
     )

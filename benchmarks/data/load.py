@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import RowError, UserError
 from ..records import ImageRef, Row, Sample
 from ..task import Task
 from .arrow import read_large
-from .hub import find_parquet, read_parquet
+from .hub import find_parquet, read_parquet, read_records
 from .tsv import TableData, file_sha256, read_into_memory
 
 LARGE = 64 * 2**20
@@ -22,15 +22,17 @@ LARGE = 64 * 2**20
 
 
 def load_samples(task: Task, root: Path) -> list[Sample]:
-    """All samples in the tables' order.
+    """All samples in the tables' order. A row that makes no sense is a sample with a fault.
 
-    Raises UserError when a table is missing, damaged, lacks a column, names an index twice, or a row makes no sense.
+    Raises UserError when a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
     """
-    samples = []
+    samples: list[Sample] = []
     for table in task.tables:
         data = _read(table.name, root)
         for position, row in enumerate(data.rows):
             samples.append(_sample(task, table.name, row, data.images(position)))
+    if samples and all(sample.fault for sample in samples):
+        raise UserError(f"no row makes sense: {samples[0].fault}")
     return samples
 
 
@@ -47,7 +49,8 @@ def _read(table: str, root: Path) -> TableData:
         return read_large(path, file_sha256(path)) if large else read_into_memory(path)
     parquet = find_parquet(table, root)
     if parquet:
-        return read_parquet(table, parquet)
+        large = parquet.stat().st_size >= LARGE
+        return read_large(parquet, file_sha256(parquet), read_records) if large else read_parquet(parquet)
     raise UserError(
         f"table {table} not found: no file {path}; `aki-eval data fetch` downloads it, --data names a folder"
     )
@@ -56,5 +59,10 @@ def _read(table: str, root: Path) -> TableData:
 def _sample(task: Task, table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     try:
         return task.to_sample(table, row, images)
+    except RowError as error:
+        index = row["index"] if len(task.tables) == 1 else f"{table}/{row['index']}"
+        question = row.get("question", "")
+        fault = f"table {table}: {error}"
+        return Sample(index=index, images=images, question=question, target="", cluster=index, row=row, fault=fault)
     except UserError as error:
         raise UserError(f"table {table}: {error}") from error

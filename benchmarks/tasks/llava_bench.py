@@ -17,11 +17,11 @@ from statistics import fmean
 
 from .. import kit
 from ..data.tsv import image_cluster
-from ..errors import UserError
+from ..errors import RowError
+from ..estimates import Columns, Estimate
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample, Score
-from ..statistics import Columns, Estimate
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
@@ -35,7 +35,7 @@ TWO_GRADES = re.compile(rf"{GRADE.format('a')}(?:\s*[,;|]\s*|\s+and\s+|\s+){GRAD
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     if row["category"] not in CATEGORIES:
-        raise UserError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
+        raise RowError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
     return Sample(
         index=row["index"],
         images=images,

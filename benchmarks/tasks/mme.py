@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .. import yes_no
-from ..errors import UserError
+from ..errors import RowError
+from ..estimates import Estimate, mean_by_group, weighted_sum
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
-from ..statistics import Estimate, mean_by_group, weighted_sum
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\nAnswer the question using a single word or phrase. {question}"
@@ -44,7 +44,7 @@ FAMILY = {subtask: family for family, subtasks in SUBTASKS.items() for subtask i
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     category = row["category"]
     if category not in FAMILY:
-        raise UserError(f"row {row['index']}: category {category!r} is none of MME's: {', '.join(FAMILY)}")
+        raise RowError(f"row {row['index']}: category {category!r} is none of MME's: {', '.join(FAMILY)}")
     return Sample(
         index=row["index"],
         images=images,

@@ -1,6 +1,9 @@
 """What a model can do in the toy world: accuracy by skill over all tables, beside the prior.
 
-    python -m benchmarks.toy_world.abilities RUN_DIR
+    python -m benchmarks.toy_world.abilities RUN_DIR...
+
+One run comes with the intervals of its questions; several runs (seeds of a training, say) with their mean and standard
+deviation: what one training is worth, and how far the next may lie from it.
 
 Read from a run's scores under each benchmark's headline protocol. MM-Vet and LLaVA-Bench are left out: a judge's
 grade is no accuracy. The intervals respect pictures, as everywhere.
@@ -10,13 +13,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean, stdev
 
 from ..errors import UserError
+from ..estimates import mean_by_group
 from ..records import Metric, Score
-from ..statistics import mean_by_group
 from ..task import Task
 from ..tasks import TASKS
 from .priors import Prior, distinct_entries, priors, weight
@@ -55,18 +59,41 @@ def _read_scores(path: Path, protocol: str) -> dict[str, Score]:
     return {record["index"]: Score(**record | {"groups": tuple(record["groups"])}) for record in records}
 
 
-def abilities_table(run: Path) -> str:
-    """The same as markdown, percent."""
-    lines = ["| skill | accuracy | 95 % interval | prior | questions |", "|---|---|---|---|---|"]
-    for skill, (metric, prior) in abilities(run).items():
-        low, high = metric.ci95 or (float("nan"), float("nan"))
-        numbers = f"{metric.value:.1f} | {low:.1f} to {high:.1f} | {100 * prior.value:.1f} | {prior.num_questions}"
-        lines.append(f"| {skill} | {numbers} |")
+def abilities_table(runs: Sequence[Path]) -> str:
+    """The same as markdown, percent; for several runs mean, standard deviation over the runs, lowest and highest."""
+    found = [abilities(run) for run in runs]
+    lines = ["| skill | accuracy | 95 % interval | prior | questions |"]
+    if len(found) > 1:
+        lines = [f"| skill | mean of {len(found)} | sd | lowest to highest | prior | questions |"]
+    lines.append("|---" * lines[0].count(" | ") + "|---|")
+    for skill, (metric, prior) in found[0].items():
+        numbers = _one(metric) if len(found) == 1 else _several([each[skill][0] for each in found])
+        lines.append(f"| {skill} | {numbers} | {100 * prior.value:.1f} | {prior.num_questions} |")
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def _one(metric: Metric) -> str:
+    low, high = metric.ci95 or (float("nan"), float("nan"))
+    return f"{_value(metric):.1f} | {low:.1f} to {high:.1f}"
+
+
+def _several(metrics: Sequence[Metric]) -> str:
+    values = [_value(metric) for metric in metrics]
+    return f"{mean(values):.1f} | {stdev(values):.1f} | {min(values):.1f} to {max(values):.1f}"
+
+
+def _value(metric: Metric) -> float:
+    return float("nan") if metric.value is None else metric.value
+
+
+def main(arguments: Sequence[str]) -> None:
+    if not arguments:
+        raise SystemExit(__doc__)
     try:
-        print(abilities_table(Path(sys.argv[1])))
-    except (UserError, IndexError) as error:
-        raise SystemExit(f"{error}" if isinstance(error, UserError) else __doc__) from None
+        print(abilities_table([Path(argument) for argument in arguments]))
+    except UserError as error:
+        raise SystemExit(f"{error}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

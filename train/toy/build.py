@@ -6,11 +6,12 @@ tuning run through the recipe, loaders, collator and trainer of the real thing. 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from transformers import Phi3Config
 
 from benchmarks import toy_world
 from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
+from model.kinds import KINDS
 from model.resampler import grid_positions
 
 from ..curves import write_curves
 from ..data.instructions import SETS, InstructionData
 from ..data.pictures import FeatureTable, PixelReader, compute_features
-from ..recipe import Attention, Stage
+from ..recipe import Stage
 from ..run_stage import Machine, run_stage
+from . import arithmetic
 from .tokenizer import build_tokenizer
 from .vision import mean_of_cells, tower_config, train_vision
 
@@ -54,7 +57,7 @@ QUICK = ToyPlan()
 FULL = ToyPlan(num_images=20_000, num_captions=20_000, vision_steps=1000, caption_steps=1500, sft_steps=12_000)
 
 
-def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> Stage:
+def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
     return Stage(
         name="captions",
         kind="pretrain",
@@ -74,7 +77,7 @@ def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> 
     )
 
 
-def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
+def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
     return Stage(
         name="instructions",
         kind="sft",
@@ -93,14 +96,21 @@ def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
     )
 
 
-def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: int = 0) -> dict[str, Any]:
+def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0) -> dict[str, Any]:
     """Trains and saves a toy AKI; returns what took how long (seconds).
 
-    `out` becomes a `save_pretrained` folder with processor; `out/training` holds logs and loss curves.
+    `out` becomes a `save_pretrained` folder with processor; `out/training` holds logs, loss curves and
+    `arithmetic.json`: what it was computed with, and the weights' digest after each stage.
     """
+    with arithmetic.fixed():
+        return _train(out, plan, attention, seed)
+
+
+def _train(out: Path, plan: ToyPlan, attention: str, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
-    record, logs = out / "training", {}
+    record, logs, digests = out / "training", {}, {}
     record.mkdir(parents=True, exist_ok=True)
+    environment = arithmetic.describe()
     clock = Clock()
     data_root = ensure_training_data(plan)
     clock("data")
@@ -112,19 +122,21 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         seed=seed,
         out=record,
     )
+    digests["vision"] = arithmetic.weights_digest(tower)
     clock("vision")
     torch.manual_seed(seed)
     processor = build_processor()
     model = build_model(processor, attention)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     logs["captions"] = run_stage(
-        caption_stage(plan, seed, "cca" if attention == "cca" else "causal"),
+        caption_stage(plan, seed, "causal" if KINDS[attention].question_reaches_image else attention),
         model,
         processor,
         data_root=data_root,
         out=record,
         machine=Machine(micro_batch=32, cpu=True),
     )
+    digests["captions"] = arithmetic.weights_digest(model)
     clock("captions")
     stage = sft_stage(plan, seed, attention)
     pictures = picture_features(model, processor, stage.data, data_root)
@@ -139,9 +151,12 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         pictures=pictures,
     )
     clock("instructions")
+    digests["instructions"] = arithmetic.weights_digest(model)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     write_curves(record, logs, clock.seconds)
+    content = {"seed": seed, "plan": asdict(plan), "attention": attention, "weights": digests, **environment}
+    (record / "arithmetic.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return clock.seconds
 
 
@@ -175,7 +190,7 @@ def build_processor() -> AkiProcessor:
     return AkiProcessor(AkiImageProcessor(size=toy_world.IMAGE_SIZE), tokenizer, num_latents=LATENTS)
 
 
-def build_model(processor: AkiProcessor, attention: Attention) -> AkiForConditionalGeneration:
+def build_model(processor: AkiProcessor, attention: str) -> AkiForConditionalGeneration:
     """A Phi-3 of three layers behind a one-layer resampler. Sizes apart it is AKI-4B's architecture."""
     tokenizer = processor.tokenizer
     text = Phi3Config(
@@ -226,7 +241,7 @@ def localise(resampler: Any, sharpness: float = 3.0) -> None:
     wanted = mean_of_cells(places[None])[0] - places.mean(0)
     wanted = sharpness * heads * width**0.5 * wanted / wanted.square().sum(-1, keepdim=True)
     latents = attention.norm_latents(resampler.latents)
-    attention.to_q.weight.copy_(torch.linalg.lstsq(latents, wanted - own).solution.T)
+    attention.to_q.weight.copy_(arithmetic.least_squares(latents, wanted - own).T)
     attention.to_kv.weight.chunk(2)[0].zero_()
 
 
