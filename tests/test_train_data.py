@@ -22,7 +22,7 @@ from model import AkiImageProcessor, AkiProcessor
 from train.data.captions import (
     CaptionStream,
     Lane,
-    Record,
+    ShardRecord,
     UnusableRecord,
     check_shard,
     find_shards,
@@ -385,7 +385,7 @@ def test_ocr_takes_level_1(tmp_path: Path) -> None:
 
     def read(**files: Any) -> str:
         encoded = {name: json.dumps(content).encode() for name, content in files.items()}
-        return CAPTIONS["ocr"](Record(shard=tmp_path, key="1", files=encoded))
+        return CAPTIONS["ocr"](ShardRecord(shard=tmp_path, key="1", files=encoded))
 
     assert read(txt=entries) == "one"
     assert read(json=[{"text": "first"}, {"text": "second"}]) == "second"

@@ -143,7 +143,7 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
             )
             skipped, since_last = [], 0
 
-    def _records(self, stream: int, start: Position) -> Iterator[tuple[Record, Position]]:
+    def _records(self, stream: int, start: Position) -> Iterator[tuple[ShardRecord, Position]]:
         """Records with the position after each."""
         epoch, shard, used = start
         while True:
@@ -159,7 +159,7 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
                 raise UserError(f"{self.shards[mine[0]].parent}: no record in {len(mine)} shards of a stream")
             epoch, shard = epoch + 1, 0
 
-    def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[Record]:
+    def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[ShardRecord]:
         """The records of a shard, block by block in shuffled order, `used` of them left out."""
         block, offset = divmod(used, self.shuffle_block)
         records = read_shard(self.shards[shard], start=block * self.shuffle_block)
@@ -170,7 +170,7 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class ShardRecord:
     """Files of a shard that share a name: by extension (in small letters), each as it lies there, undecoded."""
 
     shard: Path
@@ -184,7 +184,7 @@ class UnusableRecord(ValueError):
     """A record that cannot be trained on; its text says why. The next one takes its place."""
 
 
-def read_shard(path: Path, start: int = 0) -> Iterator[Record]:
+def read_shard(path: Path, start: int = 0) -> Iterator[ShardRecord]:
     """Records of a shard from number `start` on. Nothing is decoded, so that no record can spoil another.
 
     A record is what webdataset takes for one: neighbouring files whose names agree up to the first dot behind the last
@@ -201,7 +201,7 @@ def read_shard(path: Path, start: int = 0) -> Iterator[Record]:
         yield from islice(_grouped(path, archive), start, None)
 
 
-def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[Record]:
+def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
     key: str | None = None
     files: dict[str, bytes] = {}
     fault: str | None = None
@@ -211,7 +211,7 @@ def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[Record]:
             if not member.isfile() or found is None:
                 continue
             if key is not None and found["key"] != key:
-                yield Record(shard=path, key=key, files=files, fault=fault)
+                yield ShardRecord(shard=path, key=key, files=files, fault=fault)
                 files, fault = {}, None
             key, extension = found["key"], found["extension"].lower()
             if extension in files:
@@ -220,10 +220,10 @@ def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[Record]:
             files[extension] = content.read() if content is not None else b""
         _refuse_damaged_header(archive)
     except (OSError, tarfile.TarError, EOFError) as error:
-        yield Record(shard=path, key=key or "?", files={}, fault=f"the shard breaks off here ({error})")
+        yield ShardRecord(shard=path, key=key or "?", files={}, fault=f"the shard breaks off here ({error})")
         return
     if key is not None:
-        yield Record(shard=path, key=key, files=files, fault=fault)
+        yield ShardRecord(shard=path, key=key, files=files, fault=fault)
 
 
 def _refuse_damaged_header(archive: tarfile.TarFile) -> None:
@@ -280,11 +280,11 @@ def find_shards(root: Path) -> list[Path]:
     return shards
 
 
-def _kale(record: Record) -> str:
+def _kale(record: ShardRecord) -> str:
     return _caption(_text(_file(record, "txt"), "txt"))
 
 
-def _ocr(record: Record) -> str:
+def _ocr(record: ShardRecord) -> str:
     """Level 1 of BLIP3-OCR: the entry of granularity 1, or the second one where entries carry no granularity.
 
     The entries stand in `json` or `txt`, or, as img2dataset writes further columns, in `captions` of its `json`.
@@ -322,7 +322,7 @@ def _level_1(entries: list[Any]) -> str:
     return _caption(found.get("text"))
 
 
-def _file(record: Record, extension: str) -> bytes:
+def _file(record: ShardRecord, extension: str) -> bytes:
     if record.fault:
         raise UnusableRecord(record.fault)
     if extension not in record.files:
@@ -345,7 +345,7 @@ def _caption(text: Any) -> str:
     return text.strip()
 
 
-def _picture(record: Record) -> Image.Image:
+def _picture(record: ShardRecord) -> Image.Image:
     if record.fault:
         raise UnusableRecord(record.fault)
     name = next((name for name in PICTURES if name in record.files), None)
@@ -357,6 +357,6 @@ def _picture(record: Record) -> Image.Image:
         raise UnusableRecord(f"{name}: {error}") from None
 
 
-CAPTIONS: dict[str, Callable[[Record], str]] = {"kale": _kale, "ocr": _ocr}
+CAPTIONS: dict[str, Callable[[ShardRecord], str]] = {"kale": _kale, "ocr": _ocr}
 FOLDERS: dict[CaptionKind, str] = {"kale": "captions", "ocr": "ocr"}
 """Of the shards, below the data root."""
