@@ -32,6 +32,8 @@ URL_SAFE = str.maketrans("-_", "+/")
 ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND"), (b"GIF8", b"\x3b"))
 """How a format begins, and what stands at the end of a whole file."""
 TAIL = 4096
+BROKEN = (SyntaxError, struct.error, TypeError, LookupError, ArithmeticError, EOFError)
+"""What Pillow raises for a damaged picture besides OSError and ValueError."""
 
 
 def decode(content: bytes) -> Image.Image:
@@ -42,9 +44,15 @@ def decode(content: bytes) -> Image.Image:
         ValueError: it is too large, or its numbers are no brightness.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in _known()])
+        return _decoded(content)
     except Image.DecompressionBombError as error:
         raise ValueError(f"the picture is too large ({error})") from error
+    except BROKEN as error:
+        raise OSError(f"the picture is damaged ({error})") from error
+
+
+def _decoded(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in _known()])
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"the picture has {width} x {height} pixels, more than {MAX_PIXELS:,}; scale it down")
@@ -66,7 +74,7 @@ def orientation(image: Image.Image) -> int:
     """The tag alone: the rest of the metadata may be damaged without harm to the picture."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except (SyntaxError, struct.error, ValueError, TypeError, LookupError, OSError, ArithmeticError, EOFError):
+    except (*BROKEN, ValueError, OSError):
         return 1
 
 

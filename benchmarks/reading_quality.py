@@ -73,7 +73,7 @@ def strict(case: Case) -> str | None:
         return read_choice(case.answer, dict(case.options), case.question)
     if case.form == "yes_no":
         return read_yes_no(case.answer, case.question)
-    return read_list(case.answer) if case.form == "list" else read_number(case.answer)
+    return read_list(case.answer) if case.form == "list" else read_number(case.answer, case.question)
 
 
 def by_kit(case: Case) -> str | None:

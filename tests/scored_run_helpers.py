@@ -41,7 +41,7 @@ def write_scored_run(
         folder.mkdir(parents=True)
         lines = [json.dumps(asdict(each)) + "\n" for each in own]
         (folder / "scores.jsonl").write_text("".join(lines))
-        metrics = metrics_of(TASKS[name], {protocol: own}) | {
+        metrics = metrics_of(TASKS[name], {protocol: [each for each in own if each.protocol == protocol]}) | {
             "subset": None,
             "judge": judge,
             "complete": all(each.value is not None for each in own),

@@ -193,9 +193,12 @@ def _find(name_or_path: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not TOML ({error!s:.300})") from None
     base = raw.pop("extends", None)
+    require(base is None or isinstance(base, str), f"{path}: extends names a file, found {base!r}")
     return _merged(_read(path.parent / base), raw) if base else raw
 
 

@@ -145,18 +145,17 @@ def _check_header(path: Path, names: list[str]) -> None:
 
 def _xlsx(path: Path) -> Rows:
     """Cells as they were written: `=1` is the answer "=1", not a formula's result. An empty cell is an empty text."""
-    from xml.etree.ElementTree import ParseError
-
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
     open_archive(path).close()
     try:
         workbook = load_workbook(path, read_only=True, data_only=False)
         with closing(workbook):
             yield from _sheet(path, workbook.worksheets[0])
-    except (BadZipFile, KeyError, OSError, ParseError, InvalidFileException, IndexError, TypeError) as error:
-        raise UserError(f"{path} is not a spreadsheet ({error})") from error
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path} is not a spreadsheet ({error!s:.300})") from error
 
 
 def _sheet(path: Path, sheet: Any) -> Rows:
@@ -288,9 +287,17 @@ def _member(path: Path, archive: ZipFile, name: str) -> bytes:
 
 
 def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]:
-    """Id, question, choices, target and the completion of one sample, as this tool names them."""
+    """Raises UserError for what is no sample as inspect writes them."""
     if not isinstance(sample, Mapping):
         raise UserError(f"sample {place} is a {type(sample).__name__}, expected an object")
+    try:
+        return f"sample {place}", _inspect_row(sample)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(f"sample {place} is not as inspect writes them ({type(error).__name__}: {error})") from error
+
+
+def _inspect_row(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Id, question, choices, target and the completion of one sample, as this tool names them."""
     metadata = sample.get("metadata")
     output = sample.get("output") or {}
     choices = output.get("choices") or []
@@ -301,7 +308,7 @@ def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]
         """Long texts stand once, under their hash."""
         return texts.get(text.removeprefix(ATTACHED), text) if text and text.startswith(ATTACHED) else text
 
-    row = {
+    return {
         "id": sample.get("id"),
         "question": attached(_inspect_text(sample.get("input"))),
         "target": sample.get("target"),
@@ -311,7 +318,6 @@ def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]
         "model": output.get("model"),
         "metadata": metadata if isinstance(metadata, Mapping) else {},
     }
-    return f"sample {place}", row
 
 
 def _inspect_text(content: Any) -> str | None:

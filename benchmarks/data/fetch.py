@@ -189,7 +189,7 @@ def read_lock(root: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         entries: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); delete it and run aki-eval data fetch again") from error
     whole = isinstance(entries, dict) and all(
         isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and {"num_rows", "locked"} <= entry.keys()

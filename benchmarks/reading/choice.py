@@ -24,7 +24,8 @@ from .yes_no import read_yes_no
 
 WORD = "A-Za-z0-9_"
 JOINED = re.compile(
-    r"\s*(?:(?P<comma>,)\s*(?:and|or|&)?|and|or|&|/|\+|nor|und|oder|et|ou|y|o|e|和|或者?|及|与)\s*", re.IGNORECASE
+    r"\s*(?:(?P<comma>,)\s*(?:and|(?:or|maybe|perhaps)(?:\s+(?:possibly|perhaps|maybe|even))?|&)?|and|or(?:\s+(?:possibly|perhaps|maybe|even))?|&|/|\+|nor|und|oder|et|ou|y|o|e|和|或者?|及|与)\s*",
+    re.IGNORECASE,
 )
 AFTER_LETTER = r"because|since|as|and|or|but|with|for|due|is|was|which|although|though|if|given"
 """Small words before which a lone A is a letter and not an article."""
@@ -36,7 +37,8 @@ CHOSEN = re.compile(
     r"best (?:described|represented) by|must be|should be|has to be|this is|it is|it's|that is|which is|is therefore"
     r"|is thus)"
     r"\s+(?:only\s+|just\s+|clearly\s+|that\s+|it(?:'s| is)\s+)?(?:the\s+)?(?:correct\s+|right\s+|best\s+)?"
-    r"(?:(?:option|choice|answer|letter)\s*(?:is\s+)?:?\s*)?",
+    r"(?:(?:first|second|third|fourth|last)\s+(?=option|choice|answer))?"
+    r"(?:(?:option|choice|answer|letter)\s*(?:is\s+)?[:,]?\s*)?",
     re.IGNORECASE,
 )
 CALLED_RIGHT = re.compile(
@@ -44,7 +46,8 @@ CALLED_RIGHT = re.compile(
     r"|most\s+likely\s+)?"
     r"(?:the\s+)?(?:only\s+|most\s+|best\s+|single\s+)?(?:right(?! [a-z])|right (?:answer|option|choice|one)|correct"
     r"|true|accurate|best|appropriate|suitable|answer|one that)"
-    r"(?![A-Za-z])|\s*(?:best\s+)?(?:describes|matches|fits|represents|correctly)\b|\s*(?:是|为)?(?:正确|对)|\s*[✓✔✅]",
+    r"(?![A-Za-z])|\s+it is(?=\s*(?:[.!]|$))"
+    r"|\s*(?:best\s+)?(?:describes|matches|fits|represents|correctly)\b|\s*(?:是|为)?(?:正确|对)|\s*[✓✔✅]",
     re.IGNORECASE,
 )
 CALLED_WRONG = (
@@ -82,6 +85,7 @@ NAMED_BY = re.compile(
 )
 """What may stand before a lone capital that is an option and not the name of something ("angle A", "vitamin B")."""
 PREFIXED = re.compile(rf"(?<![A-Za-z])(?:{ANSWER_WORD}|options)(?![A-Za-z])\s*(?:letter\s*)?:?\s*", re.IGNORECASE)
+IDENTIFIER = re.compile(r"\b(options?|choice|answer)_(?=[A-Z]\b)", re.IGNORECASE)
 ASKED = re.compile(r"^\s*q(?:uestion)?\s*:.*\n+\s*a\s*:", re.IGNORECASE)
 
 
@@ -171,7 +175,7 @@ class _ChoiceReader:
         return found if set(found) == {"Yes", "No"} else None
 
     def read(self, answer: str, question: str) -> str | None:
-        text = plain(answer)
+        text = IDENTIFIER.sub(r"\1 ", plain(answer))
         lone = re.fullmatch(r"[^A-Za-z0-9]*([A-Za-z])[^A-Za-z0-9]*", text)
         if lone and not BOXED.search(text):
             return lone[1].upper() if lone[1].upper() in self.texts else None

@@ -21,7 +21,7 @@ UNITS = (
 )
 NUMBER = re.compile(
     rf"(?<![A-Za-z0-9_.,/:^√])(?P<sign>[-+](?=[\d.]))?(?<![.,/:^√])"
-    rf"(?P<body>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    rf"(?P<body>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d{{1,3}}(?:\.\d{{3}}){{2,4}}|\d+(?:\.\d+)?|\.\d+)"
     rf"(?P<exponent>e[-+]?\d{{1,3}})?"
     rf"(?:(?:\s(?P<over>\d{{1,4}}))?/(?P<under>\d{{1,9}}))?"
     rf"(?:\s?[×x]\s?10\s?\^\s?[{{(]?(?P<power>-?\d{{1,3}})[}})]?)?"
@@ -110,24 +110,34 @@ OPERATOR = re.compile(
     re.IGNORECASE,
 )
 """After a number that is only part of an expression."""
+LABEL = re.compile(r"\b(?:figure|fig\.|page|question|problem|step|chapter|section|exercise)\s#?$", re.IGNORECASE)
+"""Before a number that is the name of something."""
+UNFINISHED = re.compile(
+    r"\b(?:next|then|now|after that|second(?:ly)?|third(?:ly)?|finally|step \d+)\b[^.!?\d\n]*$", re.IGNORECASE
+)
+"""The end of an answer that breaks off on the way."""
 BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 
 
 @dataclass(frozen=True)
 class _Token:
     value: str | None
-    """None: a number whose size the text leaves open ("3 million": the question may ask in millions)."""
+    """None: a number of whose size the answer says no more than "3 million", and the question may ask in millions."""
     start: int
     end: int
 
 
-def read_number(answer: str) -> str | None:
+def read_number(answer: str, question: str = "") -> str | None:
     """The one number that the answer plainly gives, as plain decimal text ("1200", "-0.5"); None otherwise.
 
     Commas are removed as thousands separators only: `1,5`, `(3, 4)`, ranges and lists give no number. A percentage
     gives its number (`12.5%`: 12.5), a fraction its quotient.
+
+    `question` says what is asked for: where that is no year, "In 2010" is when, not how many. It says in what a number
+    is counted, too: 3 million are 3 where it asks for millions, and 3000000 where it names no such size; without a
+    question they are unread.
     """
-    text = NUMBERED.sub("", plain(answer))
+    text = _asked_for(NUMBERED.sub("", plain(answer)), question)
     if re.fullmatch(r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: [^\s\d=]{1,12}){0,3}", text, re.IGNORECASE):
         whole = _value_of(text)
         if whole and not BOXED.search(text):
@@ -142,9 +152,49 @@ def read_number(answer: str) -> str | None:
     return None if contradicted else found
 
 
+YEAR = re.compile(r"(?<![\w.,/-])(?:1[0-9]|20|21)\d\d(?:\s?(?:AD|CE))?(?![\w/]|[.,-]\d)")
+WHEN = re.compile(
+    rf"\b(?:in|since|by|from|until|during|for|before|after|as of)\s(?:the\s)?(?:year\s)?{YEAR.pattern}", re.IGNORECASE
+)
+ASKS_A_YEAR = re.compile(
+    r"\b(?:which|what|the)\s(?:\w+\s)?years?\b(?!\s?(?:of|old))|\bin what year\b|\bwhen\b", re.IGNORECASE
+)
+SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+SCALED = re.compile(r"(?<=\d)\s?(?P<scale>thousand|million|billion|trillion)s?\b", re.IGNORECASE)
+HINT = re.compile(r"\A\s*hint:.*?^\s*question:", re.IGNORECASE | re.DOTALL | re.MULTILINE)
+CLAUSE = re.compile(r"[^.!?\n]+")
+
+
+def _asked_for(text: str, question: str) -> str:
+    """The answer with its numbers in what the question counts in, and without the years that only say when."""
+    asked = HINT.sub("", question)
+    if not asked.strip():
+        return text
+    named = {scale for scale in SCALES if re.search(rf"\b{scale}s?\b", asked, re.IGNORECASE)}
+
+    def counted(scaled: re.Match[str]) -> str:
+        scale = scaled["scale"].lower()
+        if named == {scale}:
+            return ""
+        return scaled[0] if named else f"e{SCALES[scale]}"
+
+    text = SCALED.sub(counted, text)
+    if not ASKS_A_YEAR.search(asked) and not YEAR.search(asked):
+        return CLAUSE.sub(lambda clause: _without_years(clause[0]), text)
+    return text
+
+
+def _without_years(clause: str) -> str:
+    """ "In 2010 there were 5" without the year; where nothing else is counted the year stays, and is read."""
+    rest = WHEN.sub(" ", clause)
+    return rest if _tokens(rest) else clause
+
+
 def _tokens(text: str, words: bool = True) -> list[_Token]:
     found = [
-        _Token(_decimal(each), each.start(), each.end()) for each in NUMBER.finditer(text) if each["ordinal"] is None
+        _Token(_decimal(each), each.start(), each.end())
+        for each in NUMBER.finditer(text)
+        if each["ordinal"] is None and not LABEL.search(text, max(0, each.start() - 12), each.start())
     ]
     for each in NUMBER_WORD.finditer(text) if words else ():
         if (each["word"] or "").lower() == "one" and (
@@ -164,7 +214,9 @@ def _decimal(found: re.Match[str]) -> str | None:
     with localcontext() as context:
         context.prec = DIGITS + 10
         try:
-            value = Decimal(found["body"].replace(",", "") + (found["exponent"] or ""))
+            body = found["body"].replace(",", "")
+            body = body.replace(".", "") if body.count(".") > 1 else body  # 1.000.000: thousands as elsewhere
+            value = Decimal(body + (found["exponent"] or ""))
             if found["under"] and found["over"]:
                 value += _quotient(Decimal(found["over"]), Decimal(found["under"]))
             elif found["under"]:
@@ -338,7 +390,7 @@ def _emphasised(answer: str) -> list[Statement]:
 
 def _mentioned(text: str) -> list[Statement]:
     """What the sentences say, where they agree; else the only number of the whole answer."""
-    if REFUSAL.search(text):
+    if REFUSAL.search(text) or UNFINISHED.search(text):
         return []
     said = []
     for _, sentence in sentences(text):

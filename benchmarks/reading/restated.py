@@ -46,6 +46,9 @@ UNIMPORTANT = frozenset(
         "photo",
         "shown",
         "visible",
+        "present",
+        "see",
+        "seen",
         "given",
         "and",
         "also",
@@ -103,6 +106,12 @@ COMPARING = frozenset(
 )
 
 
+LOOKED = re.compile(
+    r"^\W*(?:based on|in|on|at|from|looking at|after|upon|according to|as far as)\b[^,.;:]{0,80},\s*", re.IGNORECASE
+)
+"""Where somebody looked before saying it: "Based on the image, ...", "After a close look, ..."."""
+
+
 def restated(text: str, question: str) -> str | None:
     """`Yes` or `No` where the first sentence of `text` says the question as a statement, or denies it; None otherwise.
 
@@ -113,7 +122,7 @@ def restated(text: str, question: str) -> str | None:
     if not asked or REFUSAL.search(text) or CONDITION.match(first) or first.rstrip().endswith("?"):
         return None
     rest = asked[-1]["rest"]
-    clause = re.split(r",\s|\s(?:because|since|although|but|as it|according to)\b", first)[0]
+    clause = re.split(r",\s|\s(?:because|since|although|but|as it|according to)\b", LOOKED.sub("", first))[0]
     wanted, said = _words(rest), _words(clause)
     if not wanted or len(said) > len(wanted) + 6 or set(said) & COMPARING != set(wanted) & COMPARING:
         return None

@@ -113,6 +113,7 @@ _FILLER = (
     r"(?:(?:option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely"
     r"|probably|"
     r"certainly|to|be|that|likely|the|one|correct|approximately|about|roughly|around|nearly|exactly|equal|"
+    r"(?:a|o|el|il)\s+(?=letra|lettera|alternativa|opção|opción|opzione)|alternativa|"
     r"opción|opção|opzione|la|l'|lettre|letra|lettera|die|der|option|choix|選択肢|选项|:|=)[\s:,]*)"
 )
 STATED = re.compile(

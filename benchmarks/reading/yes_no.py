@@ -24,6 +24,8 @@ SURE = {
     "certainly not": "No",
     "of course not": "No",
     "not at all": "No",
+    "y": "Yes",
+    "n": "No",
     "that is incorrect": "No",
     "that's incorrect": "No",
 }
@@ -39,11 +41,20 @@ ARTICLE = re.compile(
     re.IGNORECASE,
 )
 BOTH = re.compile(rf"\s*(?:and|or|/|oder|et|ou|y|o|和|或)\s*(?:{YES}|{NO})(?![A-Za-z])", re.IGNORECASE)
+LISTED = re.compile(r"\s*,\s*(?P<word>yes|no)\s*(?=[,.;!?]|$)", re.IGNORECASE)
 SAID = re.compile(
     r"\b(?:i|we|i'd|we'd)\s+(?:would\s+|will\s+|can\s+|must\s+)?(?:say|answer|think|believe|guess"
     r"|conclude)\s+(?:that\s+)?"
     r"(?:it(?:'s| is)\s+|the answer is\s+)?(?:a\s+)?|\b(?:it's|it is|that's|that is)\s+a\s+",
     re.IGNORECASE,
+)
+NOT_SAID = re.compile(
+    r"\b(?:nor|neither|cannot|can't|not|if|whether|should|would|when)(?:\s+(?:can|could|do|did|would|will|should))?\s*$",
+    re.IGNORECASE,
+)
+"""What makes "I say yes" no saying: "nor can I say yes"."""
+AFTER_ALL = re.compile(
+    r"\b(?:but|actually|however|wait)\b[^.!?\n]{0,60}?[\s,:](?P<word>yes|no)(?=\s*(?:[,.!;]|$))", re.IGNORECASE
 )
 SKIPPED = re.compile(
     r"[\s\"'(\[{,:;.*-]*(?:a |simply |clearly |definitely |just |most likely |probably )*[\"'(\[]*", re.IGNORECASE
@@ -60,6 +71,8 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
     if whole in SURE:
         return SURE[whole]
     statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text), *_lead(text)]
+    if not statements and (found := {each["word"].capitalize() for each in AFTER_ALL.finditer(text)}):
+        return found.pop() if len(found) == 1 else None
     if not statements and question:
         return restated(text, question)
     return settled(statements, text)
@@ -71,9 +84,11 @@ def _word(text: str, at: int) -> tuple[str | None, int] | None:
     found = WORD.match(text, at)
     if not found or WITHIN_CJK.match(text, found.end()) or (found["no"] and ARTICLE.match(text, found.end())):
         return None
-    if BOTH.match(text, found.end()):
+    value = "Yes" if found["yes"] else "No"
+    listed = LISTED.match(text, found.end())
+    if BOTH.match(text, found.end()) or (listed and listed["word"].capitalize() != value):
         return None, found.end()
-    return ("Yes" if found["yes"] else "No"), found.end()
+    return value, found.end()
 
 
 def _boxed(text: str) -> Iterator[Statement]:
@@ -84,7 +99,14 @@ def _boxed(text: str) -> Iterator[Statement]:
 
 
 def _called(text: str) -> Iterator[Statement]:
-    places = [*stated(text), *((Strength.ANSWER, found.start(), found.end()) for found in SAID.finditer(text))]
+    places = [
+        *stated(text),
+        *(
+            (Strength.ANSWER, found.start(), found.end())
+            for found in SAID.finditer(text)
+            if not NOT_SAID.search(text[max(0, found.start() - 25) : found.start()])
+        ),
+    ]
     for strength, start, at in places:
         said = _word(text, at)
         if said and not CONDITION.match(_sentence_of(text, start)):

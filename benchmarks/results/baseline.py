@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import UserError
 from ..records import Score
 from .folder import RunFolder, TaskResult, open_run
+from .jsonl import as_record
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")
@@ -33,6 +34,12 @@ class Baseline(RunFolder):
         return [score for score in self.stored[task] if protocol is None or score.protocol == protocol]
 
 
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError),
+    *(EOFError, OSError, zlib.error),
+)
+
+
 def open_baseline(path: Path) -> RunFolder:
     """A run folder, or a file written by `write_baseline`.
 
@@ -48,9 +55,9 @@ def open_baseline(path: Path) -> RunFolder:
         if content["format"] != FORMAT:
             raise UserError(f"{path} is a baseline of another format, expected {FORMAT}; write it anew")
         return _read(path, content)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, EOFError, OSError, zlib.error) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except UNREADABLE as error:
         raise UserError(f"{path} is no baseline of `aki-eval gate --write-baseline` ({_kind(error)})") from error
 
 
@@ -72,25 +79,14 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read(path: Path, content: dict[str, Any]) -> Baseline:
     tasks = content["tasks"]
-    results = {
-        name: TaskResult(
-            task=name,
-            headline=task["headline"],
-            protocols={},
-            subset=task["subset"],
-            judge=task["judge"],
-            prompts=task["prompts"],
-            data=task["data"],
-        )
-        for name, task in tasks.items()
-    }
+    results = {name: as_record(TaskResult, {**task, "task": name, "protocols": {}}) for name, task in tasks.items()}
     hashes = {name: task["prompts_sha256"] for name, task in tasks.items()}
     stored = {name: [_score(task["headline"], each) for each in task["scores"]] for name, task in tasks.items()}
     return Baseline(path, content["label"], None, results, stored=stored, hashes=hashes)
 
 
 def _score(protocol: str, fields: dict[str, Any]) -> Score:
-    return Score(protocol=protocol, **{**fields, "groups": tuple(fields["groups"])})
+    return as_record(Score, {**fields, "protocol": protocol})
 
 
 def write_baseline(run: RunFolder, path: Path) -> None:

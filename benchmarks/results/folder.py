@@ -7,20 +7,19 @@ second. Metrics are read and checked on opening, everything else when asked for.
 from __future__ import annotations
 
 import json
-import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.scoring import why_not_comparable
 from benchmarks.tasks import TASKS
 
+from .jsonl import Record, as_record
 from .record import RunRecord, read_record
-
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +85,21 @@ class RunFolder:
         """All scores of a task, or those of one protocol.
 
         Raises:
-            UserError: scores.jsonl is missing or a line of it is damaged.
+            UserError: scores.jsonl is missing, a line of it is damaged, or it holds fewer than metrics.json counts.
         """
         path = self.path / task / "scores.jsonl"
         if not path.is_file():
             raise UserError(f"{path} not found; `aki-eval score {self.path}` writes it")
-        return [score for score in _records(Score, path) if protocol is None or score.protocol == protocol]
+        found = list(_records(Score, path))
+        counts = Counter(score.protocol for score in found)
+        for name, metrics in self.results[task].protocols.items() if task in self.results else ():
+            counted = max((metric.num_samples for metric in metrics.values()), default=0)
+            if counts[name] < counted:
+                raise UserError(
+                    f"{path} holds {counts[name]} scores of protocol {name}, but metrics.json was made of {counted}: "
+                    f"lines are missing; `aki-eval score {self.path}` writes both anew"
+                )
+        return [score for score in found if protocol is None or score.protocol == protocol]
 
     def verdicts(self, task: str) -> list[Verdict]:
         """What the judge said about a task, in the order in which it was asked; empty when nothing was judged."""
@@ -154,32 +162,17 @@ def _result(path: Path, task: str) -> TaskResult:
         raise UserError(f"{file} is about {content.get('task')!r}, expected {task!r}: was a folder renamed?")
     try:
         protocols = {
-            protocol: {name: _metric(metric) for name, metric in metrics.items()}
+            protocol: {name: as_record(Metric, metric) for name, metric in metrics.items()}
             for protocol, metrics in content["protocols"].items()
         }
-        result = _build(TaskResult, {**content, "protocols": protocols})
+        result = as_record(TaskResult, {**content, "protocols": protocols})
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is not a metrics file of this version ({error!r}); score the run again") from error
+        raise UserError(
+            f"{file} is not a metrics file of this version ({error!r:.200}); score the run again"
+        ) from error
     if result.headline not in protocols:
         raise UserError(f"{file}: headline protocol {result.headline!r} is not among {sorted(protocols)}")
     return result
-
-
-def _metric(content: Mapping[str, Any]) -> Metric:
-    interval = content.get("ci95")
-    value = content["value"]
-    if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-        raise TypeError(f"value {value!r} is no number")
-    return Metric(
-        value=value,
-        ci95=(float(interval[0]), float(interval[1])) if interval else None,
-        num_samples=content["num_samples"],
-        num_scored=content["num_scored"],
-        num_unscored=content["num_unscored"],
-        num_unread=content.get("num_unread"),
-        unread_bounds=tuple(bounds) if (bounds := content.get("unread_bounds")) else None,
-        unit=content.get("unit", "percent"),
-    )
 
 
 def other_data(first: RunFolder, second: RunFolder, task: str) -> bool:
@@ -187,28 +180,12 @@ def other_data(first: RunFolder, second: RunFolder, task: str) -> bool:
     return first.results[task].checksums != second.results[task].checksums
 
 
-FIELDS: Mapping[Any, frozenset[str]] = {
-    record: frozenset(item.name for item in fields(record)) for record in (Prediction, Score, TaskResult, Verdict)
-}
-NAMES = {"prediction": "text"}
-"""Fields that a file calls otherwise than the record."""
-
-
-def _build(record: type[Record], content: Mapping[str, Any]) -> Record:
-    """A record from its JSON object; fields of later versions are left aside."""
-    given = {NAMES.get(name, name): value for name, value in content.items()}
-    given = {name: value for name, value in given.items() if name in FIELDS[record]}
-    if "groups" in given:
-        given["groups"] = tuple(given["groups"])
-    return record(**given)
-
-
 def _object(path: Path, missing: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(missing)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); it was cut short or edited") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected an object")
@@ -217,12 +194,12 @@ def _object(path: Path, missing: str) -> dict[str, Any]:
 
 def _records(record: type[Record], path: Path, forgive_last: bool = False) -> Iterator[Record]:
     """One record a line. Damage is an error that names the line; a line the writer was killed in may be forgiven."""
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield _build(record, json.loads(line))
-            except (ValueError, TypeError, AttributeError, AssertionError) as error:
-                if forgive_last and not line.endswith("\n"):
+                yield as_record(record, json.loads(line))
+            except (ValueError, TypeError, AssertionError, RecursionError) as error:
+                if forgive_last and not line.endswith(b"\n"):
                     return
                 raise UserError(
                     f"{path} line {number} is no {record.__name__.lower()} ({error}); score again"

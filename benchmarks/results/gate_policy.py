@@ -61,7 +61,7 @@ def read_policy(path: Path) -> Policy:
         raise UserError(f"cannot read the gate's policy {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text; the gate's policy is a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
     unknown = sorted(content.keys() - {"confidence", "allowed_drop", "decide_by"})
     if unknown:

@@ -151,7 +151,7 @@ def read_record(path: Path) -> RunRecord:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); is {path.parent} a run folder?") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected the object that aki-eval run writes")

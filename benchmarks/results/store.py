@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from benchmarks.errors import UserError
 from benchmarks.records import Prediction, Score
 
+from .jsonl import as_record
 from .record import RunRecord, read_record
 
 
@@ -61,7 +62,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 record = json.loads(line)
-            except ValueError as error:
+                if not isinstance(record, dict):
+                    raise ValueError(f"a {type(record).__name__}, expected an object")
+            except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"{path}, line {number}, is damaged ({error}); restore the file or run with --fresh"
                 ) from error
@@ -109,12 +112,6 @@ def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
 
 def _to_lines(predictions: Iterable[Prediction], mark: str | None) -> str:
     return "".join(to_line(_to_record(prediction, mark)) for prediction in predictions)
-
-
-def _to_prediction(record: Mapping[str, Any]) -> Prediction:
-    fields = {name: value for name, value in record.items() if name != "run"}
-    fields["text"] = fields.pop("prediction")
-    return Prediction(**fields)
 
 
 def _delete_ours(folder: Path) -> None:
@@ -321,7 +318,8 @@ class RunStore:
     def predictions(self, task: str) -> dict[str, Prediction]:
         """What is known of the task, by index, whoever wrote it.
 
-        An answer counts more than an error, later more than earlier. Raises UserError for an answer of another run.
+        An answer counts more than an error, later more than earlier. Raises UserError for an answer of another run, and
+        for a damaged line.
         """
         found: dict[str, Prediction] = {}
         mark = self._mark(task)
@@ -332,7 +330,12 @@ class RunStore:
                         f"{path}, line {number}, is an answer of another run ({record.get('run')}) than the one in "
                         f"run.json ({mark}); move the file away, or start over with --fresh"
                     )
-                prediction = _to_prediction(record)
+                try:
+                    prediction = as_record(Prediction, record)
+                except TypeError as error:
+                    raise UserError(
+                        f"{path}, line {number}, is no prediction ({error}); restore the file or run with --fresh"
+                    ) from error
                 known = found.get(prediction.index)
                 if known is None or known.error is not None or prediction.error is None:
                     found[prediction.index] = prediction

@@ -71,10 +71,14 @@ def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
     """As the benchmark normalises: a letter; a number rounded to the answer's precision; a list; or the text itself."""
     if sample.choices:
         return choice.strict(sample, answer)
-    read, normalised = READERS.get(sample.row["answer_type"], (read_phrase, lambda text, row: text))
-    found, target = read(answer), read(sample.target)
+    read, normalised = READERS.get(sample.row["answer_type"], (_phrase, lambda text, row: text))
+    found, target = read(answer, sample.question), read(sample.target, "")
     right = found is not None and target is not None and normalised(found, sample.row) == normalised(target, sample.row)
     return float(right), found
+
+
+def _phrase(answer: str, question: str) -> str | None:
+    return read_phrase(answer)
 
 
 def _integer(number: str, row: Row) -> str:
@@ -85,10 +89,10 @@ def _decimal(number: str, row: Row) -> str:
     return f"{Decimal(number):.{int(float(row.get('precision', '2')))}f}"
 
 
-READERS: dict[str, tuple[Callable[[str], str | None], Callable[[str, Row], str]]] = {
+READERS: dict[str, tuple[Callable[[str, str], str | None], Callable[[str, Row], str]]] = {
     "integer": (read_number, _integer),
     "float": (read_number, _decimal),
-    "list": (read_list, lambda listed, row: listed),
+    "list": (lambda answer, question: read_list(answer), lambda listed, row: listed),
 }
 """By the type of the answer: how it is read, and what is compared."""
 

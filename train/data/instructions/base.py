@@ -138,7 +138,7 @@ def read_json(path: Path, *, what: str) -> Any:
             return json.load(file)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; expected {what}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); expected {what}; download it again") from None
 
 

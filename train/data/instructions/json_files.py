@@ -11,6 +11,9 @@ from typing import Any
 from .base import read_json
 
 CHUNK = 1 << 20
+LARGEST = 64 << 20
+"""Characters of one element. Without a bound a fault near the beginning would read a file of gigabytes to its end, and
+try to decode all of it again with every piece."""
 BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -40,9 +43,11 @@ def stream_list(path: Path) -> Iterator[Any]:
                 return
             try:
                 element, position = decoder.raw_decode(buffer, position)
+            except RecursionError as error:
+                raise ValueError("the file is nested too deep") from error
             except json.JSONDecodeError as error:  # broken, or not read to its end yet
-                more = file.read(CHUNK)
-                if not more:
+                more = file.read(max(CHUNK, len(buffer) - position))  # twice as much, so that few are tried twice
+                if not more or len(buffer) - position > LARGEST:
                     raise ValueError(f"the file ends early or is broken: {error}") from error
                 buffer, position = buffer[position:] + more, 0
             else:
