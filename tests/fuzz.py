@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -30,7 +30,7 @@ from damaged_files import KINDS, damaged, workshop
 
 from benchmarks.data.load import load_samples
 from benchmarks.errors import UserError
-from benchmarks.reading_quality import own_answers
+from benchmarks.reading_quality import SETS, own_answers
 from benchmarks.records import Prediction
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.tasks import TASKS
@@ -108,7 +108,7 @@ class Nothing(Exception):
 
 def answers(rng: random.Random) -> Iterator[str]:
     """Answers without end: those of our own wording spoilt, pieces put together, noise, and numbers of any size."""
-    known = [case.answer for half in ("development", "held_out", "second_look") for case in own_answers(half)]
+    known = [case.answer for half in SETS for case in own_answers(half)]
     while True:
         way = rng.random()
         if way < 0.45:
@@ -145,9 +145,8 @@ def _spoilt(answer: str, known: list[str], rng: random.Random) -> str:
     return answer
 
 
-def fuzz_answers(count: int, seed: int) -> Findings:
+def fuzz_answers(count: int, seed: int, found: Findings) -> Findings:
     """Each answer goes through every reader; with `AT_ONCE` of them each task is answered, and scored."""
-    found = Findings()
     source = answers(random.Random(seed))
     root = ensure_tables()
     samples = {name: load_samples(task, root) for name, task in TASKS.items()}
@@ -185,9 +184,8 @@ def _scored(task: Any, samples: list[Any], given: dict[str, Prediction]) -> None
 # Files
 
 
-def fuzz_files(count: int, seed: int, folder: Path) -> Findings:
+def fuzz_files(count: int, seed: int, folder: Path, found: Findings) -> Findings:
     """Kinds of files in turn, each time one sound file damaged in one way."""
-    found = Findings()
     rng = random.Random(seed)
     kinds = [kind for make in KINDS for kind in make(folder / "sound")]
     for number in range(count):
@@ -211,11 +209,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.what == "answers":
-        found = fuzz_answers(options.count, options.seed)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            found = fuzz_files(options.count, options.seed, Path(folder))
+    found = Findings()
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as folder:  # interrupted: what was tried so far
+        if options.what == "answers":
+            fuzz_answers(options.count, options.seed, found)
+        else:
+            fuzz_files(options.count, options.seed, Path(folder), found)
     show(found, options.what)
     sys.exit(1 if found.failures else 0)
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import reading_quality as quality
 
 
-@pytest.mark.parametrize("half", ["development", "held_out"])
+@pytest.mark.parametrize("half", quality.SETS)
 def test_our_own_answers_are_read(half: str) -> None:
     tally = quality.tallies(quality.own_answers(half), {"strict": quality.strict})["strict", "all"]
     assert tally.right >= 0.99 * tally.read
@@ -18,7 +18,7 @@ def test_our_own_answers_are_read(half: str) -> None:
 
 
 def test_the_answers_of_our_own_are_many_and_hard() -> None:
-    cases = [case for half in ("development", "held_out") for case in quality.own_answers(half)]
+    cases = [case for half in quality.SETS for case in quality.own_answers(half)]
     assert len(cases) >= 300
     assert sum(case.reading is None for case in cases) >= 80
     assert set(Counter(case.form for case in cases)) == {"choice", "yes_no", "integer", "float", "list"}

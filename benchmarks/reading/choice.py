@@ -85,6 +85,17 @@ NAMED_BY = re.compile(
 )
 """What may stand before a lone capital that is an option and not the name of something ("angle A", "vitamin B")."""
 PREFIXED = re.compile(rf"(?<![A-Za-z])(?:{ANSWER_WORD}|options)(?![A-Za-z])\s*(?:letter\s*)?:?\s*", re.IGNORECASE)
+SUPPOSED = re.compile(r"^\W*(?:if|when|since|given that|assuming)\b[^,.\n]{3,120},", re.IGNORECASE | re.MULTILINE)
+"""What the question supposes, said again: "If pelicans increase, ..."."""
+ENDED = re.compile(
+    r"(?:\b(?:is|are|be|equals?|equal to|therefore)|=)\s+(?:approximately |about |equal to |the )?"
+    r"(?P<what>[^,;=]{1,60}?)(?: (?:square )?units?)?[\s.!]*$",
+    re.IGNORECASE,
+)
+EXPLAINS = re.compile(r",?\s(?:as|because|since|than|compared|while|whereas|which|where)\b", re.IGNORECASE)
+COMPARES_FIRST = re.compile(
+    r"\W*(?:compared|unlike|than|while|although|though|if|in contrast|as|between)\b", re.IGNORECASE
+)
 IDENTIFIER = re.compile(r"\b(options?|choice|answer)_(?=[A-Z]\b)", re.IGNORECASE)
 ASKED = re.compile(r"^\s*q(?:uestion)?\s*:.*\n+\s*a\s*:", re.IGNORECASE)
 
@@ -138,6 +149,7 @@ class _ChoiceReader:
         self.letters_of = {
             text: [letter for letter, own in self.texts.items() if own == text] for text in set(by_length)
         }
+        self.same = {_key(text): text for text in self.letters_of}
         self.named = [
             (
                 letter,
@@ -171,7 +183,8 @@ class _ChoiceReader:
     @cached_property
     def polar(self) -> dict[str, str] | None:
         """Letters by Yes and No where these are the options."""
-        found = {text.capitalize(): letter for letter, text in self.texts.items()}
+        words = {"true": "Yes", "false": "No"}
+        found = {words.get(text, text.capitalize()): letter for letter, text in self.texts.items()}
         return found if set(found) == {"Yes", "No"} else None
 
     def read(self, answer: str, question: str) -> str | None:
@@ -356,21 +369,40 @@ class _ChoiceReader:
         if self.polar:
             said = read_yes_no(text, question)
             return [Statement(Strength.MENTION, self.polar[said], 0, 0)] if said else []
+        ended = self._ended(text)
         if self.numeric:
             number = read_number(text)
             same = self.numeric.get(number or "", [])
-            return [Statement(Strength.MENTION, same[0], 0, 0)] if len(same) == 1 else []
+            value = same[0] if len(same) == 1 else (ended if number is None else None)
+            return [Statement(Strength.MENTION, value, 0, 0)] if value else []
+        text = SUPPOSED.sub("", text)
         parts = [part for _, part in sentences(text)]
         concluding = [part for part in parts if CONCLUSION.match(part.lstrip())]
         texts = {self._text_in(part) for part in (text, concluding[-1] if concluding else text)}
         value = texts.pop() if len(texts) == 1 else None
         if not value and concluding and self._text_in(parts[0]) in (None, self._text_in(concluding[-1])):
             value = self._text_in(concluding[-1])
+        value = value or self._first_clause(parts[0] if parts else "") or ended
         return [Statement(Strength.MENTION, value, 0, 0)] if value and len(parts) <= 40 else []
+
+    def _ended(self, text: str) -> str | None:
+        """The option that the last sentence ends with, behind "is" or "="."""
+        last = [part for _, part in sentences(text) if re.search(r"\w", part)][-1:]
+        found = ENDED.search(last[0]) if last else None
+        return self._exact(re.sub(r"\s+", " ", found["what"])) if found else None
+
+    def _first_clause(self, sentence: str) -> str | None:
+        """The option that the first sentence names before it compares or explains: "Red is less than green"."""
+        if COMPARES_FIRST.match(sentence):
+            return None
+        clause = EXPLAINS.split(sentence)
+        return self._text_in(clause[0]) if len(clause) > 1 else None
 
     def _is_conditional(self, text: str, at: int) -> bool:
         begin = max(text.rfind(mark, max(0, at - 300), at) for mark in (". ", "\n", "; ", "! ", "? ")) + 1
-        return bool(CONDITION.match(text[begin:at] + " ")) and "if " in text[begin : begin + 12].lower()
+        return bool(CONDITION.match(text[begin:at] + " ")) and bool(
+            re.match(r"\W*(?:if |otherwise)", text[begin : begin + 15], re.IGNORECASE)
+        )
 
     # Texts
 
@@ -392,7 +424,7 @@ class _ChoiceReader:
         for each in self.any_text.finditer(text):
             if not MENTION_NEGATED.search(text[max(0, each.start() - 60) : each.start()]):
                 words = _folded(each[0])
-                found.add(words if words in self.letters_of else self.turned.get(words, words))
+                found.add(self.same.get(_key(words)) or self.turned.get(words, words))
         letters = self.letters_of.get(found.pop(), []) if len(found) == 1 else []
         return letters[0] if len(letters) == 1 else None
 
@@ -462,8 +494,18 @@ def _folded(text: str) -> str:
     return re.sub(r"[°^]\s*$", "°", _spaced(text).strip(" .,:;!\"'()[]{}*-\ue000\ue001")).casefold()
 
 
+def _key(text: str) -> str:
+    """The same for words that differ in a hyphen or a plural."""
+    return re.sub(r"[ -]", "", text).rstrip("s")
+
+
 def _bounded(text: str) -> str:
-    """A pattern for the text as words of their own."""
+    """A pattern for the text as words of their own; one more or fewer plural, or hyphen, is the same word."""
     before = rf"(?<![{WORD}])(?<![{WORD}][-.,])" if re.match(rf"[{WORD}]", text) else ""
     after = rf"(?![{WORD}])(?![.,'-][{WORD}])" if re.search(rf"[{WORD}]$", text) else ""
-    return before + re.escape(text) + after
+    words = re.escape(text).replace(r"\ ", r"[ -]").replace(r"\-", "[ -]?")
+    if re.search(r"[a-z]{3}[^s]s$", text, re.IGNORECASE):
+        words = words[:-1] + words[-1] + "?"
+    elif re.search(r"[a-z]{4}$", text, re.IGNORECASE) and not text.endswith("s"):
+        words += "s?"
+    return before + words + after

@@ -133,9 +133,9 @@ def read_number(answer: str, question: str = "") -> str | None:
     Commas are removed as thousands separators only: `1,5`, `(3, 4)`, ranges and lists give no number. A percentage
     gives its number (`12.5%`: 12.5), a fraction its quotient.
 
-    `question` says what is asked for: where that is no year, "In 2010" is when, not how many. It says in what a number
-    is counted, too: 3 million are 3 where it asks for millions, and 3000000 where it names no such size; without a
-    question they are unread.
+    `question` says what is asked for: a year, or something else, and then "In 2010" is when and not how many. 3 million
+    are 3 where it asks for millions; where it names no such size, the picture may count in one, and they are unread.
+    Numbers that only repeat the question give nothing, and a sentence that says the question again gives its number.
     """
     text = _asked_for(NUMBERED.sub("", plain(answer)), question)
     if re.fullmatch(r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: [^\s\d=]{1,12}){0,3}", text, re.IGNORECASE):
@@ -144,6 +144,8 @@ def read_number(answer: str, question: str = "") -> str | None:
             return whole[0]
     statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text)]
     bold = _emphasised(answer)
+    if not statements and (found_by_question := _by_question(text, HINT.sub("", question))):
+        return found_by_question[0]
     if not statements:
         statements += bold or _mentioned(text)
     found = settled(statements, text)
@@ -159,7 +161,8 @@ WHEN = re.compile(
 ASKS_A_YEAR = re.compile(
     r"\b(?:which|what|the)\s(?:\w+\s)?years?\b(?!\s?(?:of|old))|\bin what year\b|\bwhen\b", re.IGNORECASE
 )
-SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+WHICH_YEAR = re.compile(r"\b(?:which|what)\s(?:\w+\s)?year\b(?!s|\s?old)", re.IGNORECASE)
+SCALES = ("thousand", "million", "billion", "trillion")
 SCALED = re.compile(r"(?<=\d)\s?(?P<scale>thousand|million|billion|trillion)s?\b", re.IGNORECASE)
 HINT = re.compile(r"\A\s*hint:.*?^\s*question:", re.IGNORECASE | re.DOTALL | re.MULTILINE)
 CLAUSE = re.compile(r"[^.!?\n]+")
@@ -173,10 +176,7 @@ def _asked_for(text: str, question: str) -> str:
     named = {scale for scale in SCALES if re.search(rf"\b{scale}s?\b", asked, re.IGNORECASE)}
 
     def counted(scaled: re.Match[str]) -> str:
-        scale = scaled["scale"].lower()
-        if named == {scale}:
-            return ""
-        return scaled[0] if named else f"e{SCALES[scale]}"
+        return "" if named == {scaled["scale"].lower()} else scaled[0]
 
     text = SCALED.sub(counted, text)
     if not ASKS_A_YEAR.search(asked) and not YEAR.search(asked):
@@ -313,7 +313,7 @@ LINE = re.compile(
 
 def _lines(text: str) -> Iterator[Statement]:
     """Lines that hold nothing but a number with its unit."""
-    for line in re.finditer(r"[^\n]{1,80}(?=\n|$)", text):
+    for line in re.finditer(r"^[^\n]{1,80}$", text, re.MULTILINE):
         if (LINE.fullmatch(line[0]) or NUMBER_WORD.fullmatch(line[0].strip(" ."))) and "|" not in line[0]:
             found = _value_of(line[0])
             if found:
@@ -368,6 +368,7 @@ def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]
 
 THERE = re.compile(r"^\W*(?:(?:in|on|at|based on|from) [^,.]{1,40}, )?there (?:is|are)\b", re.IGNORECASE)
 RESULT = re.compile(
+    r"^\W*in total\b|"
     r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode"
     r"|ratio|result|product|"
     r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining|in total)\W*$",
@@ -383,7 +384,7 @@ def _emphasised(answer: str) -> list[Statement]:
         found = _value_of(plain(bold[1]))
         if found:
             values.add(found[0])
-    if len(values) != 1 or REFUSAL.search(plain(answer)):
+    if len(values) != 1 or REFUSAL.search(next(sentences(plain(answer)), (0, ""))[1]):
         return []
     return [Statement(Strength.MENTION, values.pop(), 0, 0)]
 
@@ -409,6 +410,53 @@ def _mentioned(text: str) -> list[Statement]:
     if first and len(values) == 1:
         return [Statement(Strength.MENTION, first[0], 0, 0)]
     return []
+
+
+HOW_MANY = re.compile(r"\bhow many (?P<what>[a-z]{3,})", re.IGNORECASE)
+SMALL = frozenset(
+    [*("the", "and", "for", "are", "was", "were", "this", "that", "with", "from", "what", "which", "who"),
+     *("how", "many", "much", "does", "did", "has", "have", "had", "its")]
+)  # fmt: skip
+
+
+def _by_question(text: str, question: str) -> tuple[str | None] | None:
+    """What an answer that calls nothing its answer gives in the light of the question; None where that is nothing.
+
+    A year where one is asked for; none of what is to be counted; the number in sentences that say the question again;
+    the one number of a short answer that the question does not hold.
+    """
+    parts = [part for _, part in sentences(text) if re.search(r"\w", part) and not part.rstrip().endswith("?")]
+    if not question.strip() or not parts or REFUSAL.search(text) or UNFINISHED.search(text):
+        return None
+    asks_a_year = WHICH_YEAR.search(question)
+    if asks_a_year:
+        clause = re.split(r"\b(?:compared|than|while|whereas|but)\b", parts[0])[0]
+        years = {year[0] for year in YEAR.finditer(clause)} - {year[0] for year in YEAR.finditer(question)}
+        return (years.pop(),) if len(years) == 1 else None
+    counted = HOW_MANY.search(question)
+    if counted and re.search(rf"\b(?:no|zero) (?:\w+ )?{counted['what'][:-1]}", parts[0], re.IGNORECASE):
+        return ("0",) if not _tokens(parts[0], words=False) else None
+    wanted = _content(question.rstrip().rsplit(". ", 1)[-1])
+    said = {
+        found
+        for part in parts
+        if len(wanted) > 1 and len(wanted & _content(part)) >= 0.75 * len(wanted)
+        if (found := _said(part))
+    }
+    if len(said) == 1 and not any(found[0] is None for found in said):
+        return said.pop()
+    if len(parts) == 1 and len(tokens := _tokens(parts[0], words=False)) > 1:
+        left = [token.value for token in tokens]
+        for token in _tokens(question, words=False):
+            if token.value in left:
+                left.remove(token.value)
+        if len(left) == 1 and "(_)" in question:
+            return (left[0],)
+    return None
+
+
+def _content(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{3,}", text.lower())) - SMALL
 
 
 def _sole(sentence: str) -> tuple[str | None] | None:

@@ -92,9 +92,9 @@ REFUSAL = re.compile(
 """Words of one who does not answer: a value that is only mentioned beside them is not given."""
 
 CONDITION = re.compile(
-    r"^\W*(?:if|unless|assuming|suppose|supposing|provided that|when)\s"
+    r"^\W*(?:otherwise\b|(?:if|unless|assuming|suppose|supposing|provided that|when)\s"
     r"(?!(?:we|you|i|one)\s+(?:look|see|zoom|count|observe|consider|add|compare|examine|check|take|use|subtract"
-    r"|start))",
+    r"|start)))",
     re.IGNORECASE,
 )
 """A sentence that answers another question than the one asked."""
@@ -110,7 +110,7 @@ _VERB = (
     r"jest|but)(?![A-Za-zéè])|应为|应该是|应选|为|為|是|选|は|が|은|는|이|:|=|→|->|=>|⇒|(?<=\s)[-–—](?=\s))"
 )
 _FILLER = (
-    r"(?:(?:option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely"
+    r"(?:(?:but|option|choice|letter|number|answer|clearly|therefore|thus|definitely|indeed|simply|just|most|likely"
     r"|probably|"
     r"certainly|to|be|that|likely|the|one|correct|approximately|about|roughly|around|nearly|exactly|equal|"
     r"(?:a|o|el|il)\s+(?=letra|lettera|alternativa|opção|opción|opzione)|alternativa|"

@@ -54,7 +54,7 @@ NOT_SAID = re.compile(
 )
 """What makes "I say yes" no saying: "nor can I say yes"."""
 AFTER_ALL = re.compile(
-    r"\b(?:but|actually|however|wait)\b[^.!?\n]{0,60}?[\s,:](?P<word>yes|no)(?=\s*(?:[,.!;]|$))", re.IGNORECASE
+    r"\b(?:but|actually|however)\b[^.!?\n]{0,60}?[\s,:](?P<word>yes|no)(?=\s*(?:[,.!;]|$))", re.IGNORECASE
 )
 SKIPPED = re.compile(
     r"[\s\"'(\[{,:;.*-]*(?:a |simply |clearly |definitely |just |most likely |probably )*[\"'(\[]*", re.IGNORECASE
@@ -71,7 +71,11 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
     if whole in SURE:
         return SURE[whole]
     statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text), *_lead(text)]
-    if not statements and (found := {each["word"].capitalize() for each in AFTER_ALL.finditer(text)}):
+    if (
+        not statements
+        and not _word(text, 0)
+        and (found := {each["word"].capitalize() for each in AFTER_ALL.finditer(text)})
+    ):
         return found.pop() if len(found) == 1 else None
     if not statements and question:
         return restated(text, question)

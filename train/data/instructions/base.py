@@ -14,6 +14,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -210,12 +211,23 @@ def _batches(rows: Iterator[Row | Skip], source: str, skipped: list[Skip]) -> It
         if not good:
             continue
         if schema is None:
-            schema = Counter(pa.Table.from_pylist([row]).schema for row in good).most_common(1)[0][0]
+            schema = _schema(good)
         try:
             yield pa.RecordBatch.from_pylist(good, schema=schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except (pa.ArrowException, OverflowError):
             fitting = [row for row in good if _fits(row, schema, source, skipped)]
             yield pa.RecordBatch.from_pylist(fitting, schema=schema)
+
+
+def _schema(rows: Sequence[Row]) -> Any:
+    """Of most rows; a number beyond 64 bits has none."""
+    import pyarrow as pa
+
+    found: Counter[Any] = Counter()
+    for row in rows:
+        with suppress(pa.ArrowException, OverflowError):
+            found[pa.Table.from_pylist([row]).schema] += 1
+    return found.most_common(1)[0][0] if found else pa.schema([])
 
 
 def _fits(row: Row, schema: Any, source: str, skipped: list[Skip]) -> bool:
@@ -224,7 +236,7 @@ def _fits(row: Row, schema: Any, source: str, skipped: list[Skip]) -> bool:
 
     try:
         pa.RecordBatch.from_pylist([row], schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError) as error:
         first_line = str(error).splitlines()[0]
         skipped.append(
             Skip(source=source, record=f"{row.get('image')}", reason=f"a field of another type: {first_line}")
