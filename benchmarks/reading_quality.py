@@ -1,10 +1,11 @@
 """How well each reader reads: `python -m benchmarks.reading_quality` writes docs/reading_quality.md.
 
 On answers of our own wording with the right reading (benchmarks/reading/answers: one set to develop on, one held out,
-one of somebody who had not seen the readers), and, where the folder is there, on published answers of real models with the published reading (`AKI_REAL_DIR`,
-else ../shared/real). *Precision*: of the answers read, the share read right. *Coverage*: of the answers that give
-something, the share read right. Published readings are GPT-4's and infer, round and err; where ours differs and we
-looked at the answer, `real_disagreements.json` says who is right, by number of the question alone.
+one of somebody who had not seen the readers), and, where the folder is there, on published answers of real models
+with the published reading (`AKI_REAL_DIR`, else ../shared/real). *Precision*: of the answers read, the share read
+right. *Coverage*: of the answers that give something, the share read right. Published readings are GPT-4's and infer,
+round and err; where ours differs and we looked at the answer, `real_disagreements.json` says who is right, by number
+of the question alone.
 """
 
 from __future__ import annotations
