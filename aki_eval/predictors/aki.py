@@ -94,7 +94,6 @@ class AkiPredictor:
                 from model import AkiProcessor
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
-                self._processor.tokenizer.padding_side = "left"
             return self._processor
 
     @property
@@ -129,7 +128,9 @@ class AkiPredictor:
         processor = self.processor
         expanded = processor.image_token * processor.num_latents
         texts = [self.render(prompt).replace(processor.image_token, expanded) for prompt in prompts]
-        tokens = processor.tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
+        tokens = processor.tokenizer(
+            texts, padding=True, padding_side="left", return_tensors="pt", add_special_tokens=False
+        )
         images = [image for prompt in prompts for image in prompt.images]
         unknown = self.features.announce(images)
         return Prepared(

@@ -31,6 +31,7 @@ class Unusable(UserError):
     """No prompt can be answered, now or later: weights that do not load, a key that is refused. Ends the run."""
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Answers prompts, greedily.
 

@@ -16,6 +16,7 @@ from benchmarks.images import has_eight_bits, orientation
 from benchmarks.records import ImageRef, Prompt
 
 from ..chat.completion import Completion
+from ..chat.loops import outside_loops
 from ..chat.preflight import Preflight, Probe
 from ..chat.server import AskingFailed, ChatServer
 from .base import Generation, Unusable
@@ -80,28 +81,28 @@ class EndpointPredictor:
                 await Preflight(self.server, "the model").check(client, [probe], today=date.today(), make_room=False)
 
         try:
-            asyncio.run(check())
+            outside_loops(lambda: asyncio.run(check()))
         except UserError as error:
             raise Unusable(str(error)) from None
 
     def close(self) -> None:
         """Ends the connections; the next prediction opens new ones."""
-        if self._runner is not None and self._client is not None:
-            self._runner.run(self._client.close())
+        runner, client = self._runner, self._client
+        if runner is not None and client is not None:
+            outside_loops(lambda: runner.run(client.close()))
         self._drop()
 
     def _drop(self) -> None:
         """Whatever is still on its way is cancelled."""
         if self._runner is not None:
-            self._runner.close()
+            outside_loops(self._runner.close)
         self._runner = self._client = None
 
     def _run(self, work: Any) -> list[Generation]:
         """All batches share one event loop, and so the connections. What breaks one, such as Ctrl-C, ends it."""
-        if self._runner is None:
-            self._runner = asyncio.Runner()
+        runner = self._runner = self._runner or asyncio.Runner()
         try:
-            generations: list[Generation] = self._runner.run(work)
+            generations: list[Generation] = outside_loops(lambda: runner.run(work))
             return generations
         except BaseException:
             self._drop()
