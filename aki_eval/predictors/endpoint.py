@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from benchmarks.errors import UserError
+from benchmarks.images import has_eight_bits, orientation
 from benchmarks.records import ImageRef, Prompt
 
 from ..chat.completion import Completion
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-
-ORIENTATION = 0x0112
-"""The EXIF tag. Not every server turns a picture upright, so those that have it are sent turned."""
+"""Unless a tag turns them (not every server looks at it), or they have more than eight bits."""
 
 DEADLINE = 900.0
 """Seconds for one prompt with all its retries."""
@@ -148,8 +147,8 @@ def _data_url(image: ImageRef) -> str:
     raw = image.read()
     with Image.open(io.BytesIO(raw)) as opened:
         kind = SENT_AS_THEY_ARE.get(opened.format or "")
-        turned = opened.getexif().get(ORIENTATION, 1) != 1
-    if kind is None or turned:
+        as_it_is = orientation(opened) == 1 and has_eight_bits(opened)
+    if kind is None or not as_it_is:
         buffer = io.BytesIO()
         image.decode().convert("RGB").save(buffer, "PNG")
         raw, kind = buffer.getvalue(), "image/png"
