@@ -81,7 +81,8 @@ def test_a_causal_mask_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     In descriptions, that is: the toy answers most short questions as well without seeing them early.
     """
-    monkeypatch.setattr(attention, "mma", lambda query, key, *_: key <= query)
+    causal = attention.find_kind("causal")
+    monkeypatch.setattr(attention, "find_kind", lambda kind: causal)
     monkeypatch.setattr(AkiPredictor, "self_test", lambda self: {"passed": True})
     tasks = ("llava_bench", "mm_vet")
     decision = gate(evaluate(tmp_path / "eval", tasks), tasks)
