@@ -21,7 +21,8 @@ from benchmarks.records import Prompt
 from .predictors.aki import AkiPredictor
 
 Floats = NDArray[np.float64]
-KINDS = ("causal", "mma", "cca")
+SHOWN = ("causal", "mma", "cca")
+"""The paper's kinds; a checkpoint of another is shown beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,5 +179,6 @@ def _masks(model: Any, ids: Any, num_answer_tokens: int) -> dict[str, NDArray[np
     config = model.config
     types = token_types(ids[None], config.image_token_id, config.question_end_token_id)
     types = torch.nn.functional.pad(types, (0, num_answer_tokens))
-    masks = {kind: build_mask(kind, types, num_latents=config.num_latents)[0, 0] for kind in KINDS}
+    shown = dict.fromkeys((*SHOWN, config.attention))
+    masks = {kind: build_mask(kind, types, num_latents=config.num_latents)[0, 0] for kind in shown}
     return {kind: mask.cpu().numpy() for kind, mask in masks.items()}

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.redaction import redact
 
 COMMANDS = {
     "list": (
@@ -25,8 +26,12 @@ COMMANDS = {
     "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
     "view": ("reports.cli", "view", "The HTML report on localhost."),
-    "compare": ("aki_eval.compare", "command", "Two runs, paired: is the difference real, which questions flipped?"),
-    "gate": ("aki_eval.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
+    "compare": (
+        "aki_eval.commands.compare",
+        "command",
+        "Two runs, paired: is the difference real, which questions flipped?",
+    ),
+    "gate": ("aki_eval.commands.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
     "inspect": (
         "aki_eval.commands.inspect_",
         "command",
@@ -94,4 +99,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-eval:", " ".join(text.split()), file=sys.stderr)
+    print("aki-eval:", " ".join(redact(text).split()), file=sys.stderr)

@@ -2,58 +2,29 @@
 
 Two readings. VLMEvalKit's (`by_kit`): a lone option letter among the last words, else the one option whose text
 occurs, else a judge; known to take `B. Explanation: it shows a cat` for A (cat) and to miss `The answer is A because
-...`. Ours (`strict`): a letter that is plainly given as the answer, or exactly an option's text; nothing else counts.
+...`. Ours (`strict`): what a person would read (`benchmarks.reading`), its agreement measured in
+docs/reading_quality.md.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from . import kit
+from .estimates import Estimator
 from .judged import Extraction
 from .prompts import as_shown
+from .reading import read_choice
 from .records import JudgeRequest, Row, Sample
 from .scoring import each_by_itself
-from .statistics import Estimator
 from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-MARKUP = " \t\r\n*_`\"'$<>"
-LONE = re.compile(r"\(?([A-Za-z])\)?[.:,;!]?")
-BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\s*([A-Z])\s*\}?\}")
-LEADING = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:,](?=\s|$)|([A-Z])(?=\s*\n))")
-STATED = re.compile(r"(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*[*_`\"'$<(\[]*([A-Z])(?![A-Za-z'’])")
 
 
 def options_of(row: Row) -> dict[str, str]:
     """The cells A, B, ... that are there."""
     return {letter: row[letter] for letter in LETTERS if letter in row}
-
-
-def read_strictly(answer: str, options: Mapping[str, str]) -> str | None:
-    """The letter plainly given: alone, in front, boxed, after "answer", "option", "choice"; or an option's exact text.
-
-    None when the answer gives none of these, or several that disagree.
-    """
-    text = answer.strip(MARKUP)
-    lone = LONE.fullmatch(text)
-    if lone:
-        return lone[1].upper() if lone[1].upper() in options else None
-    leading = LEADING.match(text)
-    stated = {*BOXED.findall(text), *STATED.findall(text)}
-    if leading:
-        stated.add(next(letter for letter in leading.groups() if letter))
-    letters = stated & set(options)
-    if letters:
-        return letters.pop() if len(letters) == 1 else None
-    same = [letter for letter, option in options.items() if _plain(option) == _plain(text)]
-    return same[0] if len(same) == 1 else None
-
-
-def _plain(text: str) -> str:
-    return text.strip(MARKUP + ".").casefold()
 
 
 def extraction(
@@ -91,5 +62,5 @@ def rules(estimate: Estimator) -> dict[str, ProtocolRule]:
 
 
 def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
-    letter = read_strictly(answer, as_shown(sample))
+    letter = read_choice(answer, as_shown(sample), sample.question)
     return float(letter == sample.target), letter

@@ -7,12 +7,13 @@ tool.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from .images import decode
 
 Row = Mapping[str, str]
 """One row of a benchmark's table. Every cell is text; a cell that is absent in the table is absent in the mapping."""
@@ -31,8 +32,13 @@ class ImageRef:
     read: Callable[[], bytes] = field(repr=False, compare=False)
 
     def decode(self) -> Image.Image:
-        """The upright picture in its own mode (RGB conversion is the image processor's business)."""
-        return ImageOps.exif_transpose(Image.open(io.BytesIO(self.read())))
+        """The upright picture, eight bits a channel, in its own mode (RGB is the image processor's business).
+
+        Raises:
+            OSError: it is no picture, or damaged.
+            ValueError: it is too large, or its numbers are no brightness.
+        """
+        return decode(self.read())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .errors import UserError
+from .estimates import Estimate
 from .records import Judge, Metric, Prediction, Sample, Score
-from .statistics import Estimate
 from .task import Task
 
 MISSING = "missing"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .estimates import Estimate
 from .records import ImageRef, Judge, Metric, Prediction, Prompt, PromptStyle, Row, Sample, Score
-from .statistics import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)

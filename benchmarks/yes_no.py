@@ -1,8 +1,8 @@
 """Yes/no questions: which of the two an answer says.
 
 VLMEvalKit's reading (`by_kit`): one of the words occurs and the other does not, so `There is no dog` says No and
-`**Yes**` says nothing; then a judge. Ours (`strict`): the answer begins with the word, consists of it, or ends on
-"answer: yes".
+`**Yes**` says nothing; then a judge. Ours (`strict`): what a person would read (`benchmarks.reading`), its agreement
+measured in docs/reading_quality.md.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import re
 
 from . import kit
 from .errors import RowError
+from .estimates import Estimator
 from .judged import Extraction
+from .reading import read_yes_no
 from .records import JudgeRequest, Sample
 from .scoring import each_by_itself
-from .statistics import Estimator
 from .task import ProtocolRule
 
 UNKNOWN = "Unknown"
-MARKUP = re.compile(r"[*_`\"'“”‘’#]")
-LEADING = re.compile(r"(yes|no)\b\s*(?:[.,;:!\n]|$)")
-FIRST_WORD = re.compile(r"(yes|no)\b")
-STATED = re.compile(r"answer(?:\s+is)?\s*:?\s*(yes|no)\b[.!]?\s*$")
 
 
 def target_of(answer: str, index: str) -> str:
@@ -29,15 +26,6 @@ def target_of(answer: str, index: str) -> str:
     if answer not in ("Yes", "No"):
         raise RowError(f"row {index}: the answer is {answer!r}, expected Yes or No")
     return answer
-
-
-def read_strictly(answer: str) -> str | None:
-    """`Yes`, `No`, or None when the answer does not plainly say one of them."""
-    text = MARKUP.sub("", answer).strip().lower()
-    found = LEADING.match(text) or STATED.search(text)
-    if not found and not {"yes", "no"} <= set(re.findall(r"[a-z]+", text)):
-        found = FIRST_WORD.match(text)
-    return found[1].capitalize() if found else None
 
 
 def _parse(reply: str) -> str | None:
@@ -57,7 +45,7 @@ def _request(sample: Sample, answer: str) -> JudgeRequest:
 
 
 def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
-    found = read_strictly(answer)
+    found = read_yes_no(answer, sample.question)
     return float(found == sample.target), found
 
 

@@ -1,7 +1,6 @@
-"""Who may see whom: modality-mutual attention (Eq. 5 and 6), causal attention (Eq. 2), concentric causal attention.
+"""Masks and positions, made of the kinds in `model.kinds`: dense for eager and sdpa, a predicate for flex_attention.
 
-One predicate per kind, token types in, visibility out. `build_mask` broadcasts it into a dense mask; `mask_function`
-gives the same predicate for flex_attention. Nothing of the text backbone is patched: it gets a finished mask.
+Nothing of the text backbone is patched: it gets a finished mask.
 
 Letters: B rows of a batch, Q queries, K keys, N latents of a picture, L tokens.
 
@@ -12,22 +11,16 @@ Token types: 0 text, 1 image, 2, 3, ... further modalities, -1 the text token th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .kinds import Tokens, find_kind
+
 TEXT = 0
 IMAGE = 1
 QUESTION_END = -1
-
-KINDS = ("mma", "causal", "cca")
-
-
-def check_kind(kind: str) -> None:
-    """ValueError for anything but the three kinds: an unknown one must not turn out causal without a word."""
-    if kind not in KINDS:
-        raise ValueError(f"attention={kind!r}, expected one of {', '.join(map(repr, KINDS))}")
 
 
 def token_types(input_ids: Tensor, image_token_id: int, question_end_token_id: int | None) -> Tensor:
@@ -38,42 +31,46 @@ def token_types(input_ids: Tensor, image_token_id: int, question_end_token_id: i
     return types.masked_fill(input_ids == question_end_token_id, QUESTION_END)
 
 
-class Layout(NamedTuple):
-    """What the predicates ask of each token, all (B, L).
-
-    modality: type with the question end counted as text. horizon: the last place the token may see. image: the running
-    number of the picture it belongs to, -1 for others. ring: distance of a latent from the border of its square (CCA).
-    """
-
-    modality: Tensor
-    horizon: Tensor
-    image: Tensor
-    ring: Tensor
-
-
-def layout(types: Tensor, num_latents: int) -> Layout:
-    """(B, L) types -> what the predicates need."""
+def layout(types: Tensor, num_latents: int, offset: int | Tensor = 0) -> Tokens:
+    """(B, L) types of tokens that begin at place `offset` -> what the predicates need of them."""
+    place = torch.arange(types.shape[-1], device=types.device).expand_as(types) + offset
     is_image = types == IMAGE
     running = is_image.cumsum(-1) - 1
-    image = torch.where(is_image, running // num_latents, -1)
-    ring = rings(num_latents, types.device)[running % num_latents]
-    return Layout(types.clamp(min=TEXT), horizon(types), image, ring)
+    return Tokens(
+        place=place,
+        modality=types.clamp(min=TEXT),
+        image=torch.where(is_image, running // num_latents, -1),
+        ring=rings(num_latents, types.device)[running % num_latents],
+        last_visible=last_visible(types, place),
+        prompt_end=prompt_end(types, place),
+    )
 
 
-def horizon(types: Tensor) -> Tensor:
-    """(B, L) -> last place each token may see: for text itself, for other modalities the next question end, if there is
-    one.
+def last_visible(types: Tensor, place: Tensor) -> Tensor:
+    """(B, L) types and places -> last place each token may see: for text its own, for other modalities the next
+    question end, if there is one.
 
     This is the one reading of "the question" for several pictures and turns: a picture sees the prompt up to and
     including the first question end behind it, so each picture of one question sees all of that question, and a picture
     never sees the answer to its question nor the questions of later turns. A picture without a question end behind it
     (captions) is causal.
     """
-    length = types.shape[-1]
-    place = torch.arange(length, device=types.device).expand_as(types)
-    ends = torch.where(types == QUESTION_END, place, length)
+    beyond = torch.iinfo(place.dtype).max
+    ends = torch.where(types == QUESTION_END, place, beyond)
     next_end = ends.flip(-1).cummin(-1).values.flip(-1)
-    return torch.where((types > TEXT) & (next_end < length), next_end, place)
+    return torch.where((types > TEXT) & (next_end < beyond), next_end, place)
+
+
+def prompt_end(types: Tensor, place: Tensor) -> Tensor:
+    """(B, L) types and places -> for each token the first question end behind the first picture, -1 without one.
+
+    Templates may end the system's turn with the same token as a question, so ends before the picture do not count.
+    Tokens behind a filled cache belong to no first prompt: it is answered, or was cut in two, which `generate` refuses.
+    """
+    is_end = (types == QUESTION_END) & ((types > TEXT).cumsum(-1) > 0)
+    first = torch.where(is_end.any(-1), is_end.int().argmax(-1), -1)[:, None].expand_as(place)
+    begins_here = place - torch.arange(types.shape[-1], device=types.device) == 0
+    return torch.where(begins_here, first, -1)
 
 
 def rings(num_latents: int, device: torch.device | str = "cpu") -> Tensor:
@@ -84,36 +81,19 @@ def rings(num_latents: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.stack([row, column, side - 1 - row, side - 1 - column]).amin(0)
 
 
-def mma(query: Tensor, key: Tensor, horizon_q: Tensor, modality_q: Tensor, modality_k: Tensor) -> Tensor:
-    """Eq. 6, of which Eq. 5 is the case of one picture before one text.
-
-    M(i, j) = 0 where j <= i, or where m(i) != m(j) and j belongs to the question that i precedes; -inf elsewhere.
-    Tokens of one picture, and of several pictures, see each other causally: they share a modality.
-    """
-    return (key <= query) | ((key <= horizon_q) & (modality_q != modality_k))
-
-
-def cca(query: Tensor, key: Tensor, image_q: Tensor, image_k: Tensor, ring_q: Tensor, ring_k: Tensor) -> Tensor:
-    """Concentric causal attention: in a picture a latent sees its ring and all rings around it; elsewhere causal."""
-    same_image = (image_q == image_k) & (image_q >= 0)
-    return torch.where(same_image, ring_k <= ring_q, key <= query)
-
-
-def mask_function(kind: str, queries: Layout, keys: Layout, query_offset: int | Tensor = 0) -> Callable[..., Tensor]:
+def mask_function(kind: str, queries: Tokens, keys: Tokens, query_offset: int | Tensor = 0) -> Callable[..., Tensor]:
     """The predicate as flex_attention wants it: f(batch, head, query, key) over absolute places.
 
     `queries` begins at place `query_offset`, `keys` at place 0.
+
+    Raises:
+        ValueError: an unknown kind.
     """
-    check_kind(kind)
-    horizon_abs = queries.horizon + query_offset
+    sees = find_kind(kind).sees
 
     def visible(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        i = q - query_offset
-        if kind == "mma":
-            return mma(q, k, horizon_abs[b, i], queries.modality[b, i], keys.modality[b, k])
-        if kind == "cca":
-            return cca(q, k, queries.image[b, i], keys.image[b, k], queries.ring[b, i], keys.ring[b, k])
-        return k <= q
+        query = Tokens(*(values[b, q - query_offset] for values in queries))
+        return sees(query, Tokens(*(values[b, k] for values in keys)))
 
     return visible
 
@@ -135,26 +115,33 @@ def build_mask(
     layer's keys cover (the whole of it unless the cache is static or slides). padding: (B, anything) 1 = real, of the
     whole sequence; keys beyond its end are masked. window: keys at `query - window` and before are out of reach.
 
-    Raises ValueError for an unknown kind.
+    Raises:
+        ValueError: an unknown kind.
     """
-    check_kind(kind)
+    sees = find_kind(kind).sees
     key_length = types.shape[-1] if key_length is None else key_length
-    query = torch.arange(types.shape[-1], device=types.device)[None, :, None] + query_offset
-    key = torch.arange(key_length, device=types.device)[None, None, :] + key_offset
-    mine = layout(types, num_latents)
-    if kind == "mma":
-        theirs = _at(mine.modality, key - query_offset, TEXT)
-        visible = mma(query, key, (mine.horizon + query_offset)[:, :, None], mine.modality[:, :, None], theirs)
-    elif kind == "cca":
-        image, ring = (_at(part, key - query_offset, -1) for part in (mine.image, mine.ring))
-        visible = cca(query, key, mine.image[:, :, None], image, mine.ring[:, :, None], ring)
-    else:
-        visible = (key <= query).expand(types.shape[0], -1, -1)
+    tokens = layout(types, num_latents, query_offset)
+    places = torch.arange(key_length, device=types.device)[None, None, :] + key_offset
+    query = Tokens(*(values[:, :, None] for values in tokens))
+    visible = sees(query, _keys(tokens, places, query_offset))
     if window is not None:
-        visible = visible & (key > query - window)
+        visible = visible & (places > query.place - window)
     if padding is not None:
-        visible = visible & _at(padding.bool(), key, False)
+        visible = visible & _at(padding.bool(), places, False)
     return visible[:, None]
+
+
+def _keys(tokens: Tokens, places: Tensor, query_offset: int | Tensor) -> Tokens:
+    """The tokens at (1, 1, K) places, (B, 1, K): the queries themselves, plain text where they are not."""
+    within = places - query_offset
+    return Tokens(
+        place=places,
+        modality=_at(tokens.modality, within, TEXT),
+        image=_at(tokens.image, within, -1),
+        ring=_at(tokens.ring, within, -1),
+        last_visible=places,  # these two are asked of who looks, never of who is seen
+        prompt_end=places,
+    )
 
 
 def _at(values: Tensor, places: Tensor, default: int | bool) -> Tensor:
@@ -173,10 +160,10 @@ def to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 def positions(kind: str, types: Tensor, padding: Tensor | None, num_latents: int) -> Tensor:
     """(B, L) places for rotary embeddings, padding not counted (its own place is 0).
 
-    mma, causal: 0, 1, 2, ... cca: a latent stands at its picture's start + its ring, and a picture is half a side long,
-    so that text behind it goes on at start + side / 2.
+    All kinds but cca: 0, 1, 2, ... cca: a latent stands at its picture's start + its ring, and a picture is half a side
+    long, so that text behind it goes on at start + side / 2.
     """
-    check_kind(kind)
+    find_kind(kind)
     real = torch.ones_like(types) if padding is None else padding.to(types.dtype)
     if kind != "cca":
         return (real.cumsum(-1) - 1).clamp(min=0)

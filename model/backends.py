@@ -112,8 +112,8 @@ def _block_mask(
     window: int | None,
 ) -> Any:
     """flex_attention's compressed mask, from the same predicate."""
-    queries = attention.layout(types, config.num_latents)
     past = int(query_offset)
+    queries = attention.layout(types, config.num_latents, past)
     num_keys = key_offset + key_length
     before = types.new_zeros((types.shape[0], past))
     after = types.new_zeros((types.shape[0], max(0, num_keys - past - types.shape[1])))

@@ -6,12 +6,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedConfig
 
 from .configuration_aki import AkiConfig
-
-_ATTENTION = {
-    "mma": "modality-mutual: a picture's tokens also see the question behind them (arXiv 2503.02597, Eq. 5 and 6)",
-    "causal": "causal",
-    "cca": "concentric causal",
-}
+from .kinds import KINDS
 
 
 def model_card(config: AkiConfig) -> ModelCard:
@@ -35,7 +30,7 @@ A multimodal language model: pictures and text in, text out.
 
 | part | |
 | --- | --- |
-| attention between pictures and text | {_ATTENTION[config.attention]} |
+| attention between pictures and text | {_attention(config.attention)} |
 | vision tower | {tower}, {config.vision_config.image_size} pixels a side |
 | resampler | {config.resampler_depth} layers, {config.num_latents} latents for each picture |
 | text backbone | {text}, vocabulary {config.text_config.vocab_size} |
@@ -61,3 +56,8 @@ print(processor.batch_decode(answer, skip_special_tokens=True)[0])
 
 def _network(config: PreTrainedConfig) -> str:
     return f"{config.model_type}, {config.num_hidden_layers} layers, width {config.hidden_size}"
+
+
+def _attention(kind: str) -> str:
+    paper = {"mma": ": a picture's tokens also see the question behind them (arXiv 2503.02597, Eq. 5 and 6)"}
+    return KINDS[kind].title + paper.get(kind, "")

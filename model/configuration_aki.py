@@ -8,11 +8,10 @@ from typing import Any, Literal, Self
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
-from . import attention
+from .kinds import KINDS
 from .published.config import is_published_config, settings_of
 from .published.facts import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
-Attention = Literal["mma", "causal", "cca"]
 ImageOrder = Literal["image_first", "text_first"]
 
 IMAGE_TOKEN = "<image>"
@@ -29,7 +28,8 @@ class AkiConfig(PreTrainedConfig):
     and
         keys. resampler_init: "normal", or "identity" for projections that start close to the identity. Both help models
         that train for minutes; neither is the paper's.
-    attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline).
+    attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline), or
+        another of `model.kinds.KINDS`: "v2v", "future", "prefix", "mma_v2v".
     image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own
         setting.
     image_token_id, question_end_token_id: placeholder, and the token that ends a question (`<|assistant|>` for Phi): an
@@ -52,7 +52,7 @@ class AkiConfig(PreTrainedConfig):
     resampler_ff_mult: int = 4
     resampler_position_encoding: Literal["none", "sincos"] = "none"
     resampler_init: Literal["normal", "identity"] = "normal"
-    attention: Attention = "mma"
+    attention: str = "mma"
     image_order: ImageOrder = "image_first"
     image_token_id: int | None = None
     question_end_token_id: int | None = None
@@ -127,7 +127,7 @@ def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedC
 
 def _check(config: AkiConfig) -> None:
     choices = {
-        "attention": attention.KINDS,
+        "attention": tuple(KINDS),
         "image_order": ("image_first", "text_first"),
         "resampler_position_encoding": ("none", "sincos"),
         "resampler_init": ("normal", "identity"),

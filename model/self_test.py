@@ -7,27 +7,29 @@ fluent and only get worse. So the test looks at what reaches the logits, not at 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from .kinds import find_kind
 
 QUESTION = "What is in the picture?"
 
 
 @torch.no_grad()
 def self_test(model: Any, processor: Any) -> dict[str, Any]:
-    """One picture, one question, four passes. Returns a record for `run.json`; `passed` says whether all is as
-    configured.
+    """One picture, one question, a few passes. Returns a record for `run.json`; `passed` says whether all is as the
+    kind of attention declares it (`model.attention.KINDS`).
 
-    - `question_reaches_image`: largest change of the image rows' logits when one word of the question changes. Must be
-    positive
-      for "mma", and nothing for "causal" and "cca".
-    - `question_reaches_earlier_text`: the same for the rows before the picture. Must be nothing.
-    - `rows_unlike_causal`: first and last row that differ from a plainly causal pass. Must begin with the picture's
-      first row for "mma" and "cca", and be none for "causal".
+    - `question_reaches_image`: largest change of the image rows' logits when one word of the question changes.
+    - `question_reaches_earlier_text`: the same for the rows before the picture.
+    - `later_latents_reach_earlier`: largest change of the picture's earlier rows behind the first layer when its last
+      latent changes.
+    - `rows_unlike_causal`: first and last row whose logits differ from a plainly causal pass; None when none does.
 
     "Nothing" is what two identical passes differ by (`noise`), zero on most devices.
     """
@@ -35,34 +37,64 @@ def self_test(model: Any, processor: Any) -> dict[str, Any]:
     ids = inputs["input_ids"]
     image_rows = (ids[0] == model.config.image_token_id).nonzero().flatten()
     first, last = int(image_rows[0]), int(image_rows[-1])
-    kind = model.config.attention
-    logits = model(**inputs).logits[0].float()
-    changed = model(**inputs | {"input_ids": _other_word(ids, last, processor)}).logits[0].float()
+    vectors = model.get_image_features(inputs.pop("pixel_values")).pooler_output
+    plain = _pass(model, inputs, vectors)
+    again = _pass(model, inputs, vectors)
+    other_word = _pass(model, inputs | {"input_ids": _other_word(ids, last, processor)}, vectors)
+    other_latent = _pass(model, inputs, _other_last_latent(vectors))
     with attention_set_to(model, "causal"):
-        causal = model(**inputs).logits[0].float()
-    noise = float(_row_change(logits, model(**inputs).logits[0].float()).max())
-    by_word, by_mask = _row_change(logits, changed), _row_change(logits, causal)
-    unlike = (by_mask > noise).nonzero().flatten().tolist()
+        causal = _pass(model, inputs, vectors)
+    noise = float(_row_change(plain.logits, again.logits).max())
+    by_word = _row_change(plain.logits, other_word.logits)
+    by_latent = _row_change(plain.first_layer, other_latent.first_layer)
+    unlike = (_row_change(plain.logits, causal.logits) > noise).nonzero().flatten().tolist()
     record = {
-        "attention": kind,
+        "attention": model.config.attention,
         "backend": model.config.text_config._attn_implementation,
         "question_end_token_id": model.config.question_end_token_id,
         "image_rows": [first, last],
         "num_rows": ids.shape[1],
         "question_reaches_image": float(by_word[first : last + 1].max()),
         "question_reaches_earlier_text": float(by_word[:first].max()) if first else 0.0,
+        "later_latents_reach_earlier": float(by_latent[first:last].max()) if last > first else 0.0,
         "rows_unlike_causal": [unlike[0], unlike[-1]] if unlike else None,
-        "noise": noise,
+        "noise": max(noise, float(_row_change(plain.first_layer, again.first_layer).max())),
     }
     return record | {"passed": _passed(record)}
 
 
 def _passed(record: dict[str, Any]) -> bool:
-    reaches = record["question_reaches_image"] > record["noise"]
-    quiet = record["question_reaches_earlier_text"] <= record["noise"]
+    """Whether the kind's declarations hold, as far as this prompt can show them."""
+    kind = find_kind(record["attention"])
+    first, last = record["image_rows"]
     unlike = record["rows_unlike_causal"]
-    wanted = None if record["attention"] == "causal" else record["image_rows"][0]
-    return quiet and (unlike and unlike[0]) == wanted and reaches == (record["attention"] == "mma")
+    wanted = {"prompt": 0, "image": first, None: None}[kind.first_row]
+    asked = {"question_reaches_image": True, "question_reaches_earlier_text": first > 0}
+    asked["later_latents_reach_earlier"] = last > first
+    declared = all(
+        (record[name] > record["noise"]) == getattr(kind, name) for name, can_show in asked.items() if can_show
+    )
+    return declared and (unlike and unlike[0]) == wanted
+
+
+class _Pass(NamedTuple):
+    """logits: (L, V). first_layer: (L, T), the hidden states behind the backbone's first layer."""
+
+    logits: Tensor
+    first_layer: Tensor
+
+
+def _pass(model: Any, inputs: dict[str, Tensor], vectors: Tensor) -> _Pass:
+    images = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
+    output = model(**inputs, mm_encoder_outputs=images, output_hidden_states=True)
+    return _Pass(output.logits[0].float(), output.hidden_states[1][0].float())
+
+
+def _other_last_latent(vectors: Tensor) -> Tensor:
+    """(1, N, T) with the last latent's numbers in another order."""
+    changed = vectors.clone()
+    changed[:, -1] = vectors[:, -1].roll(1, dims=-1)
+    return changed
 
 
 def _inputs(model: Any, processor: Any) -> dict[str, Tensor]:

@@ -7,13 +7,14 @@ for an interval, a judge or a protocol: these go into the notes, so that no numb
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.results.record import RunRecord
 from benchmarks.scoring import worth_saying
 from benchmarks.tasks import TASKS
 
@@ -64,7 +65,7 @@ def results(run: RunFolder) -> list[Result]:
     return found
 
 
-def notes_on(result: TaskResult, cell: Cell, record: Mapping[str, Any]) -> str:
+def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
     """Everything that a bare number would hide, in one line."""
     parts = [f"AKI toolkit, {TASKS[result.task].title}", f"protocol {cell.protocol}", f"{result.prompts} prompts"]
     if cell.ci95:
@@ -83,7 +84,7 @@ def notes_on(result: TaskResult, cell: Cell, record: Mapping[str, Any]) -> str:
     parts.append(
         {"toy": "toy world, not the benchmark", "official": "VLMEvalKit's tables"}.get(str(source), "own tables")
     )
-    versions = (record.get("sessions") or [{}])[-1].get("versions", {})
+    versions = record.sessions[-1].versions if record and record.sessions else {}
     parts += [f"{name} {versions[name]}" for name in ("transformers", "ms-vlmeval") if name in versions]
     return "; ".join(parts)
 
@@ -107,9 +108,10 @@ def entries(run: RunFolder) -> dict[str, list[EvalResultEntry]]:
 
 def measured_on(run: RunFolder) -> str | None:
     """When the last stretch of work on the run ended, or began."""
-    session = (run.record.get("sessions") or [{}])[-1]
-    moment: str | None = session.get("finished") or session.get("started")
-    return moment
+    if run.record is None or not run.record.sessions:
+        return None
+    session = run.record.sessions[-1]
+    return session.finished or session.started
 
 
 def model_index(run: RunFolder) -> list[EvalResult]:

@@ -23,7 +23,7 @@ def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
 
 
 def _of_one(run: RunFolder) -> Iterator[str]:
-    if (run.record.get("mask_self_test") or {}).get("passed") is False:
+    if run.record and run.record.mask_self_test and not run.record.mask_self_test.passed:
         yield f"{run.label}: the attention self-test failed, so its numbers are not those of the attention it names."
     for task, result in run.results.items():
         metrics = result.protocols[result.headline]

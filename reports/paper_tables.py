@@ -10,6 +10,7 @@ from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
 
 from . import paper
+from .comparison_tables import metric_table
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
 from .notices import missing_tasks, notices
 from .paper import PaperLine, PaperModel
@@ -87,15 +88,24 @@ class Plan:
 
 
 def all_tables(plan: Plan) -> list[Table]:
-    """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows.
+    """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows, and the runs beside each other.
 
     Of the per-subtask tables, those that some run has numbers for; without runs, all of them.
     """
-    tables = [main_table(number, plan) for number in ("1", "2")]
+    tables = [main_table(number, plan) for number in ("1", "2")] + pair_tables(plan)
     for number in paper.NUMBERS[2:]:
         task = paper.entries(number)[0].task
         if not plan.runs or any(task in run.results for run in plan.runs):
             tables.append(subtask_table(number, plan))
+    return tables
+
+
+def pair_tables(plan: Plan) -> list[Table]:
+    """Each run against the baseline in the paper's columns, with p-values, tests and power."""
+    tables = []
+    for place, pair in enumerate(plan.pairs, start=1):
+        table = metric_table(pair.comparison, pair.comparison.columns, key=f"differences{place}")
+        tables.append(replace(table, title=f"Differences between runs. {table.title}", notices=notices(plan.runs)))
     return tables
 
 

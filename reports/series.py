@@ -21,7 +21,7 @@ PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
     "cambrian": "Cambrian's normalised letter",
-    "strict": "the kit's reading with its known defect mended",
+    "strict": "our reading and counting of the answers, see docs/reading_quality.md",
 }
 
 Found = TypeVar("Found")

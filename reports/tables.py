@@ -22,7 +22,8 @@ RowKind = Literal["paper", "run", "reading", "difference"]
 class Cell:
     """A number with what it stands on, or a text. Percent or points; `value` None and no `text` shows a dash.
 
-    `significant` is set for differences only: True where the interval of the difference leaves out 0 after correction.
+    `p_value`, `p_holm` (corrected for many) and the `test` that gave them are set for differences between runs;
+    `significant` for differences only: True where 0 is ruled out, after correction.
     """
 
     value: float | None = None
@@ -32,6 +33,8 @@ class Cell:
     num_scored: int | None = None
     num_unread: int | None = None
     p_value: float | None = None
+    p_holm: float | None = None
+    test: str | None = None
     significant: bool | None = None
     signed: bool = False
     suffix: str = ""

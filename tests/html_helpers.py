@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from record_helpers import record
 from reports_helpers import write_json, write_lines
 
 from benchmarks.data.load import checksum
@@ -27,7 +28,7 @@ NUM_REAL = 40
 def write_answered_run(path: Path, seed: int) -> Path:
     """POPE without its table (the texts come from the prompts) and RealWorldQA with a table of pictures beside it."""
     rng = random.Random(seed)
-    write_json(path / "run.json", {"format": 1, "model": {"name": HOSTILE}, "data": {"source": str(path)}})
+    write_json(path / "run.json", record(HOSTILE, data={"source": str(path), "tables": {}}))
     write_table(path / "tables" / "RealWorldQA.tsv")
     _write_task(path, "pope", NUM_POPE, lambda index: ("adversarial", "popular", "random")[index % 3 :], rng)
     _write_task(path, "real_world_qa", NUM_REAL, lambda index: (), rng)

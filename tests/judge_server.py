@@ -27,7 +27,7 @@ PROBE = "Reply with the digit 1"
 class Say:
     """A chat completion; `content` None as reasoning models do when the thought used up the tokens."""
 
-    content: str | None
+    content: Any
     finish_reason: str = "stop"
     refusal: str | None = None
     model: str | None = None
@@ -47,15 +47,26 @@ class Fail:
 
 @dataclass(frozen=True)
 class Raw:
-    """A body that is no chat completion, with status 200."""
+    """A body as it is."""
 
     body: bytes
     content_type: str = "application/json"
+    status: int = 200
 
 
 @dataclass(frozen=True)
 class Cut:
     """The connection ends in the middle of the reply."""
+
+
+@dataclass(frozen=True)
+class Drip:
+    """A byte every tenth of a second, without end."""
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Bytes as fast as they go, without end."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,9 @@ def is_probe(body: dict[str, Any]) -> bool:
 class JudgeServer:
     """`asked` holds the bodies of all requests but the preflight's, `delivered` the prompts that got a reply."""
 
-    def __init__(self, script: Script, *, models: Any = None, probe: Any = None) -> None:
+    def __init__(self, script: Script, *, models: Any = None, probe: Any = None, root: str = "/v1") -> None:
+        self.root = root
+        self.queries: set[str] = set()
         self.script = script
         self.models = models
         self.probe = probe
@@ -97,7 +110,7 @@ class JudgeServer:
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{self.root}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -149,6 +162,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, {"object": "list", "data": models} if isinstance(models, list) else models)
 
     def do_POST(self) -> None:
+        path, _, query = self.path.partition("?")
+        self.server_state.queries.add(query)
+        if path != f"{self.server_state.root}/chat/completions":
+            self.rfile.read(int(self.headers["Content-Length"]))
+            return self._send(404, {"detail": "Not Found"})
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server_state.authorizations.add(self.headers.get("Authorization", ""))
         answer = self.server_state.enter(body)
@@ -174,9 +192,20 @@ class _Handler(BaseHTTPRequestHandler):
             error = {"message": answer.message, "param": answer.param, "code": answer.code, "type": "error"}
             self._send(answer.status, {"error": error}, answer.headers)
         elif isinstance(answer, Raw):
-            self._send_bytes(200, answer.body, {"Content-Type": answer.content_type})
+            self._send_bytes(answer.status, answer.body, {"Content-Type": answer.content_type})
+        elif isinstance(answer, Drip | Flood):
+            self._never_end(b"1" if isinstance(answer, Drip) else b" " * 2**20, 0.1 * isinstance(answer, Drip))
         else:
             self._send(200, completion(body, answer if isinstance(answer, Say) else Say(answer)))
+
+    def _never_end(self, chunk: bytes, pause: float) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.close_connection = True
+        while True:
+            self.wfile.write(chunk)
+            time.sleep(pause)
 
     def _send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
         self._send_bytes(status, json.dumps(content).encode(), {"Content-Type": "application/json", **(headers or {})})
@@ -192,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
 def completion(body: dict[str, Any], say: Say) -> dict[str, Any]:
     """What the server returns; every word counts as one token."""
     words = sum(len(message["content"].split()) for message in body["messages"])
-    usage = {"prompt_tokens": words, "completion_tokens": len((say.content or "").split())}
+    usage = {"prompt_tokens": words, "completion_tokens": len(str(say.content or "").split())}
     message = {"role": "assistant", "content": say.content, "refusal": say.refusal}
     return {
         "id": "x",

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from record_helpers import record
+
 from benchmarks.results.folder import RunFolder
 from reports import paper
 from reports.paper_tables import Plan
@@ -47,7 +49,7 @@ def write_run(
 ) -> Path:
     """A run folder with run.json and one metrics.json a task. `extra` overrides fields of every metrics.json."""
     path.mkdir(parents=True)
-    (path / "run.json").write_text(json.dumps({"model": {"name": path.name}}), encoding="utf-8")
+    write_json(path / "run.json", record(path.name))
     for task, names in (metrics or all_metrics()).items():
         headline = "official" if task == "cv_bench" else "kit"
         content = {

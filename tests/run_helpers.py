@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image
 
 from aki_eval.predictors import Generation
+from benchmarks.estimates import mean_by_group
 from benchmarks.records import ImageRef, Prompt, Sample
 from benchmarks.scoring import each_by_itself
-from benchmarks.statistics import mean_by_group
 from benchmarks.task import DataTable, ProtocolRule, Task
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from record_helpers import record
+
 from benchmarks.records import Score
 from benchmarks.scoring import metrics_of
 from benchmarks.tasks import TASKS
@@ -48,10 +50,5 @@ def write_scored_run(
             **fields,
         }
         (folder / "metrics.json").write_text(json.dumps(metrics))
-    record = {
-        "format": 1,
-        "model": {"name": path.name},
-        "tasks": {name: {"prompts_sha256": "f" * 64} for name in tasks},
-    }
-    (path / "run.json").write_text(json.dumps(record))
+    (path / "run.json").write_text(json.dumps(record(path.name, tasks)))
     return path

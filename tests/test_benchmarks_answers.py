@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import choice, kit, yes_no
+from benchmarks import kit
+from benchmarks.reading import read_choice, read_yes_no
 from benchmarks.records import Sample
 from benchmarks.tasks import cv_bench, mathvista, mmmu
 
@@ -35,13 +36,13 @@ def sample(target: str, options: dict[str, str] | None = None, **cells: str) -> 
 @pytest.mark.parametrize("case", cases("choice_cases.json"))
 def test_choice(case: dict[str, Any]) -> None:
     assert kit.read_choice(case["reply"], PETS) == case["kit"]
-    assert choice.read_strictly(case["reply"], PETS) == case["strict"]
+    assert read_choice(case["reply"], PETS) == case["strict"]
 
 
 @pytest.mark.parametrize("case", cases("yes_no_cases.json"))
 def test_yes_no(case: dict[str, Any]) -> None:
     assert kit.read_yes_no(case["reply"]) == case["kit"]
-    assert yes_no.read_strictly(case["reply"]) == case["strict"]
+    assert read_yes_no(case["reply"]) == case["strict"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_cv_bench_in_3d_accepts_the_options_text() -> None:
         ("integer", "14", "The answer is 14.", 1),
         ("integer", "1400", "1,400", 1),
         ("integer", "14", "114", 0),
-        ("integer", "14", "fourteen", 0),
+        ("integer", "14", "fourteen", 1),
         ("float", "0.67", "0.671", 1),
         ("float", "0.67", "0.68", 0),
         ("list", "[2007, 2008]", "Between [2007, 2008]", 1),

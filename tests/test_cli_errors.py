@@ -13,13 +13,14 @@ from typing import NamedTuple
 import pytest
 from judge_server import Fail, JudgeServer
 from predictor_helpers import write_checkpoint
+from record_helpers import record
 from run_helpers import picture
 from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
-from aki_eval.gate_policy import DEFAULT
 from aki_eval.predictors import Unusable
 from aki_eval.predictors.endpoint import EndpointPredictor
+from benchmarks.results.gate_policy import DEFAULT
 from benchmarks.toy_world import ensure_tables
 
 
@@ -64,15 +65,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
 
 
-RUN = {
-    "format": 1,
-    "model": {"name": "m"},
-    "prompts": "aki",
-    "subset": None,
-    "data": {"source": "toy", "tables": {}},
-    "tasks": {},
-    "sessions": [],
-}
+RUN = record("m")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +73,13 @@ RUN = {
     [
         ([], "holds a list"),
         (None, "holds a NoneType"),
-        ({}, "'model'"),
-        (RUN | {"tasks": ["mme"]}, "'tasks'"),
-        (RUN | {"data": {"source": "toy"}}, "'data.tables'"),
-        ({key: value for key, value in RUN.items() if key != "subset"}, "'subset'"),
+        ({}, "created is missing"),
+        (RUN | {"tasks": ["mme"]}, "tasks is ['mme'], expected a valid dictionary"),
+        (RUN | {"data": {"source": "toy"}}, "data.tables is missing"),
+        ({key: value for key, value in RUN.items() if key != "subset"}, "subset is missing"),
+        (RUN | {"subset": {"size": "10", "name": None, "seed": 1}}, "subset.size is '10', expected a valid integer"),
+        (RUN | {"notes": "mine"}, "notes is no setting that anything reads"),
+        (RUN | {"format": 3}, "format 3, this version reads up to 2"),
     ],
 )  # fmt: skip
 def test_a_damaged_run_json_is_named(
@@ -307,18 +303,24 @@ def test_a_server_that_does_not_answer_is_said_in_seconds(aki_eval: Command, tmp
     out = tmp_path / "run"
     run = ["run", "--bench", "mme", "--data", "toy", "--out", out, "--model", "openai:m"]
     start = time.perf_counter()
-    assert f"no usable server at {NOBODY}: connection failed" in aki_eval(*run, "--base-url", NOBODY).complaint
+    assert (
+        "the model m at 127.0.0.1:9 does not answer: connection failed"
+        in aki_eval(*run, "--base-url", NOBODY).complaint
+    )
     assert "OPENAI_API_KEY" in aki_eval(*run).complaint
     assert time.perf_counter() - start < 15, "a run without this takes 41 s for the first sample alone"
     assert not list(out.glob("*/predictions*"))
 
 
-def test_servers_without_a_list_of_models_are_reached_and_refused_keys_are_not() -> None:
+def test_servers_without_a_list_of_models_are_reached_and_refused_keys_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with JudgeServer(lambda body, nth: "yes") as server:
         EndpointPredictor("m", base_url=server.url).reach(5)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
     with JudgeServer(lambda body, nth: "yes", models=Fail(401, "bad key")) as server:
         predictor = EndpointPredictor("m", base_url=server.url)
-        with pytest.raises(Unusable, match=r"HTTP 401.* bad key"):
+        with pytest.raises(Unusable, match=r"the key in OPENAI_API_KEY was refused .*HTTP 401"):
             predictor.reach(5)
 
 

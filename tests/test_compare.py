@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
-from aki_eval.compare import command, comparison_tables
-from aki_eval.comparison import Comparison, compare, exchangeable
+from aki_eval.commands.compare import command, comparison_tables
 from benchmarks.errors import UserError
+from benchmarks.paired_tests import holm
 from benchmarks.records import Score
+from benchmarks.results.comparison import Comparison, compare
 from benchmarks.results.folder import open_runs
-from benchmarks.statistics import Columns, Estimate, sign_flip_p
 from reports.render import markdown
 
 TASK = "real_world_qa"
@@ -37,11 +38,15 @@ def test_difference_is_paired_and_exact(tmp_path: Path) -> None:
     assert (metric.a, metric.b, metric.difference) == pytest.approx((63.0, 72.0, 9.0))
     assert metric.test == "exact McNemar"
     assert metric.p == pytest.approx(binomtest(3, 15).pvalue)
+    assert metric.ci95 == pytest.approx([100 * bound for bound in (0.0053012, 0.1776541)], abs=1e-4)  # without 0
     step = np.array([0] * 85 + [-1] * 3 + [1] * 12)
     error = 100 * step.std(ddof=1) / 10
-    assert metric.ci95 is not None
-    assert metric.ci95[1] - metric.ci95[0] == pytest.approx(2 * 1.98422 * error, rel=1e-3)  # Student, 99 degrees
     assert metric.detectable == pytest.approx((1.95996 + 0.84162) * error, rel=1e-3)
+
+
+def test_five_won_and_none_lost_of_two_hundred(tmp_path: Path) -> None:
+    metric = compare_values(tmp_path, [0.0] * 200, [1.0] * 5 + [0.0] * 195).metrics[0]
+    assert (metric.p, metric.p_holm, metric.test, metric.significant) == (0.0625, 0.0625, "exact McNemar", False)
 
 
 def test_clusters_widen_the_interval(tmp_path: Path) -> None:
@@ -51,39 +56,16 @@ def test_clusters_widen_the_interval(tmp_path: Path) -> None:
     together = compare_values(tmp_path / "together", a, b, per_cluster=10).metrics[0]
     assert together.difference == alone.difference == pytest.approx(20.0)
     assert alone.p is not None
-    assert together.p is not None
     assert alone.p < 1e-9
     assert together.p == pytest.approx(2 / 2**4)  # four pictures moved, all the same way
-    assert together.test == "exact McNemar on clusters"
+    assert together.test == "clustered t"
 
 
-def test_graded_answers_are_permuted(tmp_path: Path) -> None:
-    metric = compare_values(tmp_path, [0.1, 0.2, 0.3, 0.4], [0.2, 0.4, 0.6, 0.3]).metrics[0]
-    assert metric.test == "clustered permutation"
-    signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
-    moved = np.array([0.1, 0.2, 0.3, -0.1])
-    assert metric.p == pytest.approx(np.mean(np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9))
-
-
-def test_p_values_of_ratios_are_calibrated() -> None:
-    """F1 on 60 pictures of 18 questions, two runs of the same quality: 5 % of the p-values lie below 0.05."""
-    random = np.random.default_rng(0)
-    yes = np.tile(np.repeat([1.0, 0.0], 9), 60)
-    pictures = np.repeat(np.arange(60), 18)
-    columns = Columns([score(number, 1.0, cluster=str(picture)) for number, picture in enumerate(pictures)])
-
-    def f1(difficulty: np.ndarray) -> Estimate:
-        wrong = random.random(len(yes)) < np.where(yes == 1, 0.2, 0.1) * difficulty
-        said = np.where(wrong, 1 - yes, yes)
-        return columns.ratio(2 * yes * said, yes + said, columns.everything)
-
-    p_values = []
-    for _ in range(300):
-        difficulty = np.exp(random.normal(0, 0.5, 60))[pictures]
-        moved = exchangeable(f1(difficulty), f1(difficulty))
-        p_values.append(sign_flip_p(moved, num_draws=499))
-    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.09
-    assert 0.4 < np.mean(p_values) < 0.6
+def test_graded_answers_get_the_t_test(tmp_path: Path) -> None:
+    a, b = [0.1, 0.2, 0.3, 0.4, 0.5, 0.2], [0.2, 0.4, 0.6, 0.3, 0.7, 0.3]
+    metric = compare_values(tmp_path, a, b).metrics[0]
+    assert metric.test == "clustered t"
+    assert metric.p == pytest.approx(ttest_rel(b, a).pvalue)
 
 
 def test_same_run_differs_in_nothing(tmp_path: Path) -> None:
@@ -108,12 +90,27 @@ def test_holm_over_the_metrics(tmp_path: Path) -> None:
         write_scored_run(tmp_path / name, {"cv_bench": cv_bench(right), TASK: scores([1.0] * moved + [0.0] * 20)})
         for name, right, moved in (("a", 8, 0), ("b", 13, 0))
     ]
-    metrics = compare(*open_runs(runs)).metrics
-    assert [metric.label for metric in metrics] == ["RealWorldQA", "CV-Bench 2D", "CV-Bench 3D"]
-    raw = sorted(metric.p for metric in metrics if metric.p is not None)
-    corrected = sorted(metric.p_holm for metric in metrics if metric.p_holm is not None)
-    assert corrected[0] == pytest.approx(3 * raw[0])
-    assert corrected == sorted(corrected)
+    comparison = compare(*open_runs(runs))
+    assert [metric.label for metric in comparison.columns] == ["RealWorldQA", "CV-Bench 2D", "CV-Bench 3D"]
+    raw = sorted(metric.p for metric in comparison.columns if metric.p is not None)
+    corrected = sorted(metric.p_holm for metric in comparison.columns if metric.p_holm is not None)
+    assert corrected == pytest.approx([3 * raw[0], max(3 * raw[0], 2 * raw[1]), 1.0])
+    sub_scores = [metric for metric in comparison.metrics if not metric.is_column]
+    assert [metric.metric for metric in sub_scores] == ["combined", "ade20k", "coco", "omni3d"]
+    assert [metric.p_holm for metric in sub_scores] == pytest.approx(holm([metric.p or 0 for metric in sub_scores]))
+
+
+def test_what_is_shown_does_not_change_the_correction(tmp_path: Path) -> None:
+    """Sub-scores asked for or not: the columns' p-values stay."""
+    groups = [("category/AR",), ("category/LR",)]
+    for name, right in (("a", 10), ("b", 18)):
+        own = [score(number, float(number < right), groups=groups[number % 2]) for number in range(40)]
+        write_scored_run(tmp_path / name, {"mmbench": own, TASK: scores([1.0] * right + [0.0] * 22)})
+    comparison = compare(*open_runs([tmp_path / "a", tmp_path / "b"]))
+    columns, everything = (comparison.as_json(all_metrics=every)["metrics"] for every in (False, True))
+    assert len(columns) == 2
+    assert len(everything) == 4
+    assert everything[:2] == columns
 
 
 def test_flips_are_listed_with_both_readings(tmp_path: Path) -> None:
@@ -135,6 +132,23 @@ def test_unscored_samples_are_left_out_on_both_sides_and_counted(tmp_path: Path)
     metric = comparison.metrics[0]
     assert (metric.num_pairs, metric.num_left_out) == (2, 2)
     assert (metric.a, metric.b) == (50.0, 100.0)
+
+
+@pytest.mark.parametrize("where", ["a", "b"])
+def test_what_is_not_comparable_is_not_tested(tmp_path: Path, where: str) -> None:
+    """Ten of a hundred answers unread, in either run: the difference stands there, without p, interval and mark."""
+    plain = [score(number, float(number < 40), groups=("category/x",)) for number in range(100)]
+    better = [score(number, float(number < 80), groups=("category/x",)) for number in range(100)]
+    unread = {"a": plain, "b": better}[where]
+    unread[90:] = [replace(each, reason="unread") for each in unread[90:]]
+    for name, own in (("a", plain), ("b", better)):
+        write_scored_run(tmp_path / name, {TASK: own})
+    metrics = compare(*open_runs([tmp_path / "a", tmp_path / "b"])).metrics
+    for metric in metrics:
+        assert metric.reason == f"{where} is not comparable: 10 answers need an extractor"
+        assert metric.difference == 40.0
+        assert (metric.p, metric.p_holm, metric.test, metric.ci95, metric.detectable) == (None,) * 5
+        assert not metric.significant
 
 
 def test_nothing_in_common_to_score(tmp_path: Path) -> None:
@@ -159,7 +173,7 @@ def test_different_questions_are_refused_unless_told(tmp_path: Path, fields: dic
     b = write_scored_run(tmp_path / "b", {TASK: scores([1.0, 1.0])}, **fields)
     with pytest.raises(UserError, match=rf"real_world_qa: {message}.*--allow-different"):
         compare(*open_runs([a, b]))
-    comparison = compare(*open_runs([a, b]), allowed=True)
+    comparison = compare(*open_runs([a, b]), different="allow")
     assert len(comparison.warnings) == 1
     assert "not asked the same" in markdown.render(comparison_tables(comparison, 5)[1])
 
@@ -197,5 +211,5 @@ def test_json_holds_everything(tmp_path: Path) -> None:
 
 def test_never_imports_torch_or_vlmeval() -> None:
     heavy = "{'torch', 'vlmeval', 'openai', 'pandas'}"
-    code = f"import sys, aki_eval.compare, aki_eval.gate; print({heavy} & set(sys.modules))"
+    code = f"import sys, aki_eval.commands.compare, aki_eval.commands.gate; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -8,15 +8,18 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
-from aki_eval.baseline import open_baseline, write_baseline
-from aki_eval.gate import command, junit_xml
-from aki_eval.gate_policy import DEFAULT, Policy, read_policy
-from aki_eval.gating import Decision, decide
+from aki_eval.commands.gate import command, junit_xml
 from benchmarks.errors import UserError
+from benchmarks.paired_tests import paired_difference
+from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run
-from benchmarks.tasks import COLUMNS
+from benchmarks.results.gate import Decision, _judge, decide
+from benchmarks.results.gate_policy import DEFAULT, Policy, read_policy
+from benchmarks.scoring import estimates_of
+from benchmarks.tasks import COLUMNS, TASKS
 
 TASK = "real_world_qa"
 
@@ -52,7 +55,8 @@ def test_large_drop_is_stopped(tmp_path: Path) -> None:
     before = [1.0] * 800 + [0.0] * 200
     decision = decide_values(tmp_path, before, [0.0] * 80 + before[80:])
     assert decision.verdict == "NO-GO"
-    assert decision.checks[0].difference == pytest.approx(-8.0)
+    assert decision.checks[0].compared is not None
+    assert decision.checks[0].compared.difference == pytest.approx(-8.0)
 
 
 def test_few_questions_cannot_tell(tmp_path: Path) -> None:
@@ -66,11 +70,11 @@ def test_improvement_goes(tmp_path: Path) -> None:
 
 
 def test_allowance_decides(tmp_path: Path) -> None:
-    """10 of 1,000 lost, none won: 1 point down, at most 1.52 with 95 % confidence."""
+    """10 of 1,000 lost, none won: 1 point down, at most 1.69 with 95 % confidence (Clopper and Pearson's)."""
     before, after = [1.0] * 1000, [0.0] * 10 + [1.0] * 990
     run, baseline = (open_run(path) for path in write_pair(tmp_path, before, after))
-    verdicts = {drop: decide(run, baseline, policy(drop)).verdict for drop in (0.3, 1.0, 1.5, 1.6)}
-    assert verdicts == {0.3: "NO-GO", 1.0: "INCONCLUSIVE", 1.5: "INCONCLUSIVE", 1.6: "GO"}
+    verdicts = {drop: decide(run, baseline, policy(drop)).verdict for drop in (0.3, 1.0, 1.6, 1.7)}
+    assert verdicts == {0.3: "NO-GO", 1.0: "INCONCLUSIVE", 1.6: "INCONCLUSIVE", 1.7: "GO"}
 
 
 def test_lost_samples_never_go(tmp_path: Path) -> None:
@@ -97,23 +101,50 @@ def test_single_cluster_never_goes(tmp_path: Path) -> None:
     assert (decision.verdict, decision.checks[0].reason) == ("INCONCLUSIVE", "fewer than two independent clusters")
 
 
-def test_error_rates_at_the_limit(tmp_path: Path) -> None:
-    """A model that truly lost exactly what is allowed gets through, and is stopped, in about 5 % of cases each."""
-    from aki_eval.gating import _check
-    from aki_eval.pairing import Pairs
-    from benchmarks.scoring import estimates_of
-    from benchmarks.tasks import TASKS
-
+def error_rates(per_cluster: int) -> tuple[float, float]:
+    """Shares of GO and NO-GO for a model that truly lost the 2 points that are allowed."""
     draw = random.Random(3)
     verdicts = []
     for _ in range(600):
         before = [float(draw.random() < 0.7) for _ in range(400)]
         after = [(value if draw.random() > 0.1 else float(draw.random() < 0.5)) for value in before]  # -2 points
-        pairs = Pairs(task=TASK, protocol="kit", a=scores(before), b=scores(after), num_left_out=0, num_lost=0)
-        a, b = (estimates_of(TASKS[TASK], "kit", own)["overall"] for own in (pairs.a, pairs.b))
-        verdicts.append(_check(pairs, "overall", 2.0, a, b, (0.95, 0.95)).verdict)
-    assert 0.025 < verdicts.count("GO") / 600 < 0.08
-    assert 0.025 < verdicts.count("NO-GO") / 600 < 0.08
+        own = [estimates_of(TASKS[TASK], "kit", scores(values, per_cluster))["overall"] for values in (before, after)]
+        found = paired_difference(*own)
+        assert found is not None
+        low, high = found.bound(-1, 0.95), found.bound(1, 0.95)
+        assert low is not None
+        assert high is not None
+        verdicts.append(_judge((low, high), 2.0, found.detectable)[0])
+    return verdicts.count("GO") / 600, verdicts.count("NO-GO") / 600
+
+
+def test_error_rates_at_the_limit() -> None:
+    """About 5 % each by the t test; by the exact one, which promises at most 5 %, somewhat less."""
+    for share in error_rates(per_cluster=2):
+        assert 0.025 < share < 0.08
+    for share in error_rates(per_cluster=1):
+        assert 0.015 < share < 0.055
+
+
+def test_many_metrics_are_corrected_for_no_go_only(tmp_path: Path) -> None:
+    """With ten metrics in the policy a NO-GO needs 99.5 % confidence; a GO still needs 95 %."""
+    run, baseline = (open_run(path) for path in write_pair(tmp_path, [1.0] * 1000, [0.0] * 12 + [1.0] * 988))
+    single, others = policy(0.4), policy(0.4, **dict.fromkeys([name for name in TASKS if name != TASK], 1.0))
+    assert (single.family_confidence, others.family_confidence) == pytest.approx((0.95, 0.995))
+    alone, among = (decide(run, baseline, each).checks[0] for each in (single, others))
+    assert (alone.verdict, among.verdict) == ("NO-GO", "INCONCLUSIVE")
+    assert alone.bounds is not None
+    assert among.bounds is not None
+    assert alone.bounds[0] == among.bounds[0] == pytest.approx(-100 * binomtest(12, 1000).proportion_ci(0.9).high)
+    assert among.bounds[1] > alone.bounds[1]
+
+
+def test_graded_metrics_have_students_bounds(tmp_path: Path) -> None:
+    """Eight graded answers: seven degrees of freedom, where the normal law would promise 13 % more."""
+    before, after = [0.5] * 8, [0.6, 0.8, 0.3, 0.9, 0.7, 0.5, 1.0, 0.6]
+    check = decide_values(tmp_path, before, after).checks[0]
+    interval = ttest_rel(after, before).confidence_interval(0.9)
+    assert check.bounds == pytest.approx((100 * interval.low, 100 * interval.high))
 
 
 def test_different_data_is_refused(tmp_path: Path) -> None:

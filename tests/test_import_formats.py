@@ -195,9 +195,9 @@ def test_a_whole_folder_of_vlmevalkit(tmp_path: Path, run: str | None, capsys: p
     stored = RunStore(tmp_path / "run")
     record = stored.read_run()
     assert record is not None
-    assert record["model"]["name"] == "toy-7b"
-    assert set(record["tasks"]) == {"real_world_qa", "cv_bench", "pope"}
-    for task in record["tasks"]:
+    assert record.model.name == "toy-7b"
+    assert set(record.tasks) == {"real_world_qa", "cv_bench", "pope"}
+    for task in record.tasks:
         assert {index: found.text for index, found in stored.predictions(task).items()} == everything(task)
     printed = capsys.readouterr().err
     assert "01_MMVet.pkl is an unfinished run" in printed
@@ -223,7 +223,9 @@ def test_one_benchmark_that_fails_does_not_take_the_others_with_it(
     folder = kit_folder(tmp_path, "toy-7b", "real_world_qa", "pope")
     (folder / "toy-7b_POPE.xlsx").write_bytes(b"damaged")
     assert command(paths=[folder], out=tmp_path / "run", data="toy", allow_partial=True) == 1
-    assert set((RunStore(tmp_path / "run").read_run() or {})["tasks"]) == {"real_world_qa"}
+    record = RunStore(tmp_path / "run").read_run()
+    assert record is not None
+    assert set(record.tasks) == {"real_world_qa"}
     assert "pope is not imported" in capsys.readouterr().err
 
 

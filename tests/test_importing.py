@@ -312,7 +312,7 @@ def test_imported_answers_are_scored_like_our_own(
     overall = run.results["real_world_qa"].protocols["kit"]["overall"]
     assert overall.value == pytest.approx(100 * (1 - 1 / len(choices)))
     assert run.results["mm_vet"].judge == {**(run.results["mm_vet"].judge or {}), "comparable": False}
-    assert run.record["tasks"]["real_world_qa"]["imported"][str(tmp_path / "a.jsonl")]["matched_by"] == "index"
+    assert run.made_by["tasks"]["real_world_qa"]["imported"][str(tmp_path / "a.jsonl")]["matched_by"] == "index"
     assert run.results["real_world_qa"].prompts == "unknown"
 
 

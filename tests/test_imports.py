@@ -22,8 +22,8 @@ ALLOWED = {
 HEAVY = ("torch", "transformers", "vlmeval", "datasets", "openai", "pandas", "scipy", "matplotlib")
 LIGHT_MODULES = (
     "aki_eval.cli",
-    "aki_eval.compare",
-    "aki_eval.gate",
+    "aki_eval.commands.compare",
+    "aki_eval.commands.gate",
     "benchmarks.tasks",
     "reports.cli",
     "benchmarks.results.folder",

@@ -10,6 +10,7 @@ import pytest
 from judge_server import JudgeServer, Script
 
 from aki_eval.commands.import_ import command as import_answers
+from aki_eval.commands.score import score
 from aki_eval.judge_agreement import agreements, command
 from benchmarks.data.load import load_samples
 from benchmarks.errors import UserError
@@ -103,3 +104,17 @@ def test_needs_two_judges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     names: list[Any] = [verdict.judge for verdict in open_run(b).verdicts("mm_vet")]
     command(a, b, judge_a=names[0], format="md")
     assert "| overall |" in capsys.readouterr().out
+
+
+def test_a_judge_that_is_not_stored_replaces_no_metrics(tmp_path: Path) -> None:
+    """Of several tasks, the last is the one whose verdicts lack it: nothing of the first may be gone by then."""
+    run = judged_run(tmp_path / "a", grade("1.0", "0.0"))
+    answers = tmp_path / "pope.json"
+    answers.write_text(json.dumps({sample.index: "Yes" for sample in load_samples(TASKS["pope"], ensure_tables())}))
+    import_answers(
+        bench="pope", predictions=[answers], out=run, data="toy", name="answers", judge="none", allow_partial=True
+    )
+    before = {path: path.read_bytes() for path in run.glob("*/*")}
+    with pytest.raises(UserError, match=r"holds verdicts of judge at .*choose one with --judge replay:NAME"):
+        score(run, judge="replay:nope")
+    assert {path: path.read_bytes() for path in run.glob("*/*")} == before

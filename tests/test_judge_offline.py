@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aki_eval.judge import make_judge
+from aki_eval.judges import make_judge
 from aki_eval.judges.offline import extract, reply_to, share_found
 from benchmarks.errors import UserError
 from benchmarks.records import Judge, JudgeRequest

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from judge_server import Cut, Fail, JudgeServer, Raw, Say, Script, Slow
 
-from aki_eval.judge import Budget, Price, make_judge
-from aki_eval.judges.openai_judge import OpenAIJudge
+from aki_eval.judges import Budget, Price, make_judge
+from aki_eval.judges.judge import ServerJudge
 from benchmarks.errors import UserError
 from benchmarks.records import JudgeRequest, Verdict
 
@@ -49,9 +49,9 @@ def request(prompt: str = "grade this", kind: str = "mm_vet", **parameters: Any)
     return JudgeRequest(index=prompt, kind=kind, prompt=prompt, parameters=parameters, parse=parse)
 
 
-def judge_at(server: JudgeServer, cache: Path | None = None, *, model: str = "judge-1", **options: Any) -> OpenAIJudge:
+def judge_at(server: JudgeServer, cache: Path | None = None, *, model: str = "judge-1", **options: Any) -> ServerJudge:
     judge = make_judge(model, base_url=server.url, cache=cache, **{"timeout": 5.0, **options})
-    assert isinstance(judge, OpenAIJudge)
+    assert isinstance(judge, ServerJudge)
     return judge
 
 
@@ -316,7 +316,7 @@ def test_model_that_thinks_within_max_tokens_gets_room() -> None:
     with JudgeServer(script, probe=script) as server:
         judge = judge_at(server)
         assert judge.grade([request()])[0].value == 0.3
-    assert "token limit raised" in judge.describe()["adaptations"]["empty"]
+    assert "token limit raised" in judge.describe()["adaptations"]["room"]
 
 
 # Trouble in the middle.
@@ -397,7 +397,7 @@ import os, re, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_judge_openai import request
-from aki_eval.judge import make_judge
+from aki_eval.judges import make_judge
 judge = make_judge("judge-1", base_url={url!r}, cache=Path({cache!r}), concurrency=4, timeout=5)
 judge.grade([request("question %d" % number) for number in range(60)])
 """
@@ -550,7 +550,7 @@ def test_key_leaves_no_trace(
 def test_record_says_whether_the_judge_is_the_published_numbers_one() -> None:
     def published(name: str, base_url: str | None = None) -> object:
         judge = make_judge(name, base_url=base_url)
-        assert isinstance(judge, OpenAIJudge)
+        assert isinstance(judge, ServerJudge)
         return judge.describe()["judge_of_published_numbers"]
 
     assert all(published(name) for name in ("gpt-4", "gpt-4-0613", "gpt-4-1106-preview", "gpt-4-turbo-2024-04-09"))
@@ -581,7 +581,7 @@ def test_secrets_in_the_servers_address_stay_out(tmp_path: Path) -> None:
     with JudgeServer(lambda body, nth: "1") as server:
         address = server.url.replace("http://", "http://me:hidden@")
         judge = make_judge("judge-1", base_url=address, cache=cache)
-        assert isinstance(judge, OpenAIJudge)
+        assert isinstance(judge, ServerJudge)
         verdict = judge.grade([request()])[0]
     assert "hidden" not in cache.read_text() + repr(judge.describe()) + repr(verdict)
     with pytest.raises(UserError, match="expected one like http://localhost"):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from model_helpers import IMAGE, NUM_LATENTS, QUESTION_END, batch, model, model_for, pixels, processor
 from torch import Tensor
 from transformers.masking_utils import and_masks, sdpa_mask, sliding_window_overlay
 
-from model import attention, backends
+from model import attention, backends, kinds
 from model.attention import build_mask, layout, mask_function, positions, rings, token_types
+from model.kinds import KINDS, Kind
 from model.self_test import attention_set_to
 
 T, V, Q = attention.TEXT, attention.IMAGE, attention.QUESTION_END
@@ -26,20 +29,27 @@ def types(*row: int) -> Tensor:
 
 
 def by_definition(kind: str, row: list[int], side: int) -> list[list[bool]]:
-    """Eq. 2, Eq. 6 and the ring rule, one pair of tokens at a time."""
+    """Eq. 2, Eq. 6, the ring rule and the proposals' sentences, one pair of tokens at a time."""
     size = side * side
 
+    def picture(i: int) -> int | None:
+        return row[:i].count(V) // size if row[i] == V else None
+
     def sees(i: int, j: int) -> bool:
-        if kind == "cca" and row[i] == row[j] == V:
-            nth_i, nth_j = row[:i].count(V), row[:j].count(V)
-            if nth_i // size == nth_j // size:
-                ring = [min(n // side, n % side, side - 1 - n // side, side - 1 - n % side) for n in range(size)]
-                return ring[nth_j % size] <= ring[nth_i % size]
-        if j <= i:
+        one_picture = picture(i) is not None and picture(i) == picture(j)
+        if kind == "cca" and one_picture:
+            ring = [min(n // side, n % side, side - 1 - n // side, side - 1 - n % side) for n in range(size)]
+            return ring[row[:j].count(V) % size] <= ring[row[:i].count(V) % size]
+        if j <= i or (one_picture and kind in ("v2v", "mma_v2v")):
             return True
+        if kind == "prefix":
+            first = next((place for place, kind in enumerate(row) if kind > 0), len(row))
+            return Q in row[first:] and max(i, j) <= row.index(Q, first)
         ends = [place for place in range(i, len(row)) if row[place] == Q]
-        looks_ahead = kind == "mma" and row[i] > 0 and bool(ends) and j <= ends[0]
-        return looks_ahead and max(row[j], 0) != row[i]
+        before_end = bool(ends) and j <= ends[0]
+        if kind == "future":
+            return row[i] == V and before_end
+        return kind in ("mma", "mma_v2v") and row[i] > 0 and before_end and max(row[j], 0) != row[i]
 
     return [[sees(i, j) for j in range(len(row))] for i in range(len(row))]
 
@@ -63,6 +73,59 @@ def test_mutual_mask_written_out():
         "######.",
         "#######",
     ]
+
+
+WRITTEN_OUT = {  # text, picture of two, text, question end, answer
+    "causal": ["#.....", "##....", "###...", "####..", "#####.", "######"],
+    "mma": ["#.....", "##.##.", "#####.", "####..", "#####.", "######"],
+    "v2v": ["#.....", "###...", "###...", "####..", "#####.", "######"],
+    "future": ["#.....", "#####.", "#####.", "####..", "#####.", "######"],
+    "prefix": ["#####.", "#####.", "#####.", "#####.", "#####.", "######"],
+    "mma_v2v": ["#.....", "#####.", "#####.", "####..", "#####.", "######"],
+}
+
+
+def test_every_kind_is_written_out_here():
+    """A new kind needs a matrix drawn by hand, by which its predicate is proven."""
+    assert set(WRITTEN_OUT) | {"cca"} == set(KINDS)  # cca: a square of four by four, below
+
+
+@pytest.mark.parametrize("kind", WRITTEN_OUT)
+def test_mask_written_out(kind):
+    assert drawn(build_mask(kind, types(T, V, V, T, Q, T), num_latents=2)) == WRITTEN_OUT[kind]
+
+
+def test_two_pictures_tell_the_kinds_apart():
+    """Two pictures of two latents before one question: only some kinds let the first see the second."""
+    row = types(V, V, V, V, T, Q)
+    first_latent = {kind: drawn(build_mask(kind, row, num_latents=2))[0] for kind in WRITTEN_OUT}
+    assert first_latent == {
+        "causal": "#.....",
+        "mma": "#...##",
+        "v2v": "##....",
+        "future": "######",
+        "prefix": "######",
+        "mma_v2v": "##..##",
+    }
+
+
+def test_prefix_ends_with_the_first_question_and_never_reads_an_answer_ahead():
+    #                           turn 1: picture, question, answer; turn 2: the same
+    mask = build_mask("prefix", types(V, T, Q, T, V, T, Q, T), num_latents=1)
+    assert drawn(mask) == ["###.....", "###.....", "###.....", *["#" * n + "." * (8 - n) for n in range(4, 9)]]
+
+
+def test_prefix_is_not_ended_by_the_system_s_turn_and_needs_a_picture():
+    assert drawn(build_mask("prefix", types(T, Q, V, T, Q, T), num_latents=1)) == ["#####."] * 5 + ["######"]
+    row = types(T, T, Q, T)
+    assert torch.equal(build_mask("prefix", row, num_latents=1), build_mask("causal", row, num_latents=1))
+
+
+def test_captions_stay_hidden_from_their_picture_under_every_kind():
+    """Without a question end nothing behind a picture may reach it: pretraining would learn to copy."""
+    for kind in KINDS:
+        mask = build_mask(kind, types(T, *[V] * 4, T, T), num_latents=4)[0, 0]
+        assert not mask[:5, 5:].any(), kind
 
 
 def test_without_question_end_the_mask_is_causal():
@@ -93,10 +156,11 @@ def test_third_modality_is_seen_by_pictures_and_sees_them():
     assert mask[2].tolist() == [True, True, True, False, True, True, False]
 
 
-@pytest.mark.parametrize("kind", ["mma", "causal", "cca"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(6))
 def test_mask_is_the_definition(kind, seed):
-    rows = [random_types(seed, with_others=kind == "mma"), random_types(seed + 100, with_others=kind == "mma")]
+    others = kind in ("mma", "mma_v2v")
+    rows = [random_types(seed, with_others=others), random_types(seed + 100, with_others=others)]
     length = min(map(len, rows))
     given = torch.tensor([row[:length] for row in rows])
     mask = build_mask(kind, given, num_latents=4)
@@ -104,7 +168,7 @@ def test_mask_is_the_definition(kind, seed):
         assert seen == by_definition(kind, row, side=2)
 
 
-@pytest.mark.parametrize("kind", ["mma", "causal", "cca"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("window", [None, 5])
 def test_mask_is_the_library_s_own_overlay_of_the_same_predicate(kind, window):
     given = torch.tensor([random_types(3)[:20], random_types(4)[:20]])
@@ -122,7 +186,7 @@ def test_mask_is_the_library_s_own_overlay_of_the_same_predicate(kind, window):
     assert torch.equal(ours[real], theirs[real])
 
 
-@pytest.mark.parametrize("kind", ["mma", "causal", "cca"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_cached_prefix_static_length_and_padding(kind):
     row = random_types(7)
     whole = build_mask(kind, torch.tensor([row]), num_latents=4)
@@ -130,6 +194,8 @@ def test_cached_prefix_static_length_and_padding(kind):
     while any(each == V for each in row[:past]):  # a prefix without pictures: what is cached is seen, whatever it was
         past -= 1
     part = build_mask(kind, torch.tensor([row[past:]]), num_latents=4, query_offset=past, key_length=len(row) + 5)
+    if kind == "prefix":  # the first prompt is over when something is cached, so what follows is causal
+        whole = build_mask("causal", torch.tensor([row]), num_latents=4)
     assert torch.equal(part[..., : len(row)], whole[:, :, past:])
     assert not part[..., len(row) :].any()
     window = build_mask(kind, torch.tensor([row[past:]]), num_latents=4, query_offset=past, key_offset=2, key_length=9)
@@ -229,7 +295,7 @@ def test_mutual_positions_do_not_count_padding():
     assert positions("mma", types(T, T, V, V, T), padding, 2).tolist() == [[0, 0, 0, 1, 2]]
 
 
-@pytest.mark.parametrize("kind", ["mma", "causal", "cca"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", ["phi3", "llama", "qwen2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_self_test_passes_for_what_is_configured(kind, family, dtype):
@@ -238,7 +304,25 @@ def test_self_test_passes_for_what_is_configured(kind, family, dtype):
     record = attention.self_test(made, own)
     assert record["passed"], record
     assert record["attention"] == made.config.attention == kind
-    assert (record["question_reaches_image"] > 0) == (kind == "mma")
+    assert (record["question_reaches_image"] > 0) == KINDS[kind].question_reaches_image
+
+
+@pytest.mark.parametrize("claimed", KINDS)
+def test_self_test_tells_every_kind_from_every_other(claimed, monkeypatch):
+    """A model whose mask is another kind's than it says must not pass, unless one picture cannot tell the two apart."""
+    own = processor()
+    made = model_for(own, attention=claimed)
+    alike = {frozenset(("future", "mma_v2v")), frozenset(("cca", "v2v"))}
+    for real in KINDS:
+        monkeypatch.setattr(kinds, "KINDS", KINDS | {claimed: _with_sees(claimed, real)})
+        passed = attention.self_test(made, own)["passed"]
+        monkeypatch.undo()
+        assert passed == (real == claimed or frozenset((real, claimed)) in alike), real
+
+
+def _with_sees(claimed: str, real: str) -> Kind:
+    """What `claimed` declares, done by the predicate of `real`."""
+    return replace(KINDS[claimed], sees=KINDS[real].sees)
 
 
 def test_self_test_sees_a_back_end_that_drops_the_mask(monkeypatch):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_helpers import answer, batch, model, model_for, pixels, processor
+from model_helpers import NUM_LATENTS, answer, batch, model, model_for, pixels, processor
 from test_model_generation import FAMILIES, KINDS, SLIDING
 
-from model.attention import build_mask, self_test
+from model.attention import build_mask, positions, self_test
 
 
 @pytest.fixture
@@ -54,6 +54,30 @@ def test_self_test_of_flex_attention():
     record = self_test(made, own)
     assert record["passed"]
     assert record["backend"] == "flex_attention"
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("split", [1, 3])
+def test_flex_attention_on_a_filled_cache(kind: str, split: int) -> None:
+    """A second turn in one pass, behind what the cache holds: as with sdpa, and as in a single pass."""
+    made, given = model(attention=kind), inputs()
+    ids = given["input_ids"]
+    more = torch.cat([ids, torch.full((len(ids), split), 77)], dim=1)
+    padding = torch.cat([given["attention_mask"], torch.ones(len(ids), split, dtype=torch.long)], dim=1)
+    places = positions(kind, made.model.token_types(more), padding, NUM_LATENTS)
+    logits = {}
+    with torch.no_grad():
+        whole = made(input_ids=more, attention_mask=padding, pixel_values=given["pixel_values"]).logits[:, -split:]
+        for backend in ("sdpa", "flex_attention"):
+            made.set_attn_implementation({"text_config": backend})
+            past = made(**given, use_cache=True).cache
+            logits[backend] = made(
+                input_ids=more[:, -split:], attention_mask=padding, cache=past, position_ids=places[:, -split:]
+            ).logits
+    assert torch.allclose(logits["sdpa"], whole, atol=1e-5)
+    assert torch.allclose(logits["flex_attention"], whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ import pytest
 from model_helpers import model_for, picture, processor
 
 import model
-from model import attention
+from model import attention, kinds
 from model.examples import zero_shot
 
 HERE = Path(model.__file__).parent
@@ -62,13 +62,16 @@ def test_readme_example(folder, monkeypatch, capsys):
 def test_page_names_what_exists():
     for name in re.findall(r"`attention\.(?!py`)(\w+)", PAGE):
         assert hasattr(attention, name), name
+    for name in re.findall(r"`kinds\.(?!py`)(\w+)", PAGE):
+        assert hasattr(kinds, name), name
     listed = PAGE[PAGE.index("## Reading order") :]
     files = set(re.findall(r"`(\w+\.py)`", listed))
-    there = {file.name for file in HERE.glob("*.py")} - {"__init__.py", "registration.py"}
+    folders = (HERE, HERE / "published")
+    there = {file.name for folder in folders for file in folder.glob("*.py")} - {"__init__.py", "registration.py"}
     assert files == there
-    formula = "(key <= query) | ((key <= horizon_q) & (modality_q != modality_k))"
+    formula = "causal(query, key) | ((key.place <= query.last_visible) & (query.modality != key.modality))"
     assert formula.replace("|", "\\|") in PAGE
-    assert formula in (HERE / "attention.py").read_text()
+    assert formula in (HERE / "kinds.py").read_text()
 
 
 def test_figure_is_what_its_script_draws(tmp_path):

@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,11 +19,28 @@ from aki_eval.predictors.endpoint import EndpointPredictor
 from benchmarks.records import ImageRef, Prompt
 
 
+@pytest.fixture
+def endpoint() -> Iterator[Callable[..., EndpointPredictor]]:
+    """Makes predictors whose connections end with the test."""
+    made: list[EndpointPredictor] = []
+
+    def make(model: str, **options: Any) -> EndpointPredictor:
+        made.append(EndpointPredictor(model, **options))
+        return made[-1]
+
+    yield make
+    for predictor in made:
+        predictor.close()
+
+
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
+
+
+Endpoint = Callable[..., EndpointPredictor]
 
 
 class Server(JudgeServer):
@@ -43,7 +61,7 @@ def echo(body: dict[str, Any], _: int) -> str:
     return "answer to " + body["messages"][-1]["content"]
 
 
-def test_prompts_go_out_with_their_pictures_many_at_once() -> None:
+def test_prompts_go_out_with_their_pictures_many_at_once(endpoint: Endpoint) -> None:
     together = threading.Barrier(8)
 
     def wait_for_eight(body: dict[str, Any], nth: int) -> str:
@@ -52,7 +70,7 @@ def test_prompts_go_out_with_their_pictures_many_at_once() -> None:
 
     prompts = [prompt(str(number), f"question {number}", "red") for number in range(16)]
     with Server(wait_for_eight) as server:
-        found = EndpointPredictor("some-model", base_url=server.url, concurrency=8).predict(prompts, 32)
+        found = endpoint("some-model", base_url=server.url, concurrency=8).predict(prompts, 32)
     assert [one.text for one in found] == [f"answer to <image>question {number}" for number in range(16)]
     assert server.most_at_once == 8
     body = server.bodies[0]
@@ -61,20 +79,20 @@ def test_prompts_go_out_with_their_pictures_many_at_once() -> None:
     assert base64.b64decode(url.removeprefix("data:image/png;base64,")) == picture()
 
 
-def test_a_picture_that_lies_on_its_side_is_sent_upright() -> None:
+def test_a_picture_that_lies_on_its_side_is_sent_upright(endpoint: Endpoint) -> None:
     upright = Image.new("RGB", (8, 4), "red")
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     upright.transpose(Image.Transpose.ROTATE_90).save(buffer, "JPEG", exif=exif)
     with Server(echo) as server:
-        EndpointPredictor("m", base_url=server.url).predict([Prompt("1", (ImageRef("x", buffer.getvalue), "?"))], 8)
+        endpoint("m", base_url=server.url).predict([Prompt("1", (ImageRef("x", buffer.getvalue), "?"))], 8)
     url = server.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
     sent = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
     assert sent.size == (8, 4)
 
 
-def test_one_failure_is_one_failure() -> None:
+def test_one_failure_is_one_failure(endpoint: Endpoint) -> None:
     def script(body: dict[str, Any], nth: int) -> Any:
         text = body["messages"][-1]["content"]
         return {
@@ -84,20 +102,20 @@ def test_one_failure_is_one_failure() -> None:
         }.get(text, "fine")
 
     with Server(script) as server:
-        found = EndpointPredictor("m", base_url=server.url).predict([prompt(text, text) for text in "abcd"], 8)
+        found = endpoint("m", base_url=server.url).predict([prompt(text, text) for text in "abcd"], 8)
     assert [one.text for one in found] == [None, None, None, "fine"]
     assert "500" in str(found[0].error)
     assert "chat completion" in str(found[1].error)
     assert "length" in str(found[2].error)
 
 
-def test_a_passing_failure_is_retried_by_the_client() -> None:
+def test_a_passing_failure_is_retried_by_the_client(endpoint: Endpoint) -> None:
     with Server(lambda body, nth: Fail(429, "slow down") if nth < 2 else "fine") as server:
-        (found,) = EndpointPredictor("m", base_url=server.url).predict([prompt("1")], 8)
+        (found,) = endpoint("m", base_url=server.url).predict([prompt("1")], 8)
     assert found.text == "fine"
 
 
-def test_reasoning_models_get_the_parameters_they_accept() -> None:
+def test_reasoning_models_get_the_parameters_they_accept(endpoint: Endpoint) -> None:
     def script(body: dict[str, Any], _: int) -> Any:
         if "max_tokens" in body:
             return Fail(400, "Unsupported parameter: 'max_tokens'", param="max_tokens")
@@ -106,30 +124,30 @@ def test_reasoning_models_get_the_parameters_they_accept() -> None:
         return str(body["max_completion_tokens"])
 
     with Server(script) as server:
-        predictor = EndpointPredictor("m", base_url=server.url)
+        predictor = endpoint("m", base_url=server.url)
         assert predictor.predict([prompt("1")], 8)[0].text == "4096"
         assert predictor.predict([prompt("2", "again")], 8)[0].text == "4096"
     assert len(server.bodies) == 4, "what was refused once is not sent again"
 
 
-def test_a_refused_key_ends_the_run_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_ends_the_run_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-secret")
     with (
         Server(lambda body, _: Fail(401, "Incorrect API key provided: sk-secret-secret")) as server,
         pytest.raises(Unusable) as error,
     ):
-        EndpointPredictor("m", base_url=server.url).predict([prompt("1")], 8)
+        endpoint("m", base_url=server.url).predict([prompt("1")], 8)
     assert "401" in str(error.value)
     assert "secret" not in str(error.value)
 
 
-def test_openai_itself_needs_a_key() -> None:
+def test_openai_itself_needs_a_key(endpoint: Endpoint) -> None:
     with pytest.raises(Unusable, match="OPENAI_API_KEY"):
-        EndpointPredictor("gpt-5-mini").predict([prompt("1")], 8)
+        endpoint("gpt-5-mini").predict([prompt("1")], 8)
 
 
-def test_a_model_is_known_by_its_id_and_server() -> None:
-    assert EndpointPredictor("org/m", base_url="http://x/v1").describe() == {
+def test_a_model_is_known_by_its_id_and_server(endpoint: Endpoint) -> None:
+    assert endpoint("org/m", base_url="http://x/v1").describe() == {
         "kind": "openai",
         "id": "org/m",
         "base_url": "http://x/v1",

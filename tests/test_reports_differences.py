@@ -10,6 +10,7 @@ import pytest
 from reports_helpers import all_metrics, edit_json, metric, plan, write_lines, write_run
 
 from benchmarks.errors import UserError
+from benchmarks.paired_tests import McNemar
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import estimates_of
 from benchmarks.tasks import TASKS
@@ -61,10 +62,10 @@ def test_difference_between_runs_is_paired(pair: tuple[Path, Path]) -> None:
     found = cells(table, "second − first")[COLUMN]
     assert found.value == pytest.approx(12.5)
     assert found.number == "+12.5▲"
-    first, second = (run.scores("real_world_qa") for run in open_runs(pair))
-    moved = [(b.value or 0) - (a.value or 0) for a, b in zip(first, second, strict=True)]
-    variance = sum(move**2 for move in moved) / 200 - 0.125**2
-    assert found.half_width == pytest.approx(100 * 1.972 * (variance / 199) ** 0.5, rel=1e-3)
+    expected = McNemar(won=30, lost=5, num_pairs=200, scale=100.0)
+    assert (found.p_value, found.p_holm, found.test) == (expected.p, expected.p, "exact McNemar")
+    assert found.ci95 == (expected.bound(-1, 0.975), expected.bound(1, 0.975))
+    second = open_runs(pair)[1].scores("real_world_qa")
     unpaired = estimates_of(TASKS["real_world_qa"], "kit", second)["overall"].std_error
     assert unpaired is not None
     assert found.half_width < 1.96 * unpaired * 2**0.5
@@ -145,8 +146,13 @@ def test_toy_runs_are_never_set_against_the_paper(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"data": {"source": "official", "tables": {"RealWorldQA": {"sha256": "other"}}}}, "different data"),
-        ({"judge": {"name": "gpt-9", "comparable": True}}, "different judges"),
+        (
+            {"data": {"source": "official", "tables": {"RealWorldQA": {"sha256": "other"}}}},
+            "RealWorldQA has sha256",
+        ),
+        ({"judge": {"name": "gpt-9", "comparable": True}}, "judge None and gpt-9"),
+        ({"prompts": "vlmevalkit"}, "prompts aki and vlmevalkit"),
+        ({"subset": {"size": 8}}, "subset None and"),
     ],
 )
 def test_runs_that_were_not_asked_the_same_are_not_compared(
@@ -158,11 +164,18 @@ def test_runs_that_were_not_asked_the_same_are_not_compared(
     assert why in found.notes[0]
 
 
-def test_other_prompts_are_compared_and_marked(pair: tuple[Path, Path]) -> None:
-    edit_json(pair[1] / "real_world_qa" / "metrics.json", prompts="vlmevalkit")
-    found = cells(main_table("1", plan(open_runs(pair))), "second − first")[COLUMN]
-    assert found.value is not None
-    assert "different prompts" in found.notes[0]
+def test_scores_that_cannot_be_paired_take_no_other_task_with_them(pair: tuple[Path, Path]) -> None:
+    """A sample twice in one task: that task says why it is not compared, the others are."""
+    for path in pair:
+        write_run(path / "more", {"mmmu": {"val": metric(50.0)}})
+        (path / "more" / "mmmu").rename(path / "mmmu")
+        line = {"protocol": "kit", "value": 1.0, "groups": ["val"], "parts": {}}
+        write_lines(path / "mmmu" / "scores.jsonl", [{**line, "index": "1", "cluster": "1"}] * 2)
+    table = main_table("1", plan(open_runs(pair)))
+    found = cells(table, "second − first")
+    assert found[COLUMN].value == pytest.approx(12.5)
+    assert found[5].value is None
+    assert "holds a sample twice" in found[5].notes[0]
 
 
 def test_gain_in_the_paper_is_computed_and_names_its_comparator() -> None:

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+from record_helpers import record
 from reports_helpers import all_metrics, edit_json, metric, plan, write_json, write_run
 from rich.console import Console
 
@@ -257,7 +258,7 @@ def test_no_run_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_run_without_scores_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "run.json", {})
+    write_json(tmp_path / "run.json", record())
     with pytest.raises(UserError, match="aki-eval score"):
         open_run(tmp_path)
 
@@ -265,7 +266,7 @@ def test_run_without_scores_is_refused(tmp_path: Path) -> None:
 def test_other_format_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine")
     edit_json(run / "run.json", format=99)
-    with pytest.raises(UserError, match="format 99, this version reads 1"):
+    with pytest.raises(UserError, match="format 99, this version reads up to 2"):
         open_run(run)
 
 

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from record_helpers import record
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prediction
+from benchmarks.results.record import RunRecord
 from benchmarks.results.store import RunStore, out_folder, read_lines, write_atomically
 
 
@@ -131,16 +133,7 @@ def test_a_folder_without_permission_is_the_users_to_fix(tmp_path: Path) -> None
 
 def started(folder: RunStore, *tasks: str) -> None:
     """run.json that names the tasks."""
-    folder.write_run(
-        {
-            "model": {},
-            "tasks": {task: {} for task in tasks},
-            "data": {"source": "toy", "tables": {}},
-            "sessions": [],
-            "prompts": "aki",
-            "subset": None,
-        }
-    )
+    folder.write_run(RunRecord.of(record(tasks=tasks), "here"))
 
 
 def test_fresh_deletes_what_run_json_lists_and_nothing_else(folder: RunStore) -> None:

@@ -85,7 +85,7 @@ def test_every_recipe_loads() -> None:
     ("text", "message"),
     [
         (STAGE + "stepz = 3\n", "unknown settings ['stepz']"),
-        (STAGE.replace("mma", "mutual"), "attention is 'mutual', expected one of 'causal', 'mma', 'cca'"),
+        (STAGE.replace("mma", "mutual"), "attention is 'mutual', expected one of 'mma', 'causal', 'cca'"),
         (STAGE + "steps = 0\n", "steps is 0"),
         (STAGE + "learning_rate = 1e-9\n", "min_learning_rate 1e-06 is not between"),
         (STAGE + "data = { vqav2 = -1 }\n", "probabilities must be positive"),

@@ -27,6 +27,7 @@ from train.toy import build as toy
 from train.toy.vision import tower_config, train_vision
 
 SMOKE = toy.ToyPlan(num_images=60, num_captions=64, vision_steps=60, caption_steps=30, sft_steps=30)
+COMMITTED = Path(__file__).parent / "data" / "toy_model"
 ROWS = [name for name in recipe_names() if load_recipe(name).row]
 
 
@@ -128,6 +129,17 @@ def test_the_command_s_kernels_are_the_same_under_any_environment() -> None:
     other = describe_in_a_new_process(ATEN_CPU_CAPABILITY="default")  # what a user sets stays, and shows
     assert other["aten"] == other["environment"]["ATEN_CPU_CAPABILITY"].upper() == "DEFAULT"
     assert other["operations"] != one["operations"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels are chosen on x86-64 only")
+def test_this_machine_computes_as_the_committed_model_s_machine_did() -> None:
+    """An operation that differs here is why `aki-train toy` would give other weights here, and which one it is."""
+    recorded = json.loads((COMMITTED / "training" / "arithmetic.json").read_text())
+    here = describe_in_a_new_process()
+    for name in ("torch", "aten"):
+        if here[name] != recorded[name]:
+            pytest.skip(f"the committed model was trained with {name} {recorded[name]}, here is {here[name]}")
+    assert here["operations"] == recorded["operations"]
 
 
 def miniature(recipe: Recipe) -> Recipe:

@@ -22,11 +22,11 @@ from kit_worker import canned_reply
 from predictor_helpers import write_checkpoint
 
 from aki_eval.cli import main
+from aki_eval.judges import JudgeOptions
 from aki_eval.predictors import make_predictor
 from aki_eval.run.inputs import find_tasks
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
-from aki_eval.run.score import JudgeOptions
 from aki_eval.run.subset import Subset, choose
 from aki_eval.vlmevalkit.adapter import tables_folder
 from benchmarks.data.load import load_samples
@@ -198,8 +198,20 @@ def test_old_predictions_are_not_scored_as_new_ones(command: Callable[..., tuple
     assert (code, "left no scores of MME" in said) == (1, True)
 
 
-def test_a_key_on_the_command_line_is_refused_and_not_repeated(command: Callable[..., tuple[int, str]]) -> None:
-    code, said = command("--judge-key", "sk-secret-secret")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--judge-key", "sk-secret-secret"),
+        ("--judge-ke=sk-secret-secret",),
+        ("--judge-k", "sk-secret-secret"),
+        ("--judge-args", '{"key": "sk-secret-secret"}'),
+        ("--judge-base-url", "http://me:sk-secret-secret@host/v1"),
+    ],
+)
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(
+    command: Callable[..., tuple[int, str]], arguments: tuple[str, ...]
+) -> None:
+    code, said = command(*arguments)
     assert (code, "set OPENAI_API_KEY instead" in said, "sk-secret" in said) == (2, True, False)
 
 

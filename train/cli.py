@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.errors import UserError
+from model.kinds import KINDS
 
 from .commands.convert import convert
 from .commands.data import app as data_app
@@ -49,19 +50,19 @@ def aki_train() -> None:
 def toy(
     out: Annotated[Path, typer.Option(help="Folder of the model; training logs go to its `training` folder.")],
     full: Annotated[bool, typer.Option("--full", help="The long schedule.")] = False,
-    attention: Annotated[str, typer.Option(help="Attention of fine-tuning: mma, causal or cca.")] = "mma",
+    attention: Annotated[str, typer.Option(help="Attention of fine-tuning, a kind of model/kinds.py.")] = "mma",
     seed: Annotated[int, typer.Option(help="Of weights, data order and pictures of the vision stage.")] = 0,
 ) -> None:
     """Train a tiny AKI on coloured shapes: vision tower, captions, instructions."""
-    if attention not in ("mma", "causal", "cca"):
-        raise UserError(f"--attention {attention}: expected mma, causal or cca")
+    if attention not in KINDS:
+        raise UserError(f"--attention {attention}: expected one of {', '.join(KINDS)}")
     _writable(out)
     from .toy.arithmetic import choose_kernels
 
     choose_kernels()  # before anything imports torch
     from .toy.build import FULL, QUICK, train_toy
 
-    seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)  # type: ignore[arg-type]
+    seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     typer.echo(f"{out}: model and processor saved; loss curves in {out / 'training'} ({parts})")
 

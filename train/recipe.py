@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmarks.errors import UserError
+from model.kinds import KINDS
 
 from .data.collate import ImageOrder, Truncation
 from .data.pictures import Augmentation
@@ -22,7 +23,6 @@ from .data.pictures import Augmentation
 RECIPES = Path(__file__).parent / "recipes"
 
 Kind = Literal["pretrain", "sft"]
-Attention = Literal["causal", "mma", "cca"]
 Averaging = Literal["token", "micro_batch"]
 Decay = Literal["standard", "original"]
 Precision = Literal["bf16", "fp32"]
@@ -34,7 +34,8 @@ class Stage:
 
     name: str
     kind: Kind
-    attention: Attention = "causal"
+    attention: str = "causal"
+    """A kind of `model.kinds.KINDS`."""
     image_order: ImageOrder = "image_first"
     data: Mapping[str, float]
     """Caption or instruction sets and their probabilities, on any scale."""
@@ -84,11 +85,20 @@ class Stage:
         bad = {name: weight for name, weight in self.data.items() if weight <= 0}
         require(not bad, f"stage {self.name!r}: probabilities must be positive, found {bad}")
         require(
-            self.kind == "sft" or self.attention != "mma" or self.allow_mutual_pretraining,
-            f"stage {self.name!r}: attention = 'mma' in pretraining would let the image tokens read the caption that "
-            "is to be predicted from them, and the loss would measure copying; use 'causal' as the paper does, or set "
-            "allow_mutual_pretraining = true to study the leak",
+            self.attention in KINDS,
+            f"stage {self.name!r}: attention is {self.attention!r}, expected one of {', '.join(map(repr, KINDS))}",
         )
+        require(
+            self.kind == "sft" or not self.reads_question or self.allow_mutual_pretraining,
+            f"stage {self.name!r}: attention = {self.attention!r} in pretraining would let the image tokens read the "
+            "caption that is to be predicted from them, and the loss would measure copying; use 'causal' as the paper "
+            "does, or set allow_mutual_pretraining = true to study the leak",
+        )
+
+    @property
+    def reads_question(self) -> bool:
+        """Whether pictures see the text behind them up to a question end."""
+        return KINDS[self.attention].question_reaches_image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -237,5 +237,5 @@ def collator(stage: Stage, processor: Any, *, sharded: bool = False) -> Collator
         encoder=encoder,
         pad_to=longest if stage.pad_to_max_length else None,
         blank=blank,
-        captions_as_questions=stage.kind == "pretrain" and stage.attention == "mma",
+        captions_as_questions=stage.kind == "pretrain" and stage.reads_question,
     )

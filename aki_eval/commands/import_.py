@@ -12,20 +12,24 @@ from rich.console import Console
 
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
+from benchmarks.results.record import TableRecord
 from benchmarks.results.store import RunStore, out_folder
 
 from ..imports.collect import Fields, Import, collect
 from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
-from ..imports.write import specify, write
+from ..imports.write import asked, specify, write
+from ..judges import JudgeOptions
 from ..run.inputs import OFFICIAL, TOY, TaskInput, data_root, find_tasks
 from ..run.preflight import check_ahead
-from ..run.score import JudgeOptions, score_inputs
+from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
+from .options import takes_judge
 
 UNKNOWN = "unknown"
 
 
+@takes_judge
 def command(
     paths: Annotated[
         list[Path] | None,
@@ -58,13 +62,12 @@ def command(
     questions: Annotated[
         Path | None, typer.Option(help="The benchmark's own question file, where predictions hold only its ids.")
     ] = None,
-    judge: Annotated[str, typer.Option(help="As in aki-eval run.")] = "auto",
-    judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
-    judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    *,
+    judge: JudgeOptions,
 ) -> int:
     """Take over predictions made elsewhere, say what could not be matched, and score the rest."""
     given = [*(paths or ()), *(predictions or ())]
@@ -77,8 +80,7 @@ def command(
     for note in sources.notes:
         print(note, file=sys.stderr)
     root = data_root(data)
-    options = JudgeOptions(name=judge, base_url=judge_base_url, budget=judge_budget)
-    check_ahead(None, options, data, [source.task for source in sources.by_task.values()])
+    check_ahead(None, judge, data, [source.task for source in sources.by_task.values()])
     fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}
@@ -88,7 +90,7 @@ def command(
         folder.create()
         with folder.locked():
             run = write(folder, found, specify(model, prompts, data, tables, found), fresh)
-            results = score_inputs(folder, run, inputs, options)
+            results = score_inputs(folder, run, inputs, judge)
     except BaseException:
         if is_new:
             folder.remove_empty()
@@ -136,5 +138,9 @@ def _collect_all(
 
 def _input(source: AnswerFiles, samples: list[Any], root: Path) -> TaskInput:
     return TaskInput(
-        task=source.task, samples=samples, prompts=[], specification={}, tables=checksum(source.task, root)
+        task=source.task,
+        samples=samples,
+        prompts=[],
+        specification=asked({}),
+        tables={name: TableRecord(**table) for name, table in checksum(source.task, root).items()},
     )

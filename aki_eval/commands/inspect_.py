@@ -10,13 +10,13 @@ import typer
 
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
+from model.kinds import KINDS
 
 if TYPE_CHECKING:
     from reports.attention_figures import Heat, Span
 
     from ..attention_maps import View
 
-TITLES = {"causal": "causal (Eq. 2)", "mma": "modality-mutual (Eq. 5)", "cca": "concentric causal"}
 LOOKS_TITLE = "Where each word looks on the picture (share of the word's attention that goes there)"
 MOST_WORDS = 17
 
@@ -62,7 +62,9 @@ def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path
     from reports.attention_figures import heat_figure, mask_figure, save
 
     shown = picture.decode().convert("RGB")
-    masks = {TITLES[kind] + (", this model" if kind == attention else ""): mask for kind, mask in view.masks.items()}
+    masks = {
+        KINDS[kind].title + (", this model" if kind == attention else ""): mask for kind, mask in view.masks.items()
+    }
     to_words = heats(view, "image_to_word")
     from_words = heats(view, "word_to_image")
     try:

@@ -13,7 +13,9 @@ from rich.console import Console
 from benchmarks.errors import UserError
 from benchmarks.results.store import out_folder
 
-from ..predictors import make_predictor
+from ..judges import JudgeOptions
+from ..predictors import Predictor, make_predictor
+from ..predictors.endpoint import EndpointPredictor
 from ..run.distributed import find_world
 from ..run.dry_run import show_plan
 from ..run.inputs import OFFICIAL, TOY, find_tasks
@@ -21,14 +23,15 @@ from ..run.loop import TooManyFailures
 from ..run.progress import Progress
 from ..run.run import RunOptions, RunResult
 from ..run.run import run as run_all
-from ..run.score import JudgeOptions
 from ..run.specification import command
 from ..run.subset import parse
 from ..run.summary import count_samples, explain_incomplete, show_results
+from .options import takes_judge
 
 PROMPTS = ("aki", "vlmevalkit")
 
 
+@takes_judge
 def run(
     bench: Annotated[str, typer.Option(help="all, or names separated by commas; aki-eval list shows them.")],
     model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
@@ -43,14 +46,6 @@ def run(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
-    judge: Annotated[
-        str, typer.Option(help="A model's name, offline, replay, none; auto: offline for toy data.")
-    ] = "auto",
-    judge_base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server for the judge.")] = None,
-    judge_budget: Annotated[float | None, typer.Option(help="Dollars the judge may cost.")] = None,
-    judge_price: Annotated[str | None, typer.Option(help="IN/OUT in dollars per million tokens.")] = None,
-    judge_repeats: Annotated[int, typer.Option(help="Verdicts a sample.", min=1)] = 1,
-    judge_concurrency: Annotated[int, typer.Option(help="Judge requests at once.", min=1)] = 16,
     max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
     check_batching: Annotated[int, typer.Option(help="Compare K samples alone and in batches first.", min=0)] = 0,
     max_failure_rate: Annotated[float, typer.Option(help="Stop when more than this share of samples fails.")] = 0.1,
@@ -62,16 +57,18 @@ def run(
         bool, typer.Option("--dry-run", help="Say what would be asked, with an example a task.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network, for data or models.")] = False,
+    *,
+    judge: JudgeOptions,
 ) -> int:
     """Ask a model every question of the benchmarks, then score its answers. Run again to resume."""
     tasks = find_tasks(bench)
-    if offline:
-        _forbid_network(model, base_url, judge, judge_base_url)
     if prompts not in PROMPTS:
         raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
     predictor = make_predictor(
         model, device=device, dtype=dtype, base_url=base_url, concurrency=concurrency, offline=offline
     )
+    if offline:
+        _forbid_network(model, predictor, judge)
     options = RunOptions(
         tasks=tasks,
         data=data,
@@ -79,14 +76,7 @@ def run(
         prompts="aki" if prompts == "aki" else "vlmevalkit",
         subset=parse(subset),
         batch_size=_batch_size(batch_size),
-        judge=JudgeOptions(
-            name=judge,
-            base_url=judge_base_url,
-            budget=judge_budget,
-            price=judge_price,
-            repeats=judge_repeats,
-            concurrency=judge_concurrency,
-        ),
+        judge=judge,
         max_new_tokens=max_new_tokens,
         max_failure_rate=max_failure_rate,
         check_batching=check_batching,
@@ -98,12 +88,14 @@ def run(
     return _work(options, predictor, allow_partial)
 
 
-def _forbid_network(model: str, base_url: str | None, judge: str, judge_base_url: str | None) -> None:
+def _forbid_network(model: str, predictor: Predictor, judge: JudgeOptions) -> None:
     """Raises UserError for what needs a network; a server under a base URL is taken to be near."""
-    if model.startswith("openai:") and base_url is None:
+    if isinstance(predictor, EndpointPredictor) and predictor.server.address.is_openai:
         raise UserError(f"--offline: {model} is asked over the internet; give a server of yours as --base-url")
-    if judge.partition(":")[0] not in ("auto", "offline", "none", "replay") and judge_base_url is None:
-        raise UserError(f"--offline: the judge {judge} is asked over the internet; use --judge offline, replay or none")
+    if judge.is_served and judge.served.server.address.is_openai:
+        raise UserError(
+            f"--offline: the judge {judge.name} is asked over the internet; use --judge offline, replay or none"
+        )
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 

@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.redaction import redact_command
 
-from ..judges.endpoint import KEY_NAME
+from ..chat.address import KEY_NAME
 from ..predictors.make import find_checkpoint
 from ..run.inputs import OFFICIAL, data_root
 from ..vlmevalkit.adapter import tables_folder
@@ -100,10 +101,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--mode", default="all", choices=["all", "infer", "eval"])
     parser.add_argument("--reuse", action="store_true")
     given, rest = parser.parse_known_args(arguments)
-    if any(text.partition("=")[0] == "--judge-key" for text in rest):
-        raise UserError(
-            "--judge-key would be written to log files and to status.json by the kit; set OPENAI_API_KEY instead"
-        )
+    _refuse_secrets(rest)
     if not os.environ.get(KEY_NAME) and not any(text.startswith("--judge") for text in rest):
         print(
             f"aki-eval: no {KEY_NAME}: VLMEvalKit matches answers exactly; what needs a judge has no score",
@@ -111,6 +109,16 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         )
         rest += ["--judge", "exact_matching"]
     return given, [*rest, *(["--reuse"] if given.reuse else [])]
+
+
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    """The kit writes its arguments to log files and to status.json, and shows them in the list of processes."""
+    for text, hidden, after in zip(arguments, redact_command(arguments), [*arguments[1:], ""], strict=True):
+        if hidden != text or redact_command([text, after])[1] != redact_command([after])[0]:
+            raise UserError(
+                f"{hidden} would be written to log files and to status.json by the kit, with the key in it; "
+                f"set {KEY_NAME} instead"
+            )
 
 
 def _refuse_stale(given: argparse.Namespace, names: Sequence[str]) -> None:

@@ -8,13 +8,14 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.errors import UserError
+from benchmarks.estimates import Estimate
+from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score, Verdict
 from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
-from benchmarks.statistics import Estimate, paired_difference
 from benchmarks.tasks import TASKS
 
-from .spread import spread
+from .judge import spread
 
 KINDS = {"mm_vet": ("mm_vet", "mm_vet_official"), "llava_bench": ("llava_bench",)}
 """Tasks whose answers a judge grades, with their judge protocols."""

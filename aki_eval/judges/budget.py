@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.records import JudgeRequest
 
-from .prices import Price
+from ..chat.prices import Price
 
 LONGEST_REPLY = 2048
 """Output tokens assumed for a request that does not limit them."""

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.errors import UserError
 from benchmarks.records import JudgeRequest, Verdict
 
-from .store import Reply, Source, VerdictStore, verdict_of
+from .cache import Reply, Source, VerdictStore, verdict_of
 
 MODEL = "offline/1"
 """Stored as the judge's model: raise the number when the rubric changes, so that stored verdicts are not mixed."""

@@ -8,15 +8,16 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.records import JudgeRequest, Verdict
 
+from ..chat.address import OPENAI
+from ..chat.server import ChatServer
 from .budget import Budget
-from .endpoint import Endpoint
+from .cache import Reply, VerdictStore, verdict_of
+from .judge import ServedJudge, ServerJudge
 from .offline import SOURCE as OFFLINE
 from .offline import OfflineJudge
-from .openai_judge import OpenAIJudge
-from .store import Reply, VerdictStore, verdict_of
 
 
-class ReplayJudge(OpenAIJudge):
+class ReplayJudge(ServerJudge):
     """Answers from the store as the judge that filled it would; a request without a stored reply gets no value."""
 
     def grade(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
@@ -30,7 +31,7 @@ class ReplayJudge(OpenAIJudge):
                 f"none of the {len(self.store)} replies in {self.store.path} is to one of these {len(jobs)} requests: "
                 "they judge another run's answers, or follow another judge protocol"
             )
-        missing = Reply(model=self.endpoint.model, raw=None, error="no stored verdict for this answer")
+        missing = Reply(model=self.server.model, raw=None, error="no stored verdict for this answer")
         return self._noted(
             [
                 verdict or verdict_of(request, missing, judge=self.name, repeat=repeat, tries=0)
@@ -75,4 +76,5 @@ def replay(store: VerdictStore, wanted: str | None, *, repeats: int) -> ReplayJu
     source = found[wanted] if wanted else next(iter(found.values()))
     if source == OFFLINE:
         return OfflineJudge(store)
-    return ReplayJudge(Endpoint(source.model, source.server), store, budget=Budget(), repeats=repeats)
+    server = ChatServer(source.model, source.server or OPENAI, option="the stored verdicts")
+    return ReplayJudge(ServedJudge(server, source=source), store, budget=Budget(), repeats=repeats)

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
+from benchmarks.results.record import BatchingCheck, DifferingSample, RunRecord
 
 from ..predictors import Predictor
 from .batching import ordered
 from .inputs import TaskInput
 
 
-def refuse_failed_checks(run: Mapping[str, Any]) -> None:
+def refuse_failed_checks(run: RunRecord) -> None:
     """Raises UserError when what run.json records of the mask or of batching is a failure.
 
     A silently causal model, or one that answers differently in batches, gives plausible and wrong scores.
     """
-    mask, batching = run["mask_self_test"], run["check_batching"]
-    name = run["model"]["name"]
-    if mask is not None and not mask["passed"]:
-        raise UserError(f"the attention mask of {name} does not do what its configuration says: {mask}")
-    if batching is not None and batching["differing"]:
-        first = batching["differing"][0]
-        count = f"{len(batching['differing'])} of {batching['num_samples']} samples"
+    mask, batching = run.mask_self_test, run.check_batching
+    if mask is not None and not mask.passed:
         raise UserError(
-            f"--check-batching: {count} are answered differently in batches of {batching['batch_size']}, first "
-            f"{first['task']} {first['index']}: alone {first['alone']!r}, in a batch {first['in_batch']!r}; "
+            f"the attention mask of {run.model.name} does not do what its configuration says: {mask.model_dump()}"
+        )
+    if batching is not None and batching.differing:
+        first = batching.differing[0]
+        count = f"{len(batching.differing)} of {batching.num_samples} samples"
+        raise UserError(
+            f"--check-batching: {count} are answered differently in batches of {batching.batch_size}, first "
+            f"{first.task} {first.index}: alone {first.alone!r}, in a batch {first.in_batch!r}; "
             "run with --batch-size 1 or --dtype float32"
         )
 
 
-def check_batching(predictor: Predictor, inputs: Sequence[TaskInput], count: int, batch_size: int) -> dict[str, Any]:
+def check_batching(predictor: Predictor, inputs: Sequence[TaskInput], count: int, batch_size: int) -> BatchingCheck:
     """Answers about `count` samples, dealt over the tasks, alone and in batches; the record names all that differ."""
     chosen = _spread(inputs, count)
     differing = [
         difference for given, prompts in chosen for difference in _compare(predictor, given, prompts, batch_size)
     ]
-    return {
-        "batch_size": batch_size,
-        "num_samples": sum(len(prompts) for _, prompts in chosen),
-        "differing": differing,
-    }
+    return BatchingCheck(
+        batch_size=batch_size,
+        num_samples=sum(len(prompts) for _, prompts in chosen),
+        differing=differing,
+    )
 
 
 def _compare(
     predictor: Predictor, given: TaskInput, prompts: Sequence[Prompt], batch_size: int
-) -> list[dict[str, Any]]:
+) -> list[DifferingSample]:
     limit = given.max_new_tokens
     alone = [predictor.predict([prompt], limit)[0].text for prompt in prompts]
     together = [
@@ -56,7 +57,7 @@ def _compare(
         for generation in predictor.predict(prompts[start : start + batch_size], limit)
     ]
     return [
-        {"task": given.task.name, "index": prompt.index, "alone": one, "in_batch": many}
+        DifferingSample(task=given.task.name, index=prompt.index, alone=one, in_batch=many)
         for prompt, one, many in zip(prompts, alone, together, strict=True)
         if one != many
     ]

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt, PromptStyle, Sample
+from benchmarks.results.record import TableRecord, TaskRecord
 from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 
@@ -32,12 +32,12 @@ class TaskInput:
     task: Task
     samples: list[Sample]
     prompts: list[Prompt]
-    specification: dict[str, Any]
-    tables: dict[str, Any]
+    specification: TaskRecord
+    tables: dict[str, TableRecord]
 
     @property
     def max_new_tokens(self) -> int:
-        return int(self.specification["max_new_tokens"])
+        return self.specification.max_new_tokens or self.task.max_new_tokens
 
 
 def find_tasks(names: str) -> list[Task]:
@@ -116,10 +116,11 @@ def _load_task(
         task=task,
         samples=[sample for sample in samples if sample.index in chosen],
         prompts=[prompt for prompt in prompts if prompt.index in chosen],
-        specification={
-            "prompts_sha256": prompts_hash(prompts),
-            "max_new_tokens": max_new_tokens or task.max_new_tokens,
-            "num_samples": len(chosen),
-        },
-        tables=tables,
+        specification=TaskRecord(
+            prompts_sha256=prompts_hash(prompts),
+            max_new_tokens=max_new_tokens or task.max_new_tokens,
+            num_samples=len(chosen),
+            imported=None,
+        ),
+        tables={name: TableRecord(**table) for name, table in tables.items()},
     )

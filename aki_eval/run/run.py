@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prediction, Prompt, PromptStyle
+from benchmarks.results.record import FORMAT, DataRecord, ModelRecord, RunRecord, SelfTest
 from benchmarks.results.store import RunStore
 from benchmarks.task import Task
 
-from ..predictors import Predictor, TaskAwarePredictor
+from ..judges import JudgeOptions
+from ..predictors import Predictor, RemotePredictor, TaskAwarePredictor
 from .batching import BatchSize, ordered
 from .checks import check_batching, refuse_failed_checks
 from .distributed import World, find_world
@@ -27,8 +28,8 @@ from .inputs import TaskInput, load
 from .loop import Failures, Loop
 from .preflight import check_ahead
 from .progress import Progress
-from .score import JudgeOptions, TaskOutcome, score_inputs
-from .specification import FORMAT, answers_mark, check_same, command, commit, extend, now, session, versions
+from .score import TaskOutcome, score_inputs
+from .specification import check_same, command, commit, extend, marked, now, session, versions
 from .subset import Subset
 
 
@@ -90,36 +91,39 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
             world.meet()  # 2: everybody holds a lock and knows what is to be done
             world.leave()
             work = _Work(options, folder, predictor, world, progress, interruption)
-            work.predict(inputs, todo)
+            try:
+                work.predict(inputs, todo)
+            finally:
+                if isinstance(predictor, RemotePredictor):
+                    predictor.close()
             return work.finish(inputs)
 
 
-def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> dict[str, Any]:
+def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> RunRecord:
     """The content of run.json before the first sample."""
     model = predictor.describe()
-    run: dict[str, Any] = {
-        "format": FORMAT,
-        "created": now(),
-        "model": {"name": predictor.name, **{key: value for key, value in model.items() if key != "dtype"}},
-        "mask_self_test": None,
-        "dtype": model.get("dtype"),
-        "prompts": options.prompts,
-        "decoding": {"strategy": "greedy"},
-        "subset": options.subset.record() if options.subset else None,
-        "data": {
-            "source": options.data,
-            "tables": {name: table for given in inputs for name, table in given.tables.items()},
-        },
-        "tasks": {given.task.name: given.specification for given in inputs},
-        "check_batching": None,
-        "device": predictor.device,
-        "versions": versions(),
-        "commit": commit(),
-        "command": command(),
-        "sessions": [],
-    }
-    run["answers"] = {given.task.name: answers_mark(run, given.task.name, given.tables) for given in inputs}
-    return run
+    run = RunRecord(
+        format=FORMAT,
+        created=now(),
+        model=ModelRecord(name=predictor.name, **{key: value for key, value in model.items() if key != "dtype"}),
+        mask_self_test=None,
+        dtype=model.get("dtype"),
+        prompts=options.prompts,
+        decoding={"strategy": "greedy"},
+        subset=options.subset.record() if options.subset else None,
+        data=DataRecord(
+            source=options.data, tables={name: table for given in inputs for name, table in given.tables.items()}
+        ),
+        tasks={given.task.name: given.specification for given in inputs},
+        answers={},
+        check_batching=None,
+        device=predictor.device,
+        versions=versions(),
+        commit=commit(),
+        command=command(),
+        sessions=[],
+    )
+    return marked(run, {given.task.name: given.tables for given in inputs})
 
 
 def _open(folder: RunStore, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> None:
@@ -128,7 +132,7 @@ def _open(folder: RunStore, options: RunOptions, predictor: Predictor, inputs: S
         folder.clear()
     wanted = specify(options, predictor, inputs)
     stored = folder.read_run()
-    folder.refuse_leftovers(wanted["tasks"], stored)
+    folder.refuse_leftovers(wanted.tasks, stored)
     if stored is not None:
         check_same(folder.root, stored, wanted)
         wanted = extend(stored, wanted)
@@ -185,16 +189,23 @@ class _Work:
         """Session, mask self-test and (when asked for) batching check are recorded before the first answer."""
         run = self._read_run()
         size = self.options.batch_size
-        run["sessions"].append(session(self.predictor.device, str(size or "auto"), self.world.size))
-        run["mask_self_test"] = self.predictor.self_test()
-        if self.options.check_batching:
-            run["check_batching"] = check_batching(
-                self.predictor, inputs, self.options.check_batching, size or self.predictor.batch_size
-            )
+        count = self.options.check_batching
+        work = session(self.predictor.device, str(size or "auto"), self.world.size)
+        tested = self.predictor.self_test()
+        batching = run.check_batching
+        if count:
+            batching = check_batching(self.predictor, inputs, count, size or self.predictor.batch_size)
+        run = run.model_copy(
+            update={
+                "sessions": [*run.sessions, work],
+                "mask_self_test": None if tested is None else SelfTest(**tested),
+                "check_batching": batching,
+            }
+        )
         self.folder.write_run(run)
         refuse_failed_checks(run)
 
-    def _read_run(self) -> dict[str, Any]:
+    def _read_run(self) -> RunRecord:
         run = self.folder.read_run()
         assert run is not None, "rank 0 writes run.json before anybody works"
         return run
@@ -240,13 +251,15 @@ class _Work:
             results=results,
         )
 
-    def _end_session(self, inputs: Sequence[TaskInput]) -> dict[str, Any]:
+    def _end_session(self, inputs: Sequence[TaskInput]) -> RunRecord:
         """Says when it ended and how many answers it brought, over all processes."""
         run = self._read_run()
         if any(self.todo.values()):
             left = {given.task.name: len(_unanswered(self.folder, given)) for given in inputs}
             gained = {name: len(prompts) - left[name] for name, prompts in self.todo.items() if prompts}
-            run["sessions"][-1] |= {"finished": now(), "num_predicted": gained}
+            *earlier, last = run.sessions
+            last = last.model_copy(update={"finished": now(), "num_predicted": gained})
+            run = run.model_copy(update={"sessions": [*earlier, last]})
             self.folder.write_run(run)
         return run
 

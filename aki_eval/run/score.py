@@ -9,37 +9,13 @@ from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Judge, Prediction, Score
+from benchmarks.results.record import DataRecord, RunRecord
 from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
 
-from ..judge import Budget, Price, make_judge
+from ..judges import JudgeOptions
 from .inputs import TaskInput
-
-OFFLINE = "offline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeOptions:
-    """Which judge, and what it may cost. `auto` is the offline judge for the toy world and none for real tables."""
-
-    name: str = "auto"
-    base_url: str | None = None
-    budget: float | None = None
-    price: str | None = None
-    repeats: int = 1
-    concurrency: int = 16
-    protocols: tuple[str, ...] = ()
-    """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
-
-    @property
-    def parsed_price(self) -> Price | None:
-        return Price.parse(self.price) if self.price else None
-
-    def resolve(self, source: str) -> str:
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,24 +41,25 @@ class TaskOutcome:
 
 
 def score_inputs(
-    folder: RunStore, run: Mapping[str, Any], inputs: Sequence[TaskInput], options: JudgeOptions
+    folder: RunStore, run: RunRecord, inputs: Sequence[TaskInput], options: JudgeOptions
 ) -> list[TaskOutcome]:
     """Scores every task from its stored predictions and writes scores.jsonl and metrics.json.
 
+    What can be wrong with the tables or the judge of any task is found before the metrics of the first are replaced.
     A task whose scoring fails takes no other with it: it is a result that names the failure.
 
     Raises:
-        UserError: the tables are not those that the predictions were made with; or, after all tasks have had their
-            turn, a task cannot be scored as asked.
+        UserError: the tables are not those that the predictions were made with, or there is no such judge; or, after
+            all tasks have had their turn, a task cannot be scored as asked.
     """
     for given in inputs:
         _check_tables(run, given)
-    budget = Budget(limit=options.budget)  # one for the whole command
+    judges = [options.make(run.data.source, folder.verdicts_path(given.task.name)) for given in inputs]
     results: list[TaskOutcome] = []
     refusals: list[UserError] = []
-    for given in inputs:
+    for given, judge in zip(inputs, judges, strict=True):
         try:
-            results.append(_score(folder, run, given, options, budget))
+            results.append(_score(folder, run, given, options, judge))
         except UserError as error:
             refusals.append(error)
         except Exception as error:  # noqa: BLE001 (whatever it is: the other tasks' results are not lost with this one's)
@@ -92,44 +69,43 @@ def score_inputs(
     return results
 
 
-def _failed(folder: RunStore, run: Mapping[str, Any], given: TaskInput, error: Exception) -> TaskOutcome:
+def _failed(folder: RunStore, run: RunRecord, given: TaskInput, error: Exception) -> TaskOutcome:
     """The result of a task whose scoring broke off. The traceback goes into the task's folder."""
     folder.write_failure(given.task.name, "".join(traceback.format_exception(error)))
-    metrics = {
+    metrics: dict[str, Any] = {
         "headline": given.task.headline,
         "protocols": {given.task.headline: {}},
-        "subset": run["subset"],
+        "subset": run.subset.model_dump() if run.subset else None,
         "judge": None,
         "complete": False,
-        "data": {"source": run["data"]["source"]},
+        "data": {"source": run.data.source},
     }
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return TaskOutcome(task=given.task, metrics=metrics, num_missing=0, num_errors=0, failure=reason)
 
 
-def _check_tables(run: Mapping[str, Any], given: TaskInput) -> None:
+def _check_tables(run: RunRecord, given: TaskInput) -> None:
     for name, table in given.tables.items():
-        stored = run["data"]["tables"].get(name, {}).get("sha256")
-        if stored != table["sha256"]:
+        stored = run.data.tables.get(name)
+        if stored is None or stored.sha256 != table.sha256:
             raise UserError(
-                f"table {name} has sha256 {table['sha256'][:12]}, the predictions were made with {str(stored)[:12]}; "
-                f"use the data of the run ({run['data']['source']})"
+                f"table {name} has sha256 {table.sha256[:12]}, the predictions were made with "
+                f"{stored.sha256[:12] if stored else None}; use the data of the run ({run.data.source})"
             )
 
 
 def _score(
-    folder: RunStore, run: Mapping[str, Any], given: TaskInput, options: JudgeOptions, budget: Budget
+    folder: RunStore, run: RunRecord, given: TaskInput, options: JudgeOptions, judge: Judge | None
 ) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
-    judge = _judge(folder, task, options, run["data"]["source"], budget)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
-        "subset": run["subset"],
+        "subset": run.subset.model_dump() if run.subset else None,
         "judge": _judge_record(folder, task, judge, scores),
         "complete": _is_complete(given, predictions, scores[task.headline]),
-        "prompts": run["prompts"],
-        "data": {"source": run["data"]["source"], "tables": given.tables},
+        "prompts": run.prompts,
+        "data": DataRecord(source=run.data.source, tables=given.tables).model_dump(),
     }
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
@@ -146,18 +122,6 @@ def _score(
 
 def _protocols(task: Task, options: JudgeOptions) -> list[str]:
     return [name for name, rule in task.protocols.items() if not rule.on_request or name in options.protocols]
-
-
-def _judge(folder: RunStore, task: Task, options: JudgeOptions, source: str, budget: Budget) -> Judge | None:
-    return make_judge(
-        options.resolve(source),
-        base_url=options.base_url,
-        cache=folder.verdicts_path(task.name),
-        budget=budget,
-        price=options.parsed_price,
-        repeats=options.repeats,
-        concurrency=options.concurrency,
-    )
 
 
 def _judge_record(

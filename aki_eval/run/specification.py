@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
+from benchmarks.redaction import redact_command
+from benchmarks.results.record import Commit, RunRecord, RunSession
 
-FORMAT = 1
+from ..chat.address import read_address
 
 PACKAGES = (
     "aki-toolkit",
@@ -31,7 +33,7 @@ PACKAGES = (
     "ms-vlmeval",
 )
 
-IDENTITY = ("format", "model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
+IDENTITY = ("model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
 """The fields of run.json that decide the answers. Device, batch size and number of processes do not: `--check-batching`
 proves it. Versions may, in the last digits: they are written down for each session instead of refused."""
 
@@ -64,7 +66,7 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def commit() -> dict[str, Any] | None:
+def commit() -> Commit | None:
     """The checkout this code runs from and whether it was changed; None when it is no checkout or there is no git."""
     folder = Path(__file__).parent
 
@@ -74,46 +76,56 @@ def commit() -> dict[str, Any] | None:
         ).stdout.strip()
 
     try:
-        return {"sha": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        return Commit(sha=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def session(device: str, batch_size: str, world_size: int) -> dict[str, Any]:
-    """One stretch of work on a run: who, when, with what."""
-    return {
-        "started": now(),
-        "finished": None,
-        "command": command(),
-        "device": device,
-        "batch_size": batch_size,
-        "world_size": world_size,
-        "versions": versions(),
-        "commit": commit(),
-        "num_predicted": {},
-    }
+def session(device: str, batch_size: str, world_size: int) -> RunSession:
+    """One stretch of work on a run, beginning now."""
+    return RunSession(
+        started=now(),
+        finished=None,
+        command=command(),
+        device=device,
+        batch_size=batch_size,
+        world_size=world_size,
+        versions=versions(),
+        commit=commit(),
+        num_predicted={},
+    )
 
 
 def command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """As it was typed, without what is secret in it."""
+    return redact_command([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _comparable(run: Mapping[str, Any], tasks: set[str], tables: set[str]) -> dict[str, Any]:
+def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> dict[str, Any]:
     """The fields that decide the answers, cut down to the given tasks and tables; where the folder lies does not
     matter.
     """
-    identity = {key: run.get(key) for key in IDENTITY}
-    identity["model"] = {key: value for key, value in run["model"].items() if key not in ("name", "path")}
-    identity["tasks"] = {name: run["tasks"][name] for name in sorted(tasks)}
-    identity["data"] = {"tables": {name: run["data"]["tables"][name] for name in sorted(tables)}}
+    whole = run.model_dump()
+    identity = {key: whole[key] for key in IDENTITY}
+    model = {key: value for key, value in whole["model"].items() if key not in ("name", "path")}
+    if isinstance(model.get("base_url"), str):  # once written down as it was typed
+        model["base_url"] = read_address(model["base_url"], "run.json").server
+    identity["model"] = model
+    identity["tasks"] = {name: whole["tasks"][name] for name in sorted(tasks)}
+    identity["data"] = {"tables": {name: whole["data"]["tables"][name] for name in sorted(tables)}}
     return identity
 
 
-def answers_mark(run: Mapping[str, Any], task: str, tables: Iterable[str]) -> str:
+def marked(run: RunRecord, tables: Mapping[str, Iterable[str]]) -> RunRecord:
+    """With the mark of each task's answers; `tables` are each task's."""
+    return run.model_copy(update={"answers": {task: answers_mark(run, task, names) for task, names in tables.items()}})
+
+
+def answers_mark(run: RunRecord, task: str, tables: Iterable[str]) -> str:
     """By which the answers to a task are known as this run's: a hash of all that decides them."""
-    wanted = _comparable(run, {task}, set(tables))
-    if run["model"].get("kind") == "imported":
-        wanted["name"] = run["model"]["name"]
+    wanted = _comparable(run, [task], tables)
+    if run.imported:
+        wanted["name"] = run.model.name
     return hashlib.sha256(json.dumps(wanted, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -136,15 +148,13 @@ def _first_difference(before: Any, after: Any, field: str = "") -> FieldChange |
     return None
 
 
-def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def check_same(root: Path, stored: RunRecord, wanted: RunRecord) -> None:
     """Raises UserError naming the first field in which `wanted` is another run than the one stored in `root`.
 
     Tasks that only one of them has are no difference: a run grows task by task.
     """
-    if stored.get("format") != FORMAT:
-        raise UserError(f"{root}/run.json has format {stored.get('format')!r}, expected {FORMAT}; choose another --out")
-    tasks = set(stored["tasks"]) & set(wanted["tasks"])
-    tables = set(stored["data"]["tables"]) & set(wanted["data"]["tables"])
+    tasks = stored.tasks.keys() & wanted.tasks.keys()
+    tables = stored.data.tables.keys() & wanted.data.tables.keys()
     difference = _first_difference(_comparable(stored, tasks, tables), _comparable(wanted, tasks, tables))
     if difference:
         raise UserError(
@@ -153,14 +163,17 @@ def check_same(root: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
         )
 
 
-def extend(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored run with the tasks, tables and self-test of the wanted one added."""
-    run = dict(stored)
-    run["tasks"] = {**stored["tasks"], **wanted["tasks"]}
-    added = {task: mark for task, mark in wanted.get("answers", {}).items() if task not in stored["tasks"]}
-    run["answers"] = {**added, **stored.get("answers", {})}
-    run["data"] = {**stored["data"], "tables": {**stored["data"]["tables"], **wanted["data"]["tables"]}}
-    return run
+def extend(stored: RunRecord, wanted: RunRecord) -> RunRecord:
+    """The stored run with the tasks and tables of the wanted one added."""
+    added = {task: mark for task, mark in wanted.answers.items() if task not in stored.tasks}
+    tables = stored.data.tables | wanted.data.tables
+    return stored.model_copy(
+        update={
+            "tasks": stored.tasks | wanted.tasks,
+            "answers": added | stored.answers,
+            "data": stored.data.model_copy(update={"tables": tables}),
+        }
+    )
 
 
 def file_checksums(paths: Sequence[Path]) -> str:

@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Sample
+from benchmarks.results.record import SubsetRecord
 
 SEED = 2503
 """Of the order in which clusters are taken; the paper's number in arXiv is 2503.02597."""
@@ -36,9 +36,9 @@ class Subset:
     name: str | None = None
     seed: int = SEED
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> SubsetRecord:
         """For run.json and metrics.json."""
-        return asdict(self)
+        return SubsetRecord(**asdict(self))
 
 
 def parse(text: str | None) -> Subset | None:
@@ -52,8 +52,8 @@ def parse(text: str | None) -> Subset | None:
     return Subset(size=int(text))
 
 
-def from_record(record: dict[str, Any] | None) -> Subset | None:
-    return Subset(**record) if record else None
+def from_record(record: SubsetRecord | None) -> Subset | None:
+    return Subset(**record.model_dump()) if record else None
 
 
 def choose(task: str, samples: Sequence[Sample], subset: Subset) -> list[Sample]:

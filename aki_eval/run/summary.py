@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.records import Metric
+from benchmarks.results.record import RunRecord
 from benchmarks.scoring import why_not_comparable, worth_saying
 from benchmarks.tasks import COLUMNS
 
@@ -94,12 +94,12 @@ def explain_incomplete(
     return 1 if failed or (incomplete and not allow_partial) else 0
 
 
-def how_to_ask(run: Mapping[str, Any]) -> str:
+def how_to_ask(run: RunRecord) -> str:
     """What brings the answers that a run folder lacks, from its run.json: scoring it again does not."""
-    if run["model"].get("kind") == "imported":
+    if run.imported:
         return "aki-eval import a file that has them, into another --out,"
-    commands = [session.get("command", []) for session in run["sessions"]]
-    known = next((command for command in reversed(commands) if command[1:2] == ["run"]), None)
+    commands = [session.command for session in reversed(run.sessions)]
+    known = next((command for command in commands if command[1:2] == ["run"]), None)
     return shlex.join(part for part in known if part != "--fresh") if known else "aki-eval run with the same options"
 
 
@@ -123,7 +123,9 @@ def _reasons(root: Path, result: TaskOutcome, again: str) -> Iterator[str]:
             f"(see ValueError in {folder}/predictions.jsonl)"
         )
     if not (result.num_missing or result.num_errors or _lacks_judge(result)):
-        yield f"{count_samples(result.num_unscored)} could not be scored (see reason in {folder}/scores.jsonl)"
+        causes = (result.metrics["judge"] or {}).get("errors") or {}
+        why = f"; the judge: {next(iter(causes))}; see error in {folder}/verdicts.jsonl" if causes else ""
+        yield f"{count_samples(result.num_unscored)} could not be scored (see reason in {folder}/scores.jsonl{why})"
 
 
 def _lacks_judge(result: TaskOutcome) -> bool:

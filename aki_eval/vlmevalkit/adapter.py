@@ -30,8 +30,8 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.kit import _process_state_kept as process_state_kept
 from benchmarks.records import ImageRef, Prompt
+from benchmarks.redaction import redact
 
-from ..judges.endpoint import scrub
 from ..predictors import make_predictor
 from ..run.specification import file_checksums
 
@@ -132,7 +132,7 @@ def hide_keys() -> None:
 
     def make_scrubbed(*arguments: Any, **options: Any) -> logging.LogRecord:
         record = make_record(*arguments, **options)
-        record.msg, record.args = scrub(record.getMessage()), ()
+        record.msg, record.args = redact(record.getMessage()), ()
         return record
 
     logging.setLogRecordFactory(make_scrubbed)
@@ -201,5 +201,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print("aki-eval:", " ".join(str(error).split()), file=sys.stderr)
+        print("aki-eval:", " ".join(redact(str(error)).split()), file=sys.stderr)
         sys.exit(2)

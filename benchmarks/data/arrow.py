@@ -1,16 +1,20 @@
 """Tables that do not belong in memory, as Arrow files that `datasets` maps.
 
 Converted once for each content (the file is named after the table's sha256), row by row, into the user's cache folder.
+The sha256 of the Arrow file stands beside it and is checked at every start: what was changed is converted again.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .tsv import TableData, assemble, cache_folder, content_key, parse_pictures, read_cells
+from .tsv import TableData, assemble, cache_folder, content_key, file_sha256, parse_pictures, read_cells
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,31 +55,33 @@ def open_arrow(arrow: Path) -> Dataset:
     return Dataset.from_file(str(arrow))
 
 
-def read_large(path: Path, sha256: str) -> TableData:
-    """Raises UserError when the file is no such table."""
-    arrow = _converted(path, cache_folder() / f"{sha256}.arrow")
+def read_large(path: Path, sha256: str, rows: Callable[[Path], Iterable[dict[str, str]]] = read_cells) -> TableData:
+    """`rows`: reads the file's rows as text by column, the pictures in `image`.
+
+    Raises UserError when the file is no such table.
+    """
+    arrow = _converted(path, cache_folder() / f"{sha256}.arrow", rows)
     dataset = open_arrow(arrow)
     columns = [name for name in dataset.column_names if name not in (PICTURES, KEYS)]
     cells = dataset.select_columns(columns).with_format(None)[:]
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*(cells[name] for name in columns), strict=True)]
+    found = [dict(zip(columns, values, strict=True)) for values in zip(*(cells[name] for name in columns), strict=True)]
     keys = dataset.select_columns([KEYS])[:][KEYS]
-    return assemble(path, sha256, columns, rows, MappedPictures(arrow, keys), [not own for own in keys])
+    return assemble(path, sha256, columns, found, MappedPictures(arrow, keys), [not own for own in keys])
 
 
-def _converted(path: Path, arrow: Path) -> Path:
-    """The Arrow file, made if it is not there; of several processes one makes it and the others wait.
+def _converted(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, str]]]) -> Path:
+    """The Arrow file, made if it is not there, or not what was made; of several processes one makes it.
 
     Raises UserError when the cache folder cannot be written.
     """
     from filelock import FileLock
 
-    if arrow.is_file():
-        return arrow
     try:
         arrow.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{arrow}.lock"):
-            if not arrow.is_file():
-                _convert(path, arrow)
+            if not _is_whole(arrow):
+                _sweep(arrow.parent)
+                _convert(path, arrow, rows)
     except OSError as error:
         raise UserError(
             f"{path} is too large for memory and cannot be converted into {arrow.parent} ({error.strerror or error}); "
@@ -84,17 +90,42 @@ def _converted(path: Path, arrow: Path) -> Path:
     return arrow
 
 
-def _convert(path: Path, arrow: Path) -> None:
+def _noted(arrow: Path) -> Path:
+    """Holds the sha256 of the Arrow file, written when that is in its place."""
+    return arrow.with_name(f"{arrow.name}.sha256")
+
+
+def _is_whole(arrow: Path) -> bool:
+    """The name alone proves nothing: whatever was changed since would be asked, under the checksum of the table."""
+    if not (arrow.is_file() and _noted(arrow).is_file()):
+        return False
+    if _noted(arrow).read_text("ascii", "replace").strip() == file_sha256(arrow):
+        return True
+    print(f"{arrow} is not what was converted; converting again", file=sys.stderr)
+    return False
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what killed conversions left: unfinished files on whose table nobody works."""
+    from filelock import FileLock, Timeout
+
+    for unfinished in folder.glob("*.arrow.part"):
+        lock = unfinished.with_name(unfinished.name.removesuffix(".part") + ".lock")
+        with suppress(Timeout), FileLock(lock, timeout=0, is_singleton=False):
+            unfinished.unlink(missing_ok=True)
+
+
+def _convert(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, str]]]) -> None:
     """Written beside its place and moved there when whole."""
     from datasets import Features, Value
     from datasets import List as ListOf
     from datasets.arrow_writer import ArrowWriter
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    unfinished = arrow.with_name(f"{arrow.name}.{os.getpid()}")
+    unfinished = arrow.with_name(f"{arrow.name}.part")
     writer = None
     try:
-        for row in tqdm(read_cells(path), desc=f"converting {path.name} once", unit=" rows", disable=None):
+        for row in tqdm(rows(path), desc=f"converting {path.name} once", unit=" rows", disable=None):
             if writer is None:
                 features = {name: Value("string") for name in row}
                 features |= {PICTURES: ListOf(Value("large_string")), KEYS: ListOf(Value("string"))}
@@ -105,6 +136,14 @@ def _convert(path: Path, arrow: Path) -> None:
             writer.write(row | {PICTURES: pictures, KEYS: [content_key(text) for text in pictures]})
         if writer is not None:
             writer.finalize()
+            _noted(arrow).unlink(missing_ok=True)
             os.replace(unfinished, arrow)
+            _note(arrow)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _note(arrow: Path) -> None:
+    scratch = _noted(arrow).with_suffix(".scratch")
+    scratch.write_text(file_sha256(arrow) + "\n")
+    os.replace(scratch, _noted(arrow))

@@ -191,6 +191,12 @@ def read_lock(root: Path) -> dict[str, dict[str, Any]]:
         entries: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); delete it and run aki-eval data fetch again") from error
+    whole = isinstance(entries, dict) and all(
+        isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and {"num_rows", "locked"} <= entry.keys()
+        for entry in entries.values()
+    )
+    if not whole:
+        raise UserError(f"{path} is not what aki-eval data fetch writes; delete it and run that again")
     return entries
 
 

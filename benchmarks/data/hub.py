@@ -6,18 +6,15 @@ The same questions come out as the same samples: choices get their letters, the 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UserError
-from ..records import Row
-from .tsv import TableData, TableRow, as_pandas_prints, cache_folder, content_key, file_sha256
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from .tsv import PicturesInMemory, TableData, assemble, file_sha256, parse_pictures
 
 FILES = {"CV-Bench-2D": "test_2d", "CV-Bench-3D": "test_3d"}
+ROWS_AT_ONCE = 64
 NEEDED = ("idx", "type", "task", "image", "question", "choices", "answer", "prompt", "source")
 
 
@@ -28,51 +25,48 @@ def find_parquet(table: str, root: Path) -> Path | None:
     return next(iter(sorted(root.rglob(f"{FILES[table]}*.parquet"))), None)
 
 
-@dataclass(frozen=True)
-class HubPictures:
-    """Pictures in the memory-mapped data set."""
-
-    dataset: Dataset
-    all_keys: list[list[str]]
-
-    def keys(self, position: int) -> list[str]:
-        return self.all_keys[position]
-
-    def read(self, position: int, number: int) -> str:
-        return _base64(self.dataset[position]["image"])
+def read_parquet(path: Path) -> TableData:
+    """Raises UserError when the file is damaged, or lacks one of the Hub's fields."""
+    cells = list(read_records(path))
+    if not cells:
+        raise UserError(f"{path}: the table has no rows")
+    texts = [parse_pictures(row["image"], row["index"], path) for row in cells]
+    return assemble(path, file_sha256(path), list(cells[0]), cells, PicturesInMemory(texts), [False] * len(cells))
 
 
-def _base64(image: dict[str, Any]) -> str:
-    return base64.b64encode(image["bytes"]).decode()
+def read_records(path: Path) -> Iterator[dict[str, str]]:
+    """The records in the columns of VLMEvalKit's table, pictures as base64; a column that is absent is empty.
+
+    Raises UserError.
+    """
+    from pyarrow import ArrowException, parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        missing = [name for name in NEEDED if name not in names]
+        if missing:
+            raise UserError(f"{path}: field {missing[0]!r} is missing; the file has {', '.join(names)}")
+        most = max((len(each) for each in file.read(columns=["choices"])["choices"].to_pylist()), default=0)
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(NEEDED)):
+            for record in batch.to_pylist():
+                yield _cells(record, most, path)
+    except (ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a whole parquet file ({error})") from error
 
 
-def read_parquet(table: str, path: Path) -> TableData:
-    """Raises UserError when the file lacks one of the Hub's fields."""
-    from datasets import Dataset, Image
-
-    dataset = Dataset.from_parquet(str(path), cache_dir=str(cache_folder()))
-    missing = [name for name in NEEDED if name not in dataset.column_names]
-    if missing:
-        raise UserError(f"{path}: field {missing[0]!r} is missing; the file has {', '.join(dataset.column_names)}")
-    dataset = dataset.cast_column("image", Image(decode=False))
-    pictures = dataset.select_columns(["image"])
-    keys = [[content_key(_base64(record["image"]))] for record in pictures]
-    cells = [_cells(record) for record in dataset.remove_columns(["image"])]
-    columns = list(dict.fromkeys(name for row in cells for name in row))
-    printed = as_pandas_prints(columns, [{name: row.get(name, "") for name in columns} for row in cells])
-    rows: list[Row] = [TableRow(row | extra, columns) for row, extra in zip(cells, printed, strict=True)]
-    return TableData(file_sha256(path), rows, HubPictures(pictures, keys), list(range(len(rows))))
-
-
-def _cells(record: dict[str, Any]) -> dict[str, str]:
-    """One record in the columns of VLMEvalKit's table."""
-    row = {name: str(record[name]) for name in ("question", "prompt", "source", "task")}
-    options = {chr(ord("A") + number): str(choice) for number, choice in enumerate(record["choices"])}
-    cells = {
+def _cells(record: Mapping[str, Any], most: int, path: Path) -> dict[str, str]:
+    """One record, with `most` columns for options."""
+    content = (record["image"] or {}).get("bytes")
+    if not content:
+        raise UserError(f"{path}: row {record['idx']} has no picture")
+    choices = [str(choice) for choice in record["choices"]]
+    options = {chr(ord("A") + number): choice for number, choice in enumerate(choices + [""] * (most - len(choices)))}
+    return {
         "index": str(record["idx"]),
-        **row,
+        **{name: str(record[name]) for name in ("question", "prompt", "source", "task")},
         **options,
         "answer": record["answer"].strip("()"),
         "split": record["type"],
+        "image": base64.b64encode(content).decode(),
     }
-    return {name: cell for name, cell in cells.items() if cell}

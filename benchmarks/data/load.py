@@ -14,7 +14,7 @@ from ..errors import RowError, UserError
 from ..records import ImageRef, Row, Sample
 from ..task import Task
 from .arrow import read_large
-from .hub import find_parquet, read_parquet
+from .hub import find_parquet, read_parquet, read_records
 from .tsv import TableData, file_sha256, read_into_memory
 
 LARGE = 64 * 2**20
@@ -49,7 +49,8 @@ def _read(table: str, root: Path) -> TableData:
         return read_large(path, file_sha256(path)) if large else read_into_memory(path)
     parquet = find_parquet(table, root)
     if parquet:
-        return read_parquet(table, parquet)
+        large = parquet.stat().st_size >= LARGE
+        return read_large(parquet, file_sha256(parquet), read_records) if large else read_parquet(parquet)
     raise UserError(
         f"table {table} not found: no file {path}; `aki-eval data fetch` downloads it, --data names a folder"
     )

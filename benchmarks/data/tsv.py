@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import RowError, UserError
+from ..images import clean_base64
 from ..kit import KIT_CELL, literal_list
 from ..records import ImageRef, Row
 
@@ -118,8 +119,10 @@ def read_cells(path: Path) -> Iterator[dict[str, str]]:
             for cells in reader:
                 if len(cells) != len(columns):
                     raise UserError(
-                        f"{path}: line {reader.line_num} has {len(cells)} cells, expected {len(columns)}; cut off?"
+                        f"{path}: line {reader.line_num} has {len(cells)} cells, expected {len(columns)}; cut off, or "
+                        "a quote too many before?"
                     )
+                _check_quotes(columns, cells, path, reader.line_num)
                 row = dict(zip(columns, cells, strict=True))
                 _check_index(row["index"], seen, path)
                 yield row
@@ -137,7 +140,28 @@ def _check_columns(columns: list[str], path: Path) -> None:
         raise UserError(f"{path}: a column occurs twice in {', '.join(columns)}")
 
 
+def _check_quotes(columns: list[str], cells: list[str], path: Path, line: int) -> None:
+    """Raises UserError where a cell holds the end of its row and the beginning of another one.
+
+    Two stray quotes do that: what stands between them, tabs and line breaks, is one cell. Assumption: no honest cell
+    breaks its lines just where the cells of whole rows would end.
+    """
+    for position, cell in enumerate(cells):
+        if "\n" not in cell or "\t" not in cell:
+            continue
+        first, *others = cell.rstrip("\n").split("\n")
+        tabs = [text.count("\t") for text in others]
+        is_end = first.count("\t") == len(columns) - 1 - position
+        if is_end and tabs and tabs[-1] in (position, len(columns) - 1) and set(tabs[:-1]) <= {len(columns) - 1}:
+            raise UserError(
+                f"{path}: column {columns[position]} of row {cells[columns.index('index')]!r} holds {len(others) + 1} "
+                f"rows of the table (up to line {line}): two stray quotes merge them; double a quote that is meant"
+            )
+
+
 def _check_index(index: str, seen: set[str], path: Path) -> None:
+    if "\n" in index or "\t" in index:
+        raise UserError(f"{path}: the index {index[:40]!r} holds several cells; is there a quote too many?")
     if index == "" or index in seen:
         raise UserError(
             f"{path}: {f'index {index} occurs twice' if index else 'a row has no index'}; each row needs its own"
@@ -158,16 +182,22 @@ def _long_fields_allowed() -> Iterator[None]:
 def parse_pictures(cell: str, index: str, path: Path) -> list[str]:
     """The base64 texts in an `image` cell; none where it refers to another row.
 
-    Raises UserError when the cell is empty, or a list that is none.
+    Raises UserError when the cell is empty, a list that is none, or no whole picture.
     """
     if not cell:
         raise UserError(f"{path}: row {index} has no picture")
+    listed = [cell]
     if cell.startswith("["):
         try:
-            return [str(each) for each in literal_list(cell)]
+            listed = [str(each) for each in literal_list(cell)]
         except ValueError as error:
             raise UserError(f"{path}: row {index}: column image is {error}") from error
-    return [cell] if len(cell) > LONGEST_REFERENCE else []
+    elif len(cell) <= LONGEST_REFERENCE:
+        return []
+    try:
+        return [clean_base64(text) for text in listed]
+    except ValueError as error:
+        raise UserError(f"{path}: row {index}: column image holds {error}") from error
 
 
 def assemble(

@@ -1,6 +1,6 @@
 """Reads a run folder: what made it, its metrics, its scores, the judge's verdicts and the predictions.
 
-Light on purpose (standard library only): `report`, `compare` and `gate` read tens of thousands of lines in well under a
+Light on purpose: `report`, `compare` and `gate` read tens of thousands of lines in well under a
 second. Metrics are read and checked on opening, everything else when asked for.
 """
 
@@ -18,8 +18,7 @@ from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.scoring import why_not_comparable
 from benchmarks.tasks import TASKS
 
-FORMAT = 1
-"""The layout of a run folder that this code reads."""
+from .record import RunRecord, read_record
 
 Record = TypeVar("Record")
 
@@ -65,13 +64,23 @@ class RunFolder:
 
     path: Path
     label: str
-    record: Mapping[str, Any]
+    record: RunRecord | None
+    """run.json; None where only scores are left, as in a baseline's file."""
     results: Mapping[str, TaskResult]
     unscored: tuple[str, ...] = ()
 
     @property
     def toy(self) -> bool:
         return any(result.toy for result in self.results.values())
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """The content of run.json, for showing it; empty where there is none."""
+        return self.record.model_dump() if self.record else {}
+
+    def prompts_hash(self, task: str) -> str | None:
+        """Of the prompts of a task's whole table; None where it is not known."""
+        return self.record.prompts_hash(task) if self.record else None
 
     def scores(self, task: str, protocol: str | None = None) -> list[Score]:
         """All scores of a task, or those of one protocol.
@@ -122,12 +131,9 @@ def open_run(path: Path) -> RunFolder:
     Raises:
         UserError: no run folder, a layout of another version, damaged files, or nothing scored yet.
     """
-    record = _object(
-        path / "run.json", f"{path} is no run folder: it has no run.json; give what `aki-eval run --out` got"
-    )
-    version = record.get("format", FORMAT)
-    if version != FORMAT:
-        raise UserError(f"{path} was written in format {version!r}, this version reads {FORMAT}; score the run again")
+    if not (path / "run.json").is_file():
+        raise UserError(f"{path} is no run folder: it has no run.json; give what `aki-eval run --out` got")
+    record = read_record(path / "run.json")
     present = [task for task in TASKS if (path / task).is_dir()]
     results = {task: _result(path, task) for task in present if (path / task / "metrics.json").is_file()}
     if not results:

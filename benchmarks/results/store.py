@@ -30,6 +30,8 @@ from filelock import FileLock, Timeout
 from benchmarks.errors import UserError
 from benchmarks.records import Prediction, Score
 
+from .record import RunRecord, read_record
+
 
 def write_atomically(path: Path, content: str) -> None:
     """Puts `content` in the place of `path`: a reader sees the old file or the new one, never half of one."""
@@ -113,24 +115,6 @@ def _to_prediction(record: Mapping[str, Any]) -> Prediction:
     fields = {name: value for name, value in record.items() if name != "run"}
     fields["text"] = fields.pop("prediction")
     return Prediction(**fields)
-
-
-RUN_FIELDS: Mapping[str, type] = {"model": dict, "tasks": dict, "data": dict, "sessions": list, "prompts": str}
-"""Fields of run.json without which nothing can be resumed or scored; `data` holds `source` and `tables`."""
-
-
-def _whole_run(path: Path, run: Any) -> dict[str, Any]:
-    """`run` when it is the content of a run.json. Raises UserError that names what is wrong with it."""
-    if not isinstance(run, dict):
-        raise UserError(f"{path} holds a {type(run).__name__}, expected the object that aki-eval run writes")
-    for name, kind in RUN_FIELDS.items():
-        if not isinstance(run.get(name), kind):
-            raise UserError(f"{path} has no usable field {name!r}, as aki-eval run writes it; restore or delete it")
-    if not isinstance(run.get("answers", {}), dict):
-        raise UserError(f"{path} has no usable field 'answers', as aki-eval run writes it; restore or delete it")
-    if "subset" not in run or "source" not in run["data"] or not isinstance(run["data"].get("tables"), dict):
-        raise UserError(f"{path} lacks 'subset', 'data.source' or 'data.tables'; restore or delete it")
-    return run
 
 
 def _delete_ours(folder: Path) -> None:
@@ -272,7 +256,7 @@ class RunStore:
         if run is None:
             self._check_empty()
             return
-        folders = [self.root / task for task in run["tasks"]]
+        folders = [self.root / task for task in run.tasks]
         for folder in folders:
             if folder.parent != self.root or folder.name in ("", ".", "..") or folder.is_symlink():
                 raise UserError(f"--fresh: {self.root / 'run.json'} names {folder}, which is no folder of a run")
@@ -289,32 +273,23 @@ class RunStore:
                 "choose another --out, or empty it yourself"
             )
 
-    def refuse_leftovers(self, tasks: Iterable[str], run: Mapping[str, Any] | None) -> None:
+    def refuse_leftovers(self, tasks: Iterable[str], run: RunRecord | None) -> None:
         """Raises UserError where answers lie for a task that `run` (run.json) does not know."""
         for task in tasks:
             files = self._predictions_files(task)
-            if files and (run is None or task not in run["tasks"]):
+            if files and (run is None or task not in run.tasks):
                 says = "no run.json says" if run is None else "run.json does not say"
                 raise UserError(f"{files[0]} holds predictions but {says} whose; move it away or choose another --out")
 
-    def read_run(self) -> dict[str, Any] | None:
+    def read_run(self) -> RunRecord | None:
         """The content of run.json; None when nothing was started here. Raises UserError when it is damaged."""
         path = self.root / "run.json"
-        if not path.exists():
-            return None
-        try:
-            return _whole_run(path, json.loads(path.read_text("utf-8")))
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path} is not JSON ({error}); is {self.root} a run folder?") from error
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror})") from error
+        return read_record(path) if path.exists() else None
 
-    def write_run(self, run: Mapping[str, Any]) -> None:
-        write_atomically(self.root / "run.json", json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+    def write_run(self, run: RunRecord) -> None:
+        write_atomically(self.root / "run.json", run.to_json())
 
-    def restore_run(self, run: Mapping[str, Any] | None) -> None:
+    def restore_run(self, run: RunRecord | None) -> None:
         """Puts back what run.json was; None: there was none."""
         if run is None:
             (self.root / "run.json").unlink(missing_ok=True)
@@ -341,8 +316,7 @@ class RunStore:
     def _mark(self, task: str) -> str | None:
         """By which the answers to a task are known as this run's; None when it is older than marks."""
         run = self.read_run()
-        mark = (run or {}).get("answers", {}).get(task)
-        return None if mark is None else str(mark)
+        return run.answers.get(task) if run else None
 
     def predictions(self, task: str) -> dict[str, Prediction]:
         """What is known of the task, by index, whoever wrote it.

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 
 from .. import choice, kit
 from ..data.tsv import image_cluster
+from ..estimates import Columns, Estimate, mean_by_group, weighted_sum
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import each_by_itself
-from ..statistics import Columns, Estimate, mean_by_group, weighted_sum
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\nAnswer with the option's letter from the given choices directly. {question}\nOptions:\n{options}"

@@ -18,10 +18,10 @@ from statistics import fmean
 from .. import kit
 from ..data.tsv import image_cluster
 from ..errors import RowError
+from ..estimates import Columns, Estimate
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample, Score
-from ..statistics import Columns, Estimate
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"

@@ -7,21 +7,23 @@ Cluster: the question.
 The kit recognises an answer itself where that is right, or a letter, and lets a judge extract all others. Without a
 judge it refuses; here those are unread, and the number is comparable with nothing.
 Known defects of the kit: answers that are lists or free text are always wrong, "14.0" is wrong for 14. Protocol
-`strict` reads them after the benchmark's own normalisation, without a judge.
+`strict` is our reading (`benchmarks.reading`), without a judge, compared as the benchmark's own script does: integers
+without their decimals, decimals rounded to the precision asked for.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from decimal import Decimal
 
 from .. import choice, kit
 from ..errors import RowError
+from ..estimates import mean_by_group
 from ..judged import Extraction
 from ..prompts import from_template
+from ..reading import read_list, read_number, read_phrase
 from ..records import ImageRef, JudgeRequest, Row, Sample
 from ..scoring import each_by_itself
-from ..statistics import mean_by_group
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
@@ -69,41 +71,26 @@ def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
     """As the benchmark normalises: a letter; a number rounded to the answer's precision; a list; or the text itself."""
     if sample.choices:
         return choice.strict(sample, answer)
-    read = READERS.get(sample.row["answer_type"], _text)
-    found = read(answer, sample.row)
-    return float(found is not None and found == read(sample.target, sample.row)), found
+    read, normalised = READERS.get(sample.row["answer_type"], (read_phrase, lambda text, row: text))
+    found, target = read(answer), read(sample.target)
+    right = found is not None and target is not None and normalised(found, sample.row) == normalised(target, sample.row)
+    return float(right), found
 
 
-def _number(text: str) -> float | None:
-    """The whole text as a number, else the number it ends on ("The answer is 14.")."""
-    cleaned = text.replace(",", "").strip().rstrip(".%").strip("$ ")
-    found = re.search(r"(?:^|[\s=$])(-?\d+(?:\.\d+)?)$", cleaned)
-    return float(found[1]) if found else None
+def _integer(number: str, row: Row) -> str:
+    return number.split(".")[0]
 
 
-def _integer(text: str, row: Row) -> str | None:
-    number = _number(text)
-    return None if number is None else str(int(number))
+def _decimal(number: str, row: Row) -> str:
+    return f"{Decimal(number):.{int(float(row.get('precision', '2')))}f}"
 
 
-def _decimal(text: str, row: Row) -> str | None:
-    number = _number(text)
-    return None if number is None else f"{number:.{int(float(row.get('precision', '2')))}f}"
-
-
-def _bracketed(text: str, row: Row) -> str | None:
-    found = re.search(r"\[[^\[\]]*\]", text)
-    try:
-        return str(kit.literal_list(found[0])) if found else None
-    except ValueError:
-        return None
-
-
-def _text(text: str, row: Row) -> str | None:
-    return text.strip().strip(".").casefold() or None
-
-
-READERS: dict[str, Callable[[str, Row], str | None]] = {"integer": _integer, "float": _decimal, "list": _bracketed}
+READERS: dict[str, tuple[Callable[[str], str | None], Callable[[str, Row], str]]] = {
+    "integer": (read_number, _integer),
+    "float": (read_number, _decimal),
+    "list": (read_list, lambda listed, row: listed),
+}
+"""By the type of the answer: how it is read, and what is compared."""
 
 TASK = Task(
     name="mathvista",

@@ -25,10 +25,10 @@ import numpy as np
 
 from .. import kit
 from ..errors import UserError
+from ..estimates import Columns, Estimate, mean_by_group
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample, Score
-from ..statistics import Columns, Estimate, mean_by_group
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"

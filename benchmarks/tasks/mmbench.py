@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from .. import choice, kit
 from ..data.tsv import whole_number
+from ..estimates import Estimate, mean_by_group
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
-from ..statistics import Estimate, mean_by_group
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = (

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from .. import yes_no
 from ..errors import RowError
+from ..estimates import Estimate, mean_by_group, weighted_sum
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
-from ..statistics import Estimate, mean_by_group, weighted_sum
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\nAnswer the question using a single word or phrase. {question}"

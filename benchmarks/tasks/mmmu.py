@@ -6,20 +6,22 @@ Metric: accuracy in percent. `val` is the number papers quote; `dev` stands besi
 paper's Table 11 mixes them: one line of the kit's output was taken, and the order of its lines is arbitrary.)
 Cluster: the question.
 Open questions: the kit makes them a choice between the right answer and "Other Answers", so that a mere "A" is right.
-Protocol `strict` wants the answer itself.
+Protocol `strict`, our reading (`benchmarks.reading`), wants the answer itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from .. import choice, kit
 from ..errors import RowError
+from ..estimates import mean_by_group
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
+from ..reading import folded, read_number, read_phrase
 from ..records import ImageRef, Prompt, Row, Sample
 from ..scoring import each_by_itself
-from ..statistics import mean_by_group
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_CHOICE_PROMPT = (
@@ -111,30 +113,22 @@ def kit_target(sample: Sample) -> str:
 
 
 def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
-    """Open questions: the last number, or the whole text, equals one of the reference's answers."""
+    """Open questions: the phrase, or the number to two decimals, that the answer gives is one of the reference's."""
     if sample.choices:
         return choice.strict(sample, answer)
-    wanted = _references(sample.target)
-    given = {read(answer) for read in (_plain, _last_number)} - {None}
-    return float(any(reference in given for reference in wanted)), answer.strip() or None
+    phrase, number = read_phrase(answer), read_number(answer)
+    given = {phrase, _rounded(number)} - {None}
+    return float(not given.isdisjoint(_references(sample.target))), phrase or number
 
 
 def _references(target: str) -> set[str | None]:
     listed = kit.literal_list(target) if target.startswith("[") else [target]
-    return {read(str(each)) for each in listed for read in (_plain, _only_number)} - {None}
+    forms = {form for each in listed for form in (folded(str(each)), _rounded(read_number(str(each)))) if form}
+    return {*forms, read_phrase(target)} - {None}
 
 
-def _plain(text: str) -> str | None:
-    return text.strip().strip(".").strip().casefold() or None
-
-
-def _last_number(text: str) -> str | None:
-    found: list[str] = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
-    return f"{float(found[-1].replace(',', '')):.2f}" if found else None
-
-
-def _only_number(text: str) -> str | None:
-    return _last_number(text) if re.fullmatch(r"\W*-?\d[\d,]*(?:\.\d+)?\W*", text) else None
+def _rounded(number: str | None) -> str | None:
+    return None if number is None else f"{Decimal(number):.2f}"
 
 
 TASK = Task(

@@ -19,9 +19,9 @@ import numpy as np
 
 from .. import yes_no
 from ..data.tsv import image_cluster
+from ..estimates import Bools, Columns, Estimate, Floats
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
-from ..statistics import Bools, Columns, Estimate, Floats
 from ..task import DataTable, Task
 
 AKI_PROMPT = "<image>\nAnswer the question using a single word or phrase. {question}"

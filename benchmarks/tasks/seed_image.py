@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from .. import choice, kit
 from ..data.tsv import image_cluster
+from ..estimates import mean_by_group
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample
-from ..statistics import mean_by_group
 from ..task import DataTable, Task
 
 AKI_PROMPT = (

@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from ..errors import UserError
+from ..estimates import mean_by_group
 from ..records import Metric, Score
-from ..statistics import mean_by_group
 from ..task import Task
 from ..tasks import TASKS
 from .priors import Prior, distinct_entries, priors, weight

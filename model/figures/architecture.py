@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
 from model.attention import IMAGE, QUESTION_END, TEXT, build_mask
+from model.kinds import KINDS
 
 TYPES = [TEXT] * 2 + [IMAGE] * 4 + [TEXT] * 2 + [QUESTION_END] + [TEXT] * 2
 NAMES = ["system"] * 2 + ["latent"] * 4 + ["question"] * 2 + ["question end"] + ["answer"] * 2
@@ -25,10 +26,8 @@ def draw() -> Any:
     mpl.rcParams.update({"svg.hashsalt": "aki", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9})
     figure = plt.figure(figsize=(11.5, 5.6))
     _parts(figure.add_axes((0.01, 0.02, 0.42, 0.96)))
-    for place, (kind, title) in enumerate(
-        (("causal", "causal (Eq. 2)"), ("mma", "modality-mutual (Eq. 5)"), ("cca", "concentric"))
-    ):
-        _mask(figure.add_axes((0.515 + 0.163 * place, 0.24, 0.15, 0.6)), kind, title, labels=place == 0)
+    for place, kind in enumerate(("causal", "mma", "cca")):
+        _mask(figure.add_axes((0.515 + 0.163 * place, 0.24, 0.15, 0.6)), kind, KINDS[kind].title, labels=place == 0)
     figure.text(0.515, 0.12, "grey: what causal attention sees.  green: what is unlocked on top of it.", color=INK)
     figure.text(
         0.515, 0.07, "rows: queries, columns: keys, in the order of the prompt. 4 latents instead of 144.", color=INK

@@ -22,7 +22,7 @@ from .. import paper
 from ..audit import audit_table, second_version
 from ..chart_data import breakdown, overview
 from ..notices import notices
-from ..paper_tables import Plan, main_table, reference_row, subtask_table
+from ..paper_tables import Plan, main_table, pair_tables, reference_row, subtask_table
 from ..series import run_cell
 from ..tables import Table
 from .browser import BrowserTask, write_browser
@@ -120,9 +120,12 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
         {
             "active": "index",
             "chart": overview(plan),
-            "tables": [_without_notices(main_table(number, plan)) for number in ("1", "2")],
+            "tables": [
+                _without_notices(table)
+                for table in (*(main_table(number, plan) for number in ("1", "2")), *pair_tables(plan))
+            ],
             "reference": reference_row(plan.reference)[1].label,
-            "records": [{"record": run.record, "summary": _summary(run)} for run in plan.runs],
+            "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
     )
     for task in tasks:
@@ -165,8 +168,8 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
 
 def _summary(run: RunFolder) -> str:
     """One line about what made the run."""
-    model = run.record.get("model", {})
-    checked = run.record.get("mask_self_test")
+    model = run.made_by.get("model", {})
+    checked = run.made_by.get("mask_self_test")
     parts = [
         f"model {model.get('path') or model.get('name') or 'unknown'}",
         f"{model['attention']} attention" if model.get("attention") else "",

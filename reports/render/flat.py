@@ -29,6 +29,8 @@ COLUMNS = (
     "num_scored",
     "num_unread",
     "p_value",
+    "p_holm",
+    "test",
     "shown",
     "notes",
 )
@@ -61,6 +63,8 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "num_scored": cell.num_scored,
         "num_unread": cell.num_unread,
         "p_value": cell.p_value,
+        "p_holm": cell.p_holm,
+        "test": cell.test,
         "shown": cell.number,
         "notes": " ".join(cell.notes),
     }
@@ -79,7 +83,7 @@ def to_json(tables: Sequence[Table], runs: Sequence[RunFolder]) -> str:
 def _run(run: RunFolder) -> dict[str, Any]:
     return {
         "label": run.label,
-        "made_by": dict(run.record),
+        "made_by": run.made_by,
         "answered_but_not_scored": list(run.unscored),
         "tasks": {task: asdict(result) for task, result in run.results.items()},
     }

@@ -104,10 +104,10 @@ class Inside:
 def measure_ours(
     checkpoint: Path, data: str, bench: str, limit: int, batch_size: int | None, cache_megabytes: int = 512
 ) -> Measured:
+    from aki_eval.judges import JudgeOptions
     from aki_eval.predictors.aki import AkiPredictor
     from aki_eval.run.inputs import find_tasks
     from aki_eval.run.run import RunOptions, run
-    from aki_eval.run.score import JudgeOptions
 
     predictor = AkiPredictor(checkpoint, device="cpu", cache_megabytes=cache_megabytes)
     predictor.self_test()  # loads the weights, and is not counted

@@ -21,12 +21,13 @@ from transformers import Phi3Config
 
 from benchmarks import toy_world
 from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
+from model.kinds import KINDS
 from model.resampler import grid_positions
 
 from ..curves import write_curves
 from ..data.instructions import SETS, InstructionData
 from ..data.pictures import FeatureTable, PixelReader, compute_features
-from ..recipe import Attention, Stage
+from ..recipe import Stage
 from ..run_stage import Machine, run_stage
 from . import arithmetic
 from .tokenizer import build_tokenizer
@@ -56,7 +57,7 @@ QUICK = ToyPlan()
 FULL = ToyPlan(num_images=20_000, num_captions=20_000, vision_steps=1000, caption_steps=1500, sft_steps=12_000)
 
 
-def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> Stage:
+def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
     return Stage(
         name="captions",
         kind="pretrain",
@@ -76,7 +77,7 @@ def caption_stage(plan: ToyPlan, seed: int, attention: Attention = "causal") -> 
     )
 
 
-def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
+def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
     return Stage(
         name="instructions",
         kind="sft",
@@ -95,7 +96,7 @@ def sft_stage(plan: ToyPlan, seed: int, attention: Attention = "mma") -> Stage:
     )
 
 
-def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: int = 0) -> dict[str, Any]:
+def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0) -> dict[str, Any]:
     """Trains and saves a toy AKI; returns what took how long (seconds).
 
     `out` becomes a `save_pretrained` folder with processor; `out/training` holds logs, loss curves and
@@ -105,7 +106,7 @@ def train_toy(out: Path, plan: ToyPlan, *, attention: Attention = "mma", seed: i
         return _train(out, plan, attention, seed)
 
 
-def _train(out: Path, plan: ToyPlan, attention: Attention, seed: int) -> dict[str, Any]:
+def _train(out: Path, plan: ToyPlan, attention: str, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     record, logs, digests = out / "training", {}, {}
     record.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,7 @@ def _train(out: Path, plan: ToyPlan, attention: Attention, seed: int) -> dict[st
     model = build_model(processor, attention)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     logs["captions"] = run_stage(
-        caption_stage(plan, seed, "cca" if attention == "cca" else "causal"),
+        caption_stage(plan, seed, "causal" if KINDS[attention].question_reaches_image else attention),
         model,
         processor,
         data_root=data_root,
@@ -189,7 +190,7 @@ def build_processor() -> AkiProcessor:
     return AkiProcessor(AkiImageProcessor(size=toy_world.IMAGE_SIZE), tokenizer, num_latents=LATENTS)
 
 
-def build_model(processor: AkiProcessor, attention: Attention) -> AkiForConditionalGeneration:
+def build_model(processor: AkiProcessor, attention: str) -> AkiForConditionalGeneration:
     """A Phi-3 of three layers behind a one-layer resampler. Sizes apart it is AKI-4B's architecture."""
     tokenizer = processor.tokenizer
     text = Phi3Config(

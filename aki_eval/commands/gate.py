@@ -1,0 +1,117 @@
+"""`aki-eval gate RUN --baseline RUN_OR_FILE`: GO, NO-GO or INCONCLUSIVE, for people and for CI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+from xml.etree import ElementTree
+
+import typer
+
+from benchmarks.errors import UserError
+from benchmarks.results.baseline import open_baseline, write_baseline
+from benchmarks.results.folder import open_run
+from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
+from benchmarks.results.gate_policy import DEFAULT, read_policy
+from benchmarks.results.pairing import WARNING
+from reports.comparison_tables import difference_cell, p_text
+from reports.formats import print_tables, write
+from reports.render import markdown
+from reports.tables import DASH, Cell, Column, Row, Table
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run to be let through.")],
+    baseline: Annotated[Path | None, typer.Option(help="Run folder, or a file of --write-baseline.")] = None,
+    policy: Annotated[
+        Path, typer.Option(help="TOML: allowed drops and confidence.", show_default="gate.toml (built in)")
+    ] = DEFAULT,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="For a pull request's comment.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML: a test case for each metric.")] = None,
+    allow_different: Annotated[
+        bool, typer.Option("--allow-different", help="Decide although data, prompts or judge differ.")
+    ] = False,
+    write_to: Annotated[
+        Path | None, typer.Option("--write-baseline", help="Store the run's scores as a baseline instead.")
+    ] = None,
+) -> int:
+    """GO, NO-GO or INCONCLUSIVE against a baseline (exit code 0, 1 or 3)."""
+    opened = open_run(run)
+    if write_to is not None:
+        write_baseline(opened, write_to)
+        typer.echo(f"wrote {write_to}: {', '.join(opened.results)}")
+        return 0
+    if baseline is None:
+        raise UserError("--baseline is missing: a run folder, or a file that --write-baseline made of one")
+    decision = decide(opened, open_baseline(baseline), read_policy(policy), allowed=allow_different)
+    table = decision_table(decision)
+    print_tables([table])
+    for path, text in ((markdown_file, markdown.render(table)), (junit, junit_xml(decision))):
+        if path is not None:
+            write(path.parent, path.name, text)
+    return EXIT_CODES[decision.verdict]
+
+
+def decision_table(decision: Decision) -> Table:
+    names = ("baseline", "run", "run - baseline", "p", "test", "between", "allowed drop", "verdict", "why")
+    words = ("test", "verdict", "why")
+    return Table(
+        key="gate",
+        title=f"{decision.verdict}: {decision.run} against {decision.baseline}",
+        corner="metric",
+        columns=tuple(Column(label=name, kind="run", text=name in words) for name in names),
+        rows=tuple(_row(check) for check in decision.checks),
+        notices=(WARNING, *decision.warnings) if decision.warnings else (),
+        remarks=(
+            _remark(decision),
+            "run - baseline with its 95 % interval; p: of no difference at all, as `aki-eval compare` gives it. The "
+            "verdict does not follow from p.",
+        ),
+    )
+
+
+def _remark(decision: Decision) -> str:
+    if decision.policy.decide_by == "difference":
+        return "Decided by the difference itself: a frozen model, or an allowance that holds all the noise there is."
+    return (
+        "between: bounds of the paired difference by the named test, the lower at "
+        f"{decision.policy.confidence:.0%} one-sided confidence, the upper for {len(decision.checks)} metrics."
+    )
+
+
+def _row(check: Check) -> Row:
+    compared = check.compared
+    values = (
+        (Cell(), Cell(), Cell(), Cell(), Cell())
+        if compared is None
+        else (
+            Cell(value=compared.a),
+            Cell(value=compared.b),
+            replace(difference_cell(compared), p_holm=None, significant=None, notes=()),
+            Cell(text=p_text(compared.p)),
+            Cell(text=compared.test or DASH),
+        )
+    )
+    between = Cell(text=f"{check.bounds[0]:+.2f} .. {check.bounds[1]:+.2f}") if check.bounds else Cell()
+    words = (Cell(text=f"{check.allowed_drop:g}"), Cell(text=check.verdict), Cell(text=check.reason))
+    return Row(label=f"{check.task} {check.metric}", cells=(*values, between, *words))
+
+
+def junit_xml(decision: Decision) -> str:
+    """NO-GO is a failure, INCONCLUSIVE an error: neither may pass for a success."""
+    count = {name: sum(check.verdict == name for check in decision.checks) for name in EXIT_CODES}
+    suite = ElementTree.Element(
+        "testsuite",
+        name="aki-eval gate",
+        tests=str(len(decision.checks)),
+        failures=str(count["NO-GO"]),
+        errors=str(count["INCONCLUSIVE"]),
+    )
+    for check in decision.checks:
+        case = ElementTree.SubElement(suite, "testcase", classname=check.task, name=check.metric)
+        if check.verdict != "GO":
+            kind = "failure" if check.verdict == "NO-GO" else "error"
+            ElementTree.SubElement(case, kind, message=f"{check.verdict}: {check.reason}")
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

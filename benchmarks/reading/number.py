@@ -1,0 +1,418 @@
+"""Which number, or list of numbers, an answer gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
+from itertools import pairwise
+
+from .plain import BOX_CLOSE, BOX_OPEN, BOXED, plain, without_reasoning
+from .statements import CONCLUSION, CONDITION, REFUSAL, Statement, Strength, sentences, settled, stated
+
+DIGITS = 1_000
+"""A number of more digits is a model in a loop, and unread."""
+
+UNITS = (
+    r"(?:km/h|cm|mm|km|nm|m|kg|mg|g|ml|l|ms|min|mins|hrs?|h|in|ft|lbs?|oz|mph|kmh|kj|j|kw|w|kv|v|ma|a|khz|mhz|hz|kpa"
+    r"|pa|"
+    r"kcal|cal|°|º|deg|degrees|rad|px|usd|eur|units?|years?|k?n|c|f)"
+)
+NUMBER = re.compile(
+    rf"(?<![A-Za-z0-9_.,/:^√])(?P<sign>[-+](?=[\d.]))?(?<![.,/:^√])"
+    rf"(?P<body>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    rf"(?P<exponent>e[-+]?\d{{1,3}})?"
+    rf"(?:(?:\s(?P<over>\d{{1,4}}))?/(?P<under>\d{{1,9}}))?"
+    rf"(?:\s?[×x]\s?10\s?\^\s?[{{(]?(?P<power>-?\d{{1,3}})[}})]?)?"
+    rf"(?P<scale>\s?(?:million|billion|trillion|thousand|hundred|dozen|万|亿|千|百)(?![a-z])|[kKM](?![A-Za-z0-9]))?"
+    rf"(?:\s?%|{UNITS}(?![A-Za-z0-9_])|(?:st|nd|rd|th)(?![a-z])(?P<ordinal>))?"
+    rf"(?![A-Za-z0-9_√π/^]|[.,:]\d)",
+    re.IGNORECASE,
+)
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+WORDS = {word: value for value, word in enumerate(ONES)} | {word: 10 * ten for ten, word in enumerate(TENS, 2)}
+_TENS, _DIGITS, _ONES = "|".join(TENS), "|".join(ONES[1:10]), "|".join(reversed(ONES))
+NUMBER_WORD = re.compile(
+    rf"(?<![A-Za-z-])(?:(?P<tens>{_TENS})(?:[- ](?P<ones>{_DIGITS}))?|(?P<word>{_ONES}))"
+    r"(?P<scale>\s(?:hundred|thousand|million|billion)|-(?:hundred|third|half|quarter|fifth|dimensional|digit|step|way|"
+    r"sided)\w*)?(?![A-Za-z'-])",
+    re.IGNORECASE,
+)
+PRONOUN = re.compile(
+    r"\b(?:the|this|that|no|any|each|every|another|which|other|last|first|only|with|and)\s$", re.IGNORECASE
+)
+PRONOUN_GOES_ON = re.compile(
+    r"\s(?:of|that|who|which|is|can|has|with|another|being|on|in|at|to|from|and)\b", re.IGNORECASE
+)
+
+NUMBERED = re.compile(r"^\s{0,4}\d{1,2}[.)](?= +\S)", re.MULTILINE)
+"""The items of a numbered list."""
+NONE_LEFT = re.compile(
+    r"\bthere (?:are|is|will be|would be) (?:no|zero) (?:[a-z]+ ){0,4}?(?:left|remaining|remain)\b|\bno [a-z]+ (?:are"
+    r"|is) left\b",
+    re.IGNORECASE,
+)
+JOINED = re.compile(
+    r"\s?(?P<unit>[a-z°%]{0,12})\s?(?:,\s?(?:and|or)?|and|or|to|through|~|/|[-–—]|&|und|oder|bis|et|ou|à|y|o|a|到|至|或|和"
+    r"|和)\s?",
+    re.IGNORECASE,
+)
+EXPLAINED = re.compile(
+    r",?\s(?:which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when|rounded|to (?:the"
+    r"|one|two|three))\b|\s\(|\n"
+)
+_BETWEEN_VERB_AND_NUMBER = (
+    r"[\s$€£≈~(]*(?:(?:about|around|a total of|total of|now|also|still|just|thus|equal|to|from|almost|visible|up|at"
+    r"|the number|number|"
+    r"between|[a-z]{2,12}ly)[\s$€£(]+){0,4}"
+)
+IS = re.compile(
+    rf"(?:\b(?:is|are|was|were|equals?|be|becomes?|gets?|gives|leaves|leaving|simplifies|es|ist|est|son|hay)\b"
+    rf"|[=≈]|是|为){_BETWEEN_VERB_AND_NUMBER}",
+    re.IGNORECASE,
+)
+HAS = re.compile(
+    r"(?:\b(?:give|have|has|had|counts?|see|needs?|costs?|spends?|makes?|made|earns?|leave|shows?|total of|contains?|"
+    rf"reads?|remain|totals?|by|about|approximately|around|roughly|exactly)\b|:(?=\s)|有){_BETWEEN_VERB_AND_NUMBER}",
+    re.IGNORECASE,
+)
+COMPARED = re.compile(
+    r"\b(?:than|least|most|below|above|over|under|exceeds?|exactly|reach(?:es)?|approach(?:es)?)\s[$€£]?$",
+    re.IGNORECASE,
+)
+"""What a number of the question stands behind ("greater than 0.4 %")."""
+OPERATOR = re.compile(
+    r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b|$))|\s(?:more|less|fewer|times"
+    r"|units (?:more|less)) than\b",
+    re.IGNORECASE,
+)
+"""After a number that is only part of an expression."""
+BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+
+
+@dataclass(frozen=True)
+class _Token:
+    value: str | None
+    """None: a number whose size the text leaves open ("3 million": the question may ask in millions)."""
+    start: int
+    end: int
+
+
+def read_number(answer: str) -> str | None:
+    """The one number that the answer plainly gives, as plain decimal text ("1200", "-0.5"); None otherwise.
+
+    Commas are removed as thousands separators only: `1,5`, `(3, 4)`, ranges and lists give no number. A percentage
+    gives its number (`12.5%`: 12.5), a fraction its quotient.
+    """
+    text = NUMBERED.sub("", plain(answer))
+    if re.fullmatch(r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: [^\s\d=]{1,12}){0,3}", text, re.IGNORECASE):
+        whole = _value_of(text)
+        if whole and not BOXED.search(text):
+            return whole[0]
+    statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text)]
+    bold = _emphasised(answer)
+    if not statements:
+        statements += bold or _mentioned(text)
+    found = settled(statements, text)
+    top = max((statement.strength for statement in statements), default=Strength.MENTION)
+    contradicted = bold and top <= Strength.ALONE and found != bold[0].value
+    return None if contradicted else found
+
+
+def _tokens(text: str, words: bool = True) -> list[_Token]:
+    found = [
+        _Token(_decimal(each), each.start(), each.end()) for each in NUMBER.finditer(text) if each["ordinal"] is None
+    ]
+    for each in NUMBER_WORD.finditer(text) if words else ():
+        if (each["word"] or "").lower() == "one" and (
+            PRONOUN.search(text[max(0, each.start() - 10) : each.start()]) or PRONOUN_GOES_ON.match(text, each.end())
+        ):
+            continue
+        if each["scale"] and each["scale"].startswith("-"):
+            continue
+        value = WORDS[(each["word"] or each["tens"]).lower()] + (WORDS[each["ones"].lower()] if each["ones"] else 0)
+        found.append(_Token(None if each["scale"] else str(value), each.start(), each.end()))
+    return sorted(found, key=lambda token: token.start)
+
+
+def _decimal(found: re.Match[str]) -> str | None:
+    if len(found["body"]) > DIGITS or found["scale"]:
+        return None
+    with localcontext() as context:
+        context.prec = DIGITS + 10
+        try:
+            value = Decimal(found["body"].replace(",", "") + (found["exponent"] or ""))
+            if found["under"] and found["over"]:
+                value += _quotient(Decimal(found["over"]), Decimal(found["under"]))
+            elif found["under"]:
+                value = _quotient(value, Decimal(found["under"]))
+            if found["power"]:
+                value = value.scaleb(int(found["power"]))
+            return canonical(-value if found["sign"] == "-" else value)
+        except (InvalidOperation, DivisionByZero, Overflow):
+            return None
+
+
+def _quotient(over: Decimal, under: Decimal) -> Decimal:
+    with localcontext() as context:
+        context.prec = 28
+        return over / under
+
+
+def canonical(value: Decimal) -> str:
+    """Without exponent, trailing zeros or a negative zero."""
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def _value_of(phrase: str) -> tuple[str | None] | None:
+    """(number,) that a phrase gives; (None,) where it gives several; None where it gives none."""
+    phrase = phrase.replace(BOX_OPEN, " ").replace(BOX_CLOSE, " ")
+    equal = re.split(r"[=≈]", phrase)
+    if len(equal) > 1:
+        return _said(equal[-1]) or _value_of(equal[-1])
+    tokens = _tokens(phrase)
+    if not tokens:
+        return None
+    first = tokens[0]
+    if re.search(r"\bbetween\s(?:about\s)?$|\bfrom\s$", phrase[: first.start], re.IGNORECASE) and len(tokens) > 1:
+        return (None,)
+    if re.search(r"[\d)]\s?[-+×x*/÷]\s?$|[\[(]\s?$", phrase[: first.start]) and len(tokens) > 1:
+        return (None,)
+    if len(tokens) > 1:
+        between = phrase[first.end : tokens[1].start]
+        several = JOINED.fullmatch(between) or re.search(r"\band\b|\bout of\b|\bor\b|,", between)
+        if several and len({token.value for token in tokens}) > 1:
+            return (None,)
+    if OPERATOR.match(phrase, first.end) or _is_part(phrase, first):
+        return (None,)
+    return (first.value,)
+
+
+def _is_part(phrase: str, token: _Token) -> bool:
+    """Whether the number belongs to a larger expression: 1,5 or 3:45 or 2√3."""
+    return bool(
+        re.search(r"\d[,.:/]$|[√^]\s?\(?$|[A-Za-z0-9)]\s?[+×*÷]\s?$", phrase[max(0, token.start - 12) : token.start])
+        or re.match(r"[√^]|[,:]\d", phrase[token.end : token.end + 4])
+    )
+
+
+def _boxed(text: str) -> Iterator[Statement]:
+    for box in BOXED.finditer(text):
+        found = _value_of(box[1])
+        if found:
+            yield Statement(Strength.BOXED, found[0], box.start(), box.end())
+
+
+def _phrase(text: str, at: int) -> str:
+    """From `at` to where the clause ends or turns to explaining itself."""
+    clause = re.compile(r"(?:[^.\n!?;]|\.(?=\d)){0,300}").match(text, at)
+    phrase = clause[0] if clause else ""
+    explained = EXPLAINED.search(phrase)
+    return phrase[: explained.start()] if explained and _tokens(phrase[: explained.start()]) else phrase
+
+
+def _called(text: str) -> Iterator[Statement]:
+    for strength, start, at in stated(text):
+        begin = max(text.rfind(mark, 0, start) for mark in (". ", "\n", "; ")) + 1
+        if CONDITION.match(text[begin:start] + " "):
+            continue
+        phrase = _phrase(text, at)
+        found = _value_of(phrase)
+        if found:
+            yield Statement(strength, found[0], start, at + len(phrase))
+        elif NONE_LEFT.search(phrase):
+            yield Statement(strength, "0", start, at + len(phrase))
+        elif re.fullmatch(
+            r"\W*(?:never|none|nothing|infinite|infinity|undefined|unknown|all|every \w+)\W*", phrase, re.IGNORECASE
+        ):
+            yield Statement(strength, None, start, at + len(phrase))
+
+
+LINE = re.compile(
+    r"\W*(?:(?:about|approximately|around|roughly|exactly|only)\s)?[-+]?[$€£≈~\s]*[\d.,]+\S{0,8}(?:\s[A-Za-z^%°²³/]{1,14}\d?){0,3}\W*",
+    re.IGNORECASE,
+)
+
+
+def _lines(text: str) -> Iterator[Statement]:
+    """Lines that hold nothing but a number with its unit."""
+    for line in re.finditer(r"[^\n]{1,80}(?=\n|$)", text):
+        if (LINE.fullmatch(line[0]) or NUMBER_WORD.fullmatch(line[0].strip(" ."))) and "|" not in line[0]:
+            found = _value_of(line[0])
+            if found:
+                yield Statement(Strength.ALONE, found[0], line.start(), line.end())
+
+
+def _concluded(text: str) -> Iterator[Statement]:
+    for start, sentence in sentences(text):
+        lead = CONCLUSION.match(sentence.lstrip())
+        if lead and not sentence.rstrip().endswith("?"):
+            rest = sentence.lstrip()[lead.end() :]
+            found = _said(rest) or _sole(rest)
+            if found:
+                yield Statement(Strength.ALONE, found[0], start, start + len(sentence))
+
+
+def _said(sentence: str) -> tuple[str | None] | None:
+    """What a sentence says by "is", "are", "=": its last equation's result, else what follows its verb."""
+    if REFUSAL.search(sentence):
+        return None
+    if NONE_LEFT.search(sentence):
+        return ("0",)
+    if re.search(r"[=≈]", sentence):
+        parts = re.split(r"[=≈]", sentence)
+        final = _said(parts[-1])
+        if final:
+            return final
+        if len(parts) > 2 and re.search(r"\d[^\d=]*\band\b[^=]*$", parts[-2]):
+            return (None,)  # "x = 0 and y = 10"
+        return _value_of(_phrase(parts[-1], 0))
+    said = list(dict.fromkeys(_after(IS, sentence)))
+    if said:
+        return said[0] if len(said) == 1 else (None,)
+    tokens = [
+        token for token in _tokens(sentence) if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
+    ]
+    if len({token.value for token in tokens}) > 1:
+        return None
+    return next(_after(HAS, sentence), None)
+
+
+def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]:
+    for verb in verbs.finditer(sentence):
+        if re.search(r"\b(?:which|that|who)\s$", sentence[max(0, verb.start() - 8) : verb.start()]):
+            continue
+        rest = sentence[verb.end() : verb.end() + 400]
+        tokens = _tokens(rest[:60])
+        found = _value_of(_phrase(rest, 0)) if tokens and tokens[0].start == 0 else None
+        if found:
+            yield found
+
+
+THERE = re.compile(r"^\W*(?:(?:in|on|at|based on|from) [^,.]{1,40}, )?there (?:is|are)\b", re.IGNORECASE)
+RESULT = re.compile(
+    r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode"
+    r"|ratio|result|product|"
+    r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining|in total)\W*$",
+    re.IGNORECASE,
+)
+"""A sentence that gives the result of those before it."""
+
+
+def _emphasised(answer: str) -> list[Statement]:
+    """The one number that is set in bold."""
+    values = set()
+    for bold in BOLD.finditer(without_reasoning(answer)[-20_000:]):
+        found = _value_of(plain(bold[1]))
+        if found:
+            values.add(found[0])
+    if len(values) != 1 or REFUSAL.search(plain(answer)):
+        return []
+    return [Statement(Strength.MENTION, values.pop(), 0, 0)]
+
+
+def _mentioned(text: str) -> list[Statement]:
+    """What the sentences say, where they agree; else the only number of the whole answer."""
+    if REFUSAL.search(text):
+        return []
+    said = []
+    for _, sentence in sentences(text):
+        found = None if sentence.rstrip().endswith("?") else _said(sentence) or _sole(sentence)
+        if found or _tokens(sentence, words=False):
+            said.append((sentence, found))
+    if not said:
+        return _only_word(text)
+    first, last = said[0][1], said[-1][1]
+    if first and THERE.match(said[0][0]) and not any(THERE.match(each) or RESULT.search(each) for each, _ in said[1:]):
+        return [Statement(Strength.MENTION, first[0], 0, 0)]  # the rest describes what was counted
+    values = {found for _, found in said if found}
+    result = last and RESULT.search(said[-1][0]) and (_said(said[-1][0]) or first is None)
+    if last and (result or (first in values and (len(values) == 1 or first == last))):
+        return [Statement(Strength.MENTION, last[0], 0, 0)]
+    if first and len(values) == 1:
+        return [Statement(Strength.MENTION, first[0], 0, 0)]
+    return []
+
+
+def _sole(sentence: str) -> tuple[str | None] | None:
+    """The only number of a whole sentence, apart from those it compares with."""
+    tokens = [
+        token
+        for token in _tokens(sentence, words=False)
+        if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
+    ]
+    whole = re.search(r"[.!)\d%]\s*$", sentence) and not REFUSAL.search(sentence)
+    if len({token.value for token in tokens}) != 1 or not whole or _is_part(sentence, tokens[0]):
+        return None
+    return None if OPERATOR.match(sentence, tokens[0].end) else (tokens[0].value,)
+
+
+def _only_word(text: str) -> list[Statement]:
+    """The only number word of a short answer: "two women were born after the war"."""
+    tokens = _tokens(text)
+    if len(tokens) != 1 or len(text.split()) > 25 or not re.search(r"[.!]\s*$", text):
+        return []
+    before = re.search(
+        r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$",
+        text[max(0, tokens[0].start - 40) : tokens[0].start],
+    )
+    return [] if before else [Statement(Strength.MENTION, tokens[0].value, 0, 0)]
+
+
+LIST = re.compile(r"\[([^\[\]\n]{0,2000})\]")
+
+
+def read_list(answer: str) -> str | None:
+    """The one list of numbers that the answer plainly gives, as `[1, 2.5]`; None otherwise."""
+    text = plain(answer, code=True)
+    bracketed = [found for found in LIST.finditer(text) if _all_numbers(found[1])]
+    statements = [
+        Statement(Strength.MENTION, _all_numbers(found[1]), found.start(), found.end()) for found in bracketed
+    ]
+    if not REFUSAL.search(text):
+        for start, sentence in sentences(text):
+            tokens = _tokens(LIST.sub("", sentence), words=False)
+            if re.search(r"\bfrom\b", sentence):
+                continue  # what the picture covers
+            joints = [sentence[a.end : b.start] for a, b in pairwise(tokens)]
+            if len(tokens) > 1 and all(JOINED.fullmatch(joint) for joint in joints):
+                values = ", ".join(token.value or "" for token in tokens)
+                statements.append(Statement(Strength.MENTION, f"[{values}]", start, start + len(sentence)))
+    return settled(statements, text)
+
+
+def _all_numbers(inside: str) -> str | None:
+    parts = [part.strip() for part in inside.split(",")]
+    values = []
+    for part in parts:
+        found = NUMBER.fullmatch(part)
+        value = _decimal(found) if found else None
+        if value is None:
+            return None
+        values.append(value)
+    return f"[{', '.join(values)}]"

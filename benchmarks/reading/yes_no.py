@@ -1,0 +1,135 @@
+"""Which of yes and no an answer says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .plain import BOXED, plain
+from .restated import restated
+from .statements import CONCLUSION, CONDITION, Statement, Strength, sentences, settled, stated, without_questions
+
+YES = r"yes|yeah|yep|yup|true|correct|ja|oui|sí|si|sim|sì|да|evet|是的?|对的?|有的|はい|예|네"
+NO = r"no|nope|nah|false|incorrect|nein|non|não|нет|hayır|否|不是的?|不|没有|いいえ|아니요|아니오"
+SURE = {
+    "absolutely": "Yes",
+    "definitely": "Yes",
+    "certainly": "Yes",
+    "of course": "Yes",
+    "indeed": "Yes",
+    "that is correct": "Yes",
+    "that's correct": "Yes",
+    "absolutely not": "No",
+    "definitely not": "No",
+    "certainly not": "No",
+    "of course not": "No",
+    "not at all": "No",
+    "that is incorrect": "No",
+    "that's incorrect": "No",
+}
+WORD = re.compile(rf"(?:(?P<yes>{YES})|(?P<no>{NO}))(?![A-Za-zäöüéíãõ'_-])", re.IGNORECASE)
+WITHIN_CJK = re.compile(r"(?<=[\u3040-\u9fff\uac00-\ud7af])[\u3040-\u9fff\uac00-\ud7af]")
+"""A word of a script without spaces is one only where it ends: 不 begins 不确定 (not sure)."""
+ARTICLE = re.compile(
+    r"\s+(?:doubt|problem|worries|idea|one|body|matter|longer|other|further|more|less|information|image|picture|way"
+    r"|need|"
+    r"clear|specific|single|such|wonder|question|answer|option|obvious|visible|evidence|indication|sign|comment"
+    r"|additional|"
+    r"data|context|text|mention|reason|difference)\b",
+    re.IGNORECASE,
+)
+BOTH = re.compile(rf"\s*(?:and|or|/|oder|et|ou|y|o|和|或)\s*(?:{YES}|{NO})(?![A-Za-z])", re.IGNORECASE)
+SAID = re.compile(
+    r"\b(?:i|we|i'd|we'd)\s+(?:would\s+|will\s+|can\s+|must\s+)?(?:say|answer|think|believe|guess"
+    r"|conclude)\s+(?:that\s+)?"
+    r"(?:it(?:'s| is)\s+|the answer is\s+)?(?:a\s+)?|\b(?:it's|it is|that's|that is)\s+a\s+",
+    re.IGNORECASE,
+)
+SKIPPED = re.compile(
+    r"[\s\"'(\[{,:;.*-]*(?:a |simply |clearly |definitely |just |most likely |probably )*[\"'(\[]*", re.IGNORECASE
+)
+
+
+def read_yes_no(answer: str, question: str = "") -> str | None:
+    """`Yes`, `No`, or None where the answer does not plainly say one of them.
+
+    `question` lets "There is no dog in the image" answer "Is there a dog in the image?".
+    """
+    text = without_questions(plain(answer))
+    whole = re.sub(r"[^\w' ]", "", text).strip().lower()
+    if whole in SURE:
+        return SURE[whole]
+    statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text), *_lead(text)]
+    if not statements and question:
+        return restated(text, question)
+    return settled(statements, text)
+
+
+def _word(text: str, at: int) -> tuple[str | None, int] | None:
+    """(Yes or No, end) where one is said at `at`; (None, end) for "yes or no"; None where none is."""
+    at = SKIPPED.match(text, at).end()  # type: ignore[union-attr]  # matches anything
+    found = WORD.match(text, at)
+    if not found or WITHIN_CJK.match(text, found.end()) or (found["no"] and ARTICLE.match(text, found.end())):
+        return None
+    if BOTH.match(text, found.end()):
+        return None, found.end()
+    return ("Yes" if found["yes"] else "No"), found.end()
+
+
+def _boxed(text: str) -> Iterator[Statement]:
+    for box in BOXED.finditer(text):
+        said = _word(box[1], 0)
+        if said:
+            yield Statement(Strength.BOXED, said[0], box.start(), box.end())
+
+
+def _called(text: str) -> Iterator[Statement]:
+    places = [*stated(text), *((Strength.ANSWER, found.start(), found.end()) for found in SAID.finditer(text))]
+    for strength, start, at in places:
+        said = _word(text, at)
+        if said and not CONDITION.match(_sentence_of(text, start)):
+            yield Statement(strength, said[0], start, said[1])
+
+
+def _sentence_of(text: str, at: int) -> str:
+    begin = max(text.rfind(mark, max(0, at - 300), at) for mark in (". ", "\n", "; ", "! ", "? ")) + 1
+    return text[begin : at + 300]
+
+
+def _lines(text: str) -> Iterator[Statement]:
+    """Lines that hold nothing but the word."""
+    for line in re.finditer(r"[^\n]+", text):
+        said = _word(line[0], 0)
+        if said and not re.search(r"[A-Za-z0-9]", line[0][said[1] :]) and not line[0].rstrip().endswith("?"):
+            yield Statement(Strength.ALONE, said[0], line.start(), line.end())
+
+
+def _concluded(text: str) -> Iterator[Statement]:
+    for found in CONCLUSION.finditer(text):
+        said = _word(text, found.end())
+        if said and re.match(r"\s*(?:[.,;:!\n]|$)", text[said[1] : said[1] + 10]):
+            yield Statement(Strength.ALONE, said[0], found.start(), said[1])
+
+
+PLAIN_AFTER_NO = re.compile(
+    r"\s*(?:[.,;:!\n]|[–—-]\s|\(|$|(?:it|he|she|they|there|this|that|the|i|we|because|since|as)\b)", re.IGNORECASE
+)
+
+
+def _lead(text: str) -> Iterator[Statement]:
+    """What the answer begins with, and the same word corrected: "No, wait. Actually yes"."""
+    said = _word(text, 0)
+    if not said:
+        return
+    first, end = said
+    if first == "No" and not PLAIN_AFTER_NO.match(text, end):
+        return
+    if text.rstrip().endswith("?") and len(text) < 30:
+        return
+    if not re.match(r"\W*(?:wait|actually|sorry|hmm)\b", text[end : end + 20], re.IGNORECASE):
+        yield Statement(Strength.LEAD, first, 0, end)
+    for start, part in list(sentences(text))[1:]:
+        begun = re.match(r"\W*(?:(?:actually|wait|correction|sorry|hmm)\W+)?", part, re.IGNORECASE)
+        again = _word(part, begun.end() if begun else 0)
+        if again and re.match(r"\s*(?:[.,;:!\n]|$)", part[again[1] :][:10]):
+            yield Statement(Strength.LEAD, again[0], start + (begun.end() if begun else 0), start + again[1])

@@ -1,0 +1,126 @@
+"""Has a run lost more than it may? One metric at a time, by the paired difference to a baseline and its one-sided
+bounds.
+
+Non-inferiority with three outcomes: a drop is within what is allowed, beyond it, or the questions cannot tell. All
+metrics have to be within for a GO (each is a chance to fail, so no correction is due); one beyond suffices for a
+NO-GO (each is a chance for a false alarm, so the confidence is Bonferroni's).
+
+A policy that decides by the difference (a frozen model) knows two outcomes: within what is allowed, or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..errors import UserError
+from .comparison import TOO_FEW, MetricComparison, compare
+from .folder import RunFolder
+from .gate_policy import Policy
+
+Verdict = Literal["GO", "NO-GO", "INCONCLUSIVE"]
+
+EXIT_CODES: dict[Verdict, int] = {"GO": 0, "NO-GO": 1, "INCONCLUSIVE": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One metric of the policy. `bounds`: the one-sided ones of run minus baseline, lowest and highest difference.
+
+    None where there are none: nothing to compare, or nothing that moved.
+    """
+
+    task: str
+    metric: str
+    allowed_drop: float
+    verdict: Verdict
+    reason: str
+    compared: MetricComparison | None = None
+    bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    run: str
+    baseline: str
+    policy: Policy
+    checks: list[Check]
+    warnings: list[str]
+
+    @property
+    def verdict(self) -> Verdict:
+        verdicts = {check.verdict for check in self.checks}
+        return "NO-GO" if "NO-GO" in verdicts else "INCONCLUSIVE" if "INCONCLUSIVE" in verdicts else "GO"
+
+
+def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool = False) -> Decision:
+    """Compare the run with the baseline on the policy's tasks and judge every metric that it names.
+
+    Raises:
+        UserError: run and baseline were not asked the same and that is not `allowed`, or a metric does not exist.
+    """
+    shared = [task for task in policy.tasks if task in run.results and task in baseline.results]
+    comparison = compare(baseline, run, different="allow" if allowed else "refuse", tasks=shared)
+    checks = []
+    for (task, name), drop in policy.allowed_drop.items():
+        if task not in shared:
+            where = "run" if task not in run.results else "baseline"
+            checks.append(_unclear(task, name, drop, f"{task} is not scored in the {where}"))
+            continue
+        known = comparison.of_task(task)
+        if name not in known:
+            raise UserError(f"the policy names {task}.{name}, which {task} does not have; it has {', '.join(known)}")
+        checks.append(_check(known[name], drop, policy))
+    if policy.decide_by == "difference":
+        checks = [_by_difference(check) for check in checks]
+    return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=comparison.warnings)
+
+
+def _by_difference(check: Check) -> Check:
+    """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons."""
+    compared = check.compared
+    if compared is None or compared.difference is None or compared.num_lost or _unreadable(compared):
+        return replace(check, verdict="NO-GO")
+    drop = max(0.0, -compared.difference)
+    verdict: Verdict = "GO" if drop <= check.allowed_drop else "NO-GO"
+    return replace(check, verdict=verdict, reason=f"dropped by {drop:.2f}, allowed are {check.allowed_drop:g}")
+
+
+def _unreadable(compared: MetricComparison) -> bool:
+    """Untested for another reason than too few clusters: the difference stands on answers that nobody could read."""
+    return compared.reason not in (None, TOO_FEW)
+
+
+def _check(compared: MetricComparison, drop: float, policy: Policy) -> Check:
+    paired = compared.paired
+    if compared.reason or paired is None:
+        return _unclear(compared.task, compared.metric, drop, str(compared.reason), compared)
+    low, high = paired.bound(-1, policy.confidence), paired.bound(1, policy.family_confidence)
+    bounds = None if low is None or high is None or paired.num_moved == 0 else (low, high)
+    verdict, reason = _judge(bounds, drop, paired.detectable)
+    if compared.num_lost and verdict == "GO":
+        verdict, reason = "INCONCLUSIVE", f"samples scored in the baseline and unscored in the run: {compared.num_lost}"
+    return Check(
+        task=compared.task,
+        metric=compared.metric,
+        allowed_drop=drop,
+        verdict=verdict,
+        reason=reason,
+        compared=compared,
+        bounds=bounds,
+    )
+
+
+def _judge(bounds: tuple[float, float] | None, drop: float, detectable: float | None) -> tuple[Verdict, str]:
+    if bounds is None:
+        return "GO", "no cluster of questions changed its worth"
+    if bounds[1] < -drop:
+        return "NO-GO", f"dropped by at least {-bounds[1]:.2f}, allowed are {drop:g}"
+    if bounds[0] >= -drop:
+        return "GO", f"dropped by at most {max(0.0, -bounds[0]):.2f}, allowed are {drop:g}"
+    able = f"; on these questions {detectable:.2f} can be detected" if detectable else ""
+    return "INCONCLUSIVE", f"the drop may be {-bounds[0]:.2f}{able}"
+
+
+def _unclear(task: str, metric: str, drop: float, reason: str, compared: MetricComparison | None = None) -> Check:
+    return Check(task=task, metric=metric, allowed_drop=drop, verdict="INCONCLUSIVE", reason=reason, compared=compared)

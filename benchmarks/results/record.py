@@ -1,0 +1,178 @@
+"""run.json: what made a run. One type that everything reads and writes.
+
+Version 2. Version 1 had no `answers`, and an import's run.json lacked what only a run of ours knows; both are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+from ..checked import Checked
+from ..errors import UserError
+
+FORMAT: Literal[2] = 2
+IMPORTED = "imported"
+"""The kind of model of whose answers nobody knows how they were made."""
+
+
+class Described(Checked):
+    """A record with further fields of whoever describes itself. Only what was said is written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if name in self.model_fields_set}
+
+
+class ModelRecord(Described):
+    """The predictor's description of itself; weights' checksum, versions and the like besides the fields named here."""
+
+    name: str
+    kind: str
+    path: str | None = None
+    attention: str | None = None
+
+
+class SelfTest(Described):
+    """What the model's self-test found; its evidence besides the verdict."""
+
+    passed: bool
+
+
+class TableRecord(Checked):
+    sha256: str
+    num_rows: int
+
+
+class DataRecord(Checked):
+    """Where the tables were found, and which they were, by name."""
+
+    source: str
+    tables: dict[str, TableRecord]
+
+
+class TaskRecord(Checked):
+    """What was asked. The hash covers the prompts of the whole table; None where it is not known (imports)."""
+
+    prompts_sha256: str | None
+    max_new_tokens: int | None
+    num_samples: int | None
+    imported: dict[str, dict[str, Any]] | None
+    """Of an import: its files by name, and what in them did not fit."""
+
+
+class SubsetRecord(Checked):
+    size: int | None
+    name: str | None
+    seed: int
+
+
+class DifferingSample(Checked):
+    task: str
+    index: str
+    alone: str | None
+    in_batch: str | None
+
+
+class BatchingCheck(Checked):
+    """`--check-batching`: which samples are answered differently in a batch than alone."""
+
+    batch_size: int
+    num_samples: int
+    differing: list[DifferingSample]
+
+
+class Commit(Checked):
+    sha: str
+    dirty: bool
+
+
+class RunSession(Checked):
+    """One stretch of work on a run: who, when, with what. Times are ISO 8601, UTC."""
+
+    started: str
+    finished: str | None
+    command: list[str]
+    device: str
+    batch_size: str
+    world_size: int
+    versions: dict[str, str]
+    commit: Commit | None
+    num_predicted: dict[str, int]
+
+
+class RunRecord(Checked):
+    """The content of run.json."""
+
+    format: Literal[2]
+    created: str
+    model: ModelRecord
+    mask_self_test: SelfTest | None
+    dtype: str | None
+    prompts: str
+    decoding: dict[str, str] | None
+    subset: SubsetRecord | None
+    data: DataRecord
+    tasks: dict[str, TaskRecord]
+    answers: dict[str, str]
+    """By task: the mark that its answers carry (`specification.answers_mark`); absent for runs older than marks."""
+    check_batching: BatchingCheck | None
+    device: str | None
+    versions: dict[str, str] | None
+    commit: Commit | None
+    command: list[str] | None
+    sessions: list[RunSession]
+
+    @property
+    def imported(self) -> bool:
+        return self.model.kind == IMPORTED
+
+    def prompts_hash(self, task: str) -> str | None:
+        return self.tasks[task].prompts_sha256 if task in self.tasks else None
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """A run.json of any version.
+
+    Raises:
+        UserError: it cannot be read, is none of ours, or is of a later version.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); is {path.parent} a run folder?") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected the object that aki-eval run writes")
+    version = content.get("format", 1)
+    while version in MIGRATIONS:
+        content = MIGRATIONS[version](content)
+        version = content["format"]
+    if version != FORMAT:
+        raise UserError(f"{path} was written in format {version!r}, this version reads up to {FORMAT}")
+    return RunRecord.of(content, f"{path} is not as aki-eval run writes it; restore or delete it")
+
+
+def _from_1(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 1: no marks; imports without device, versions, commit and command; tasks without what did not apply."""
+    late: dict[str, Any] = {"answers": {}, "device": None, "versions": None, "commit": None, "command": None}
+    tasks = old.get("tasks")
+    if isinstance(tasks, dict):
+        usual = {"num_samples": None, "imported": None}
+        tasks = {name: usual | task if isinstance(task, dict) else task for name, task in tasks.items()}
+    return late | dict(old) | {"format": 2, "tasks": tasks}
+
+
+MIGRATIONS: Mapping[Any, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_1}
+"""From each version to the next."""

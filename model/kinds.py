@@ -1,0 +1,165 @@
+"""Who may see whom: modality-mutual attention (Eq. 5 and 6), causal attention (Eq. 2), and the masks people propose.
+
+A kind of attention is one predicate over two tokens, the one that looks and the one that is seen, and a declaration of
+what it must do to a model. `model.attention` makes masks of the predicate; the self-test, the drawings and the tests go
+through the table `KINDS`. A new kind is one entry there, and a matrix drawn by hand in tests/test_model_attention.py.
+
+Needs no torch, so that command lines and recipes can name the kinds at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Tokens(NamedTuple):
+    """What a predicate may ask of a token. All (B, L) in a layout, and of shapes that broadcast inside a predicate.
+
+    Places count from the beginning of the sequence, what is in the cache included.
+    """
+
+    place: Tensor
+    modality: Tensor
+    """The type, the question end counted as text."""
+    image: Tensor
+    """The running number of the picture a latent belongs to, -1 for everything else."""
+    ring: Tensor
+    """Distance of a latent from the border of its square."""
+    last_visible: Tensor
+    """For pictures and further modalities the end of the question behind them, else the token's own place."""
+    prompt_end: Tensor
+    """The first question end behind the sequence's first picture, -1 without one (or where it lies in the cache)."""
+
+
+Predicate = Callable[[Tokens, Tokens], "Tensor"]
+"""(the tokens that look, the tokens that are seen) -> bool, True = may see."""
+
+
+def causal(query: Tokens, key: Tokens) -> Tensor:
+    """Eq. 2: M(i, j) = 0 where j <= i, -inf elsewhere."""
+    return key.place <= query.place
+
+
+def mma(query: Tokens, key: Tokens) -> Tensor:
+    """Eq. 6, of which Eq. 5 is the case of one picture before one text.
+
+    M(i, j) = 0 where j <= i, or where m(i) != m(j) and j belongs to the question that i precedes; -inf elsewhere.
+    Tokens of one picture, and of several pictures, see each other causally: they share a modality.
+    """
+    return causal(query, key) | ((key.place <= query.last_visible) & (query.modality != key.modality))
+
+
+def cca(query: Tokens, key: Tokens) -> Tensor:
+    """Concentric causal attention: in a picture a latent sees its ring and all rings around it; elsewhere causal."""
+    same = _same_image(query, key)
+    return (same & (key.ring <= query.ring)) | (~same & causal(query, key))
+
+
+def v2v(query: Tokens, key: Tokens) -> Tensor:
+    """The latents of one picture see each other, whatever their order; elsewhere causal (FutureMask's M^v2v)."""
+    return causal(query, key) | _same_image(query, key)
+
+
+def future(query: Tokens, key: Tokens) -> Tensor:
+    """A latent sees all that follows it up to its question's end, latents and words (FutureMask's M^f,
+    arXiv 2505.18605).
+    """
+    return causal(query, key) | ((query.image >= 0) & (key.place <= query.last_visible))
+
+
+def prefix(query: Tokens, key: Tokens) -> Tensor:
+    """Prefix-LM: everything up to the first question end sees everything up to there; behind it causal.
+
+    Later turns are causal, too: between them lie answers, which their questions must not read ahead of time. Without a
+    picture all is causal, as under every other kind.
+    """
+    return causal(query, key) | ((query.place <= query.prompt_end) & (key.place <= query.prompt_end))
+
+
+def mma_v2v(query: Tokens, key: Tokens) -> Tensor:
+    """Both: a latent sees its question and all latents of its own picture."""
+    return mma(query, key) | v2v(query, key)
+
+
+def _same_image(query: Tokens, key: Tokens) -> Tensor:
+    return (query.image == key.image) & (query.image >= 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of attention: its predicate, and what must be seen of it in any model, given one picture and a question.
+
+    The declarations are made by hand and not derived from the predicate: the self-test holds a real model against them.
+    """
+
+    sees: Predicate
+    title: str
+    first_row: Literal["prompt", "image"] | None
+    """The first row whose output may differ from causal attention: the prompt's, the picture's; None: none differs."""
+    question_reaches_image: bool
+    """Whether another word in the question changes the picture's rows."""
+    question_reaches_earlier_text: bool = False
+    """Whether it changes the rows before the picture."""
+    later_latents_reach_earlier: bool = False
+    """Whether a picture's last latent changes its earlier ones within one layer."""
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "mma": Kind(sees=mma, title="modality-mutual (Eq. 5)", first_row="image", question_reaches_image=True),
+        "causal": Kind(sees=causal, title="causal (Eq. 2)", first_row=None, question_reaches_image=False),
+        "cca": Kind(
+            sees=cca,
+            title="concentric causal",
+            first_row="image",
+            question_reaches_image=False,
+            later_latents_reach_earlier=True,
+        ),
+        "v2v": Kind(
+            sees=v2v,
+            title="latents see their picture",
+            first_row="image",
+            question_reaches_image=False,
+            later_latents_reach_earlier=True,
+        ),
+        "future": Kind(
+            sees=future,
+            title="latents see all of the question",
+            first_row="image",
+            question_reaches_image=True,
+            later_latents_reach_earlier=True,
+        ),
+        "prefix": Kind(
+            sees=prefix,
+            title="prefix-LM",
+            first_row="prompt",
+            question_reaches_image=True,
+            question_reaches_earlier_text=True,
+            later_latents_reach_earlier=True,
+        ),
+        "mma_v2v": Kind(
+            sees=mma_v2v,
+            title="modality-mutual, and latents see their picture",
+            first_row="image",
+            question_reaches_image=True,
+            later_latents_reach_earlier=True,
+        ),
+    }
+)
+
+
+def find_kind(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        ValueError: there is none; an unknown kind must not turn out causal without a word.
+    """
+    if name not in KINDS:
+        raise ValueError(f"attention={name!r}, expected one of {', '.join(map(repr, KINDS))}")
+    return KINDS[name]

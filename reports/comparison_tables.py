@@ -1,0 +1,133 @@
+"""What two runs say about each other, as tables: `aki-eval compare` and `aki-eval report` show the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.results.comparison import Comparison, Flip, MetricComparison
+from benchmarks.results.pairing import WARNING
+
+from .tables import DASH, Cell, Column, Row, Table
+
+HOW = (
+    "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
+    "over the paper's columns, or over the sub-scores of one task.",
+    "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
+    "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
+    "where, and why.",
+)
+
+
+def metric_table(comparison: Comparison, metrics: Sequence[MetricComparison], key: str = "compare") -> Table:
+    """Both runs' values on the pairs, B - A, and every number that says how sure it is."""
+    names = (comparison.a, comparison.b, "B - A", "p", "p, Holm", "test", "detectable", "pairs")
+    return Table(
+        key=key,
+        title=f"A: {comparison.a}   B: {comparison.b}",
+        corner="metric",
+        columns=tuple(Column(label=name, kind="run", text=name == "test") for name in names),
+        rows=tuple(_metric_row(metric) for metric in metrics),
+        notices=(WARNING, *comparison.warnings) if comparison.warnings else (),
+        remarks=(*HOW, *(f"Not compared. {reason}." for reasons in comparison.left_out.values() for reason in reasons)),
+    )
+
+
+def _metric_row(metric: MetricComparison) -> Row:
+    left_out = f"{metric.num_left_out} samples of {metric.task} are not scored in both runs and left out"
+    return Row(
+        label=metric.label,
+        cells=(
+            Cell(value=metric.a),
+            Cell(value=metric.b),
+            difference_cell(metric),
+            Cell(text=p_text(metric.p)),
+            Cell(text=p_text(metric.p_holm)),
+            Cell(text=metric.test or DASH),
+            Cell(value=metric.detectable),
+            Cell(text=f"{metric.num_pairs} in {metric.paired.num_clusters if metric.paired else 0}"),
+        ),
+        notes=(left_out,) if metric.num_left_out else (),
+    )
+
+
+def difference_cell(metric: MetricComparison) -> Cell:
+    """B - A as a cell of any table, with a note where it could not be tested."""
+    return Cell(
+        value=metric.difference,
+        ci95=metric.ci95,
+        p_value=metric.p,
+        p_holm=metric.p_holm,
+        test=metric.test,
+        significant=metric.significant,
+        signed=True,
+        task=metric.task,
+        metric=metric.metric,
+        protocol=metric.protocol,
+        notes=(f"Not tested: {metric.reason}.",) if metric.reason else (),
+    )
+
+
+def p_text(p: float | None) -> str:
+    """Four digits; a p-value is never shown as 0."""
+    return DASH if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def making_table(comparison: Comparison) -> Table:
+    """In which fields of run.json the two differ."""
+    return Table(
+        key="made",
+        title="Made differently",
+        corner="run.json",
+        columns=tuple(Column(label=name, kind="run", text=True) for name in (comparison.a, comparison.b)),
+        rows=tuple(
+            Row(label=name, cells=(Cell(text=_cut(a, 60)), Cell(text=_cut(b, 60))))
+            for name, a, b in comparison.made_differently
+        ),
+    )
+
+
+def count_table(comparison: Comparison) -> Table:
+    """How many questions of each task flipped, and which way."""
+    rows = []
+    for task in dict.fromkeys(metric.task for metric in comparison.metrics):
+        own = [flip for flip in comparison.flips if flip.task == task]
+        better = sum(flip.b > flip.a for flip in own)
+        rows.append(Row(label=task, cells=(Cell(text=str(better)), Cell(text=str(len(own) - better)))))
+    return Table(
+        key="flips",
+        title="Questions that flipped",
+        corner="task",
+        columns=(Column(label="better in B", kind="run"), Column(label="worse in B", kind="run")),
+        rows=tuple(rows),
+    )
+
+
+def flip_table(comparison: Comparison, num_flips: int) -> Table | None:
+    """The largest changes of every task, up to `num_flips` each; None where there are none to show."""
+    shown: list[Flip] = []
+    for task in dict.fromkeys(flip.task for flip in comparison.flips):
+        own = [flip for flip in comparison.flips if flip.task == task]
+        shown += sorted(own, key=lambda flip: (-abs(flip.b - flip.a), flip.b - flip.a))[:num_flips]
+    if not shown:
+        return None
+    return Table(
+        key="flipped",
+        title=f"Flipped questions, up to {num_flips} a task",
+        corner="question",
+        columns=tuple(
+            Column(label=name, kind="run", text=True) for name in ("target", "read in A", "read in B", "worth")
+        ),
+        rows=tuple(_flip_row(flip) for flip in shown),
+    )
+
+
+def _flip_row(flip: Flip) -> Row:
+    texts = (flip.target, flip.answer_a, flip.answer_b, f"{flip.a:g} -> {flip.b:g}")
+    return Row(
+        label=f"{flip.task} {flip.index}", cells=tuple(Cell(text=_cut(text)) for text in texts), section=flip.task
+    )
+
+
+def _cut(text: str | None, width: int = 30) -> str:
+    plain = " ".join((text or DASH).split())
+    return plain if len(plain) <= width else plain[: width - 1] + "…"

@@ -1,0 +1,139 @@
+"""Which samples of two runs are a pair, and which runs must not be paired."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scored_run_helpers import score, scores, write_scored_run
+
+from benchmarks.errors import UserError
+from benchmarks.records import Score
+from benchmarks.results.folder import RunFolder, open_run
+from benchmarks.results.pairing import UNPAIRED, asked_differently, made_differently, pair, refusal
+
+TASK = "real_world_qa"
+
+
+def run(path: Path, own: list[Score], **fields: Any) -> RunFolder:
+    return open_run(write_scored_run(path, {TASK: own}, **fields))
+
+
+def test_samples_are_aligned_by_index_in_the_first_runs_order(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", [score(number, value) for number, value in ((3, 1.0), (1, 0.0), (2, 1.0))])
+    b = run(tmp_path / "b", [score(number, value) for number, value in ((1, 1.0), (2, 0.0), (3, 1.0))])
+    pairs = pair(TASK, "kit", a, b)
+    assert [(each.index, each.value) for each in pairs.a] == [("3", 1.0), ("1", 0.0), ("2", 1.0)]
+    assert [(each.index, each.value) for each in pairs.b] == [("3", 1.0), ("1", 1.0), ("2", 0.0)]
+    assert (pairs.num_left_out, pairs.num_lost) == (0, 0)
+
+
+def test_everything_left_out_is_counted(tmp_path: Path) -> None:
+    """Of seven samples: two pairs; unscored in A, in B, in both; only in A; only in B."""
+    a = run(tmp_path / "a", [score(n, v) for n, v in ((1, 1.0), (2, 0.0), (3, None), (4, 1.0), (5, None), (6, 1.0))])
+    b = run(tmp_path / "b", [score(n, v) for n, v in ((1, 1.0), (2, 1.0), (3, 1.0), (4, None), (5, None), (7, 1.0))])
+    pairs = pair(TASK, "kit", a, b)
+    assert [each.index for each in pairs.a] == ["1", "2", "3", "4", "5"]
+    assert [each.value for each in pairs.a] == [1.0, 0.0, None, None, None]
+    assert [each.value for each in pairs.b] == [1.0, 1.0, None, None, None]
+    assert pairs.num_left_out == 5
+    assert pairs.num_lost == 2  # 4 and 6 are scored in A and not in B
+
+
+def test_an_unpaired_score_gives_nothing_to_a_sum(tmp_path: Path) -> None:
+    """Its parts go with its value: a reference's points without an answer's would lower every relative score."""
+    a = run(tmp_path / "a", [score(1, 0.8, parts={"reference": 0.9}), score(2, 0.5, parts={"reference": 0.9})])
+    b = run(tmp_path / "b", [score(1, None), score(2, 0.6, parts={"reference": 0.9})])
+    pairs = pair(TASK, "kit", a, b)
+    assert (pairs.a[0].value, pairs.a[0].reason, dict(pairs.a[0].parts)) == (None, UNPAIRED, {})
+    assert pairs.b[0].reason == "error"  # its own reason stays
+    assert dict(pairs.a[1].parts) == {"reference": 0.9}
+
+
+def test_a_sample_twice_is_an_error_in_either_run(tmp_path: Path) -> None:
+    twice = run(tmp_path / "twice", [score(1, 1.0), score(2, 1.0), score(1, 0.0)])
+    once = run(tmp_path / "once", [score(1, 1.0), score(2, 1.0)])
+    for first, second in ((twice, once), (once, twice)):
+        with pytest.raises(UserError, match=r"twice/real_world_qa/scores\.jsonl holds a sample twice under kit"):
+            pair(TASK, "kit", first, second)
+
+
+def test_protocols_are_not_mixed(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", [score(1, 1.0), score(1, 0.0, protocol="strict")])
+    b = run(tmp_path / "b", [score(1, 0.0), score(1, 1.0, protocol="strict")])
+    pairs = pair(TASK, "strict", a, b)
+    assert ([each.value for each in pairs.a], [each.value for each in pairs.b]) == ([0.0], [1.0])
+
+
+@pytest.mark.parametrize("other", [{"groups": ("category/x",)}, {"cluster": "another picture"}])
+def test_another_question_under_the_same_index_is_an_error(tmp_path: Path, other: dict[str, Any]) -> None:
+    a, b = run(tmp_path / "a", [score(1, 1.0)]), run(tmp_path / "b", [score(1, 1.0, **other)])
+    with pytest.raises(UserError, match="sample 1 is another question in a than in b"):
+        pair(TASK, "kit", a, b)
+
+
+def tables(**checksums: str) -> dict[str, Any]:
+    return {"source": "toy", "tables": {name: {"sha256": checksum * 64} for name, checksum in checksums.items()}}
+
+
+def test_the_same_is_the_same(tmp_path: Path) -> None:
+    a, b = (run(tmp_path / name, scores([1.0]), data=tables(ONE="1", TWO="2")) for name in "ab")
+    assert asked_differently(TASK, a, b) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"data": tables(ONE="1")}, "real_world_qa: table TWO has sha256 222222222222... and None"),
+        (
+            {"data": tables(ONE="1", TWO="2", THREE="3")},
+            "real_world_qa: table THREE has sha256 None and 333333333333...",
+        ),
+        ({"data": tables(ONE="1", TWO="3")}, "real_world_qa: table TWO has sha256 222222222222... and 333333333333..."),
+        ({"prompts": "vlmevalkit"}, "real_world_qa: prompts aki and vlmevalkit"),
+        ({"judge": {"name": "gpt-x"}}, "real_world_qa: judge None and gpt-x"),
+        ({"subset": {"size": 9}}, "real_world_qa: subset None and {'size': 9}"),
+    ],
+)
+def test_what_was_asked_differently_is_named(tmp_path: Path, fields: dict[str, Any], sentence: str) -> None:
+    common = {"data": tables(ONE="1", TWO="2")}
+    a, b = run(tmp_path / "a", scores([1.0]), **common), run(tmp_path / "b", scores([1.0]), **(common | fields))
+    assert asked_differently(TASK, a, b) == [sentence]
+
+
+def test_prompts_of_one_name_and_another_text_are_other_prompts(tmp_path: Path) -> None:
+    a, b = (write_scored_run(tmp_path / name, {TASK: scores([1.0])}) for name in "ab")
+    record = json.loads((b / "run.json").read_text())
+    record["tasks"][TASK]["prompts_sha256"] = "e" * 64
+    (b / "run.json").write_text(json.dumps(record))
+    assert asked_differently(TASK, open_run(a), open_run(b)) == [
+        "real_world_qa: hash of the prompts ffffffffffff... and eeeeeeeeeeee..."
+    ]
+
+
+def test_another_headline_protocol_is_named(tmp_path: Path) -> None:
+    a, b = (write_scored_run(tmp_path / name, {TASK: scores([1.0])}) for name in "ab")
+    file = b / TASK / "metrics.json"
+    content = json.loads(file.read_text())
+    content |= {"headline": "strict", "protocols": {"strict": content["protocols"]["kit"]}}
+    file.write_text(json.dumps(content))
+    assert asked_differently(TASK, open_run(a), open_run(b)) == ["real_world_qa: protocol kit and strict"]
+
+
+def test_a_refusal_names_the_first_and_counts_the_others() -> None:
+    assert "asked: one; --allow" in str(refusal(["one"]))
+    assert "asked: one (and 2 more); --allow" in str(refusal(["one", "two", "three"]))
+
+
+def test_how_runs_were_made_is_compared_field_by_field(tmp_path: Path) -> None:
+    a, b = (write_scored_run(tmp_path / name, {TASK: scores([1.0])}) for name in "ab")
+    for path, extra in ((a, {"dtype": "bfloat16"}), (b, {"commit": "c" * 64, "command": "differs and is not asked"})):
+        record = json.loads((path / "run.json").read_text())
+        (path / "run.json").write_text(json.dumps(record | extra))
+    assert made_differently(open_run(a), open_run(b)) == [
+        ("model.name", "a", "b"),
+        ("dtype", "bfloat16", "None"),
+        ("commit", "None", "cccccccccccc..."),
+    ]
