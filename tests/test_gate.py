@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -264,3 +265,16 @@ def test_decide_by_is_checked(tmp_path: Path) -> None:
     path.write_text('decide_by = "luck"\n[allowed_drop.pope]\nf1 = 1.0\n')
     with pytest.raises(UserError, match="decide_by is 'luck', expected bounds or difference"):
         read_policy(path)
+
+
+@pytest.mark.parametrize(("before", "now", "verdict"), [(9, 9, "GO"), (9, 8, "GO"), (9, 10, "NO-GO"), (0, 1, "NO-GO")])
+def test_a_frozen_model_may_not_become_less_readable(tmp_path: Path, before: int, now: int, verdict: str) -> None:
+    """The values stay as they were, so the difference is 0; answers that were unread before may stay so."""
+    runs = []
+    for name, num in (("baseline", before), ("run", now)):
+        values = [
+            replace(one, reason="unread" if i < num else None) for i, one in enumerate(scores([0.0] * 50 + [1.0] * 50))
+        ]
+        runs.append(open_run(write_scored_run(tmp_path / name, {TASK: values})))
+    frozen = Policy(confidence=0.95, allowed_drop={(TASK, "overall"): 5.0}, decide_by="difference")
+    assert decide(runs[1], runs[0], frozen).verdict == verdict
