@@ -60,6 +60,19 @@ def test_large_drop_is_stopped(tmp_path: Path) -> None:
     assert decision.checks[0].compared.difference == pytest.approx(-8.0)
 
 
+def test_reasons_name_the_bound_that_decided(tmp_path: Path) -> None:
+    """What may have been lost: 1.69 points with 10 of 1,000 lost, 0.00 (never less) with 100 won."""
+    lost = decide_values(tmp_path / "lost", [1.0] * 1000, [0.0] * 10 + [1.0] * 990, drop=1.0).checks[0]
+    assert lost.reason.startswith("the drop may be 1.69; on these questions 0.88 can be detected")
+    within = decide_values(tmp_path / "within", [1.0] * 1000, [0.0] * 10 + [1.0] * 990, drop=1.7).checks[0]
+    assert within.reason == "dropped by at most 1.69, allowed are 1.7"
+    better = decide_values(tmp_path / "better", [0.0] * 1000, [1.0] * 100 + [0.0] * 900).checks[0]
+    assert better.reason == "dropped by at most 0.00, allowed are 2"
+    beyond = decide_values(tmp_path / "beyond", [1.0] * 1000, [0.0] * 100 + [1.0] * 900).checks[0]
+    assert beyond.bounds is not None
+    assert beyond.reason == f"dropped by at least {-beyond.bounds[1]:.2f}, allowed are 2"
+
+
 def test_few_questions_cannot_tell(tmp_path: Path) -> None:
     decision = decide_values(tmp_path, answers(40, 20, seed=1), answers(40, 20, seed=2))
     assert decision.verdict == "INCONCLUSIVE"
