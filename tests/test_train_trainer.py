@@ -16,7 +16,7 @@ from train_helpers import Gradients, assert_same, losses, machine, parts, pretra
 from transformers import TrainerCallback
 
 from benchmarks.errors import UserError
-from model.published.names import reference_name
+from model.published.names import published_name
 from train.data.instructions import SETS, Example, InstructionData
 from train.data.mixture import Mixture
 from train.data.pictures import FeatureTable, PixelReader, compute_features
@@ -98,7 +98,7 @@ def test_losses_and_gradients_of_the_original(name: str, case: str, forward: str
     model.eval()
     loss = losses(trainer.state.log_history)[0]
     assert loss == pytest.approx(float(load_case(name, forward).expected["loss"][0]), abs=LOGITS)
-    found = {reference_name(key): value for key, value in gradients.steps[0].items()}
+    found = {published_name(key): value for key, value in gradients.steps[0].items()}
     arrays = {key.removeprefix("grad."): array for key, array in load_case(name, case).expected.items()}
     compared = found.keys() & arrays.keys()
     assert len(compared) >= 10

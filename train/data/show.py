@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .instructions import SETS, InstructionData
 from .instructions.base import Example
+from .pictures import UnreadablePicture, read_picture
 
 if TYPE_CHECKING:
     from .collate import Encoder, ImageOrder
@@ -84,8 +85,8 @@ def _card(root: Path, title: str, example: Example, encoder: Encoder | None) -> 
     if example.image is not None:
         try:
             picture, small = _data_address(root / example.image)
-        except (OSError, ValueError) as error:
-            problem = f"{type(error).__name__}: {error}"
+        except UnreadablePicture as error:
+            problem = str(error)
     return Card(
         title=title,
         source=example.image or "text only",
@@ -122,10 +123,8 @@ def _readable(encoder: Encoder, token: int) -> str:
 
 def _data_address(path: Path) -> tuple[str, bool]:
     """The picture for an <img>, scaled down if it is large; and whether it is so small that it has to be scaled up."""
-    from PIL import Image, ImageOps
 
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
+    image = read_picture(path)
     small = max(image.size) < MAX_SIDE // 4
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()
