@@ -64,7 +64,8 @@ class Stage(Checked):
     """Tokens, the image counted as one (Table 3)."""
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
     epsilon: Positive = 1e-8
-    max_grad_norm: Positive = 1.0
+    max_grad_norm: NotNegative = 1.0
+    """0: gradients are not clipped."""
     precision: Precision = "bf16"
     schedule_steps: Count | None = None
     """Horizon of the cosine; None: `steps`."""
