@@ -7,13 +7,13 @@ keeps a reason: it is unread. Both are counted beside every metric they belong t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from .errors import UserError
 from .estimates import Estimate
+from .reading.plain import without_reasoning
 from .records import Judge, Metric, Prediction, Sample, Score
 from .task import Task
 
@@ -31,8 +31,6 @@ SHOWN_UNREAD = 0.01
 COMPARABLE_UNREAD = 0.05
 """The share beyond which a number is compared with nothing: it could be this many points higher, which is more than
 what models are told apart by. Where a benchmark refuses to score without a judge that extracts answers, any will do."""
-
-REASONING = re.compile(r"<(think|thinking)>.*?(?:</\1>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)", re.DOTALL)
 
 Scorer = Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]
 
@@ -72,10 +70,6 @@ def _without_answer(scores: Sequence[Score], predictions: Sequence[Prediction]) 
         replace(score, reason=reason) if reason and score.value is not None else score
         for score, reason in zip(scores, found, strict=True)
     ]
-
-
-def without_reasoning(text: str) -> str:
-    return REASONING.sub("", text)
 
 
 def no_answer(prediction: Prediction) -> str | None:

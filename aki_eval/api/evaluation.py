@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
 from benchmarks.records import PromptStyle
 from benchmarks.results.folder import open_run
@@ -16,7 +17,7 @@ from benchmarks.tasks import TASKS
 from ..judges import JudgeOptions
 from ..predictors import Predictor, as_predictor
 from ..run.distributed import find_world
-from ..run.inputs import OFFICIAL, TOY, find_tasks
+from ..run.inputs import find_tasks
 from ..run.progress import Progress
 from ..run.run import RunOptions, run
 from ..run.subset import parse

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from benchmarks.errors import UserError
-from benchmarks.results.store import RunStore, write_atomically
+from benchmarks.files import write_atomically
+from benchmarks.results.store import RunStore
 
 if TYPE_CHECKING:
     from pandas import DataFrame

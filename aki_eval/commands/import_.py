@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.root import OFFICIAL, TOY, data_root
 from benchmarks.errors import UserError
 from benchmarks.results.record import TableRecord
 from benchmarks.results.store import RunStore, out_folder
@@ -20,7 +21,7 @@ from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
 from ..imports.write import asked, specify, write
 from ..judges import JudgeOptions
-from ..run.inputs import OFFICIAL, TOY, TaskInput, data_root, find_tasks
+from ..run.inputs import TaskInput, find_tasks
 from ..run.preflight import check_ahead
 from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results

@@ -14,12 +14,12 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.data.root import OFFICIAL, data_root
 from benchmarks.errors import UserError
 from benchmarks.redaction import redact_command
 
 from ..chat.address import KEY_NAME
 from ..predictors.make import find_checkpoint
-from ..run.inputs import OFFICIAL, data_root
 from ..vlmevalkit.adapter import tables_folder
 
 RESULTS = ("_acc.csv", "_score.csv")

@@ -6,7 +6,6 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 CACHE_MEGABYTES = 512
 """Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
-
-SPECIAL = re.compile(r"(<\|[a-z_]+\|>|<image>|</?s>)")
-"""Control tokens of the chat template: in a question they would be read as the template's own."""
 
 
 @dataclass
@@ -112,8 +108,10 @@ class AkiPredictor:
         return self._rendered(prompt)
 
     def _render(self, prompt: Prompt) -> str:
+        from model.chat_template import as_plain_text
+
         content = [
-            {"type": "text", "text": SPECIAL.sub("", part)} if isinstance(part, str) else {"type": "image"}
+            {"type": "text", "text": as_plain_text(part)} if isinstance(part, str) else {"type": "image"}
             for part in prompt.parts
         ]
         conversation = [{"role": "user", "content": content}]

@@ -22,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..errors import UserError
+from ..files import write_atomically
 from .hub import FILES, find_parquet
 
 LOCK_NAME = "aki-data.lock.json"
@@ -208,9 +209,7 @@ def write_lock(root: Path, name: str, found: Mapping[str, Any], url: str | None)
         "locked": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     entries = dict(sorted((read_lock(root) | {name: entry}).items()))
-    scratch = root / f".{LOCK_NAME}.{os.getpid()}"
-    scratch.write_text(json.dumps(entries, indent=2) + "\n")
-    os.replace(scratch, root / LOCK_NAME)
+    write_atomically(root / LOCK_NAME, json.dumps(entries, indent=2) + "\n")
 
 
 def check_lock(root: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
