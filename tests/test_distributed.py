@@ -64,7 +64,7 @@ def test_when_rank_0_is_refused_the_others_do_not_wait(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_each_prompt_has_one_owner_and_a_picture_is_not_shared(size: int) -> None:
     prompts = [prompt(str(number), image=f"picture {number // 5}") for number in range(200)]
-    shares = [World(rank=rank, size=size).share(prompts) for rank in range(size)]
+    shares = [World(rank=rank, size=size).shard(prompts) for rank in range(size)]
     assert sorted(int(one.index) for share in shares for one in share) == list(range(200))
     pictures = [{one.images[0].key for one in share} for share in shares]
     assert sum(len(own) for own in pictures) == len(set().union(*pictures))

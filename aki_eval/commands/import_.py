@@ -81,7 +81,7 @@ def command(
     for note in sources.notes:
         print(note, file=sys.stderr)
     root = data_root(data)
-    check_ahead(None, judge, data, [source.task for source in sources.by_task.values()])
+    check_ahead(None, judge, [source.task for source in sources.by_task.values()])
     fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}

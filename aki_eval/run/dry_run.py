@@ -11,7 +11,8 @@ from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
 from .inputs import TaskInput, load
-from .run import RunOptions, specify
+from .opening import specify
+from .options import RunOptions
 from .specification import check_same
 
 
