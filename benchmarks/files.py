@@ -13,7 +13,7 @@ from typing import TextIO
 def replacing(path: Path) -> Iterator[TextIO]:
     """A text file that takes the place of `path` when the block ends well: readers see the old one or the new one.
 
-    UTF-8, `\\n` for line breaks; a lone surrogate is written as its escape. On the disk before it is seen.
+    UTF-8, no carriage returns; a lone surrogate is written as its escape. On the disk before it is seen.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:

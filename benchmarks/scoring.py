@@ -45,7 +45,9 @@ def score_task(
     """One score a sample and protocol, in the samples' order.
 
     `protocols` None: all but those that are scored on request only (they would pay a judge a second time).
-    Raises UserError for a protocol that the task does not have.
+
+    Raises:
+        UserError: a protocol that the task does not have.
     """
     wanted = [name for name, rule in task.protocols.items() if not rule.on_request] if protocols is None else protocols
     unknown = sorted(set(wanted) - set(task.protocols))

@@ -33,10 +33,9 @@ def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_
 
     died = torchrun(tables, 3, DYING_RANK="1")  # after two batches
     assert died.returncode != 0
-    left = {path.name for path in (folder.root / "small").glob("predictions*")}
-    assert {"predictions.rank1.jsonl", "predictions.rank2.jsonl"} <= left
-    first = set(folder.predictions("small"))
+    first = set(folder.predictions("small"))  # in a file a rank; in one, where rank 0 had time to merge them
     assert 0 < len(first) < 90
+    assert len({int(index) % 3 for index in first}) >= 2  # each rank had the questions about one of three pictures
 
     done = torchrun(tables, 2)
     assert done.returncode == 0, done.stderr

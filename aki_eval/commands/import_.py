@@ -101,7 +101,11 @@ def command(
 
 
 def _model(sources: Sources, given: list[Path]) -> str:
-    """By the folder's or the file's name. Raises UserError when they name several models."""
+    """By the folder's or the file's name.
+
+    Raises:
+        UserError: they name several models.
+    """
     if len(sources.models) > 1:
         raise UserError(f"the folders are those of several models ({', '.join(sorted(sources.models))}); import one")
     if sources.models:

@@ -240,7 +240,8 @@ class FeatureCache:
 def _settings(checkpoint: Path) -> dict[str, Any]:
     """The content of config.json; for a folder as the authors published it, what it says in our terms.
 
-    Raises UserError for another model's checkpoint.
+    Raises:
+        UserError: another model's checkpoint.
     """
     raw = read_config(checkpoint)
     if raw.get("model_type") == "aki":
@@ -263,7 +264,8 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
 def _device(wanted: str) -> str:
     """`auto` is the first GPU (under torchrun: this process's own), else the CPU.
 
-    Raises UserError for a device that is not there.
+    Raises:
+        UserError: a device that is not there.
     """
     if wanted == "cpu":
         return wanted

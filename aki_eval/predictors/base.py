@@ -87,7 +87,11 @@ class RemotePredictor(Protocol):
     """A predictor that answers only while a server does."""
 
     def reach(self, timeout: float) -> None:
-        """Asks the server for something small. Raises Unusable when it does not answer within `timeout` seconds."""
+        """Asks the server for something small.
+
+        Raises:
+            Unusable: it does not answer within `timeout` seconds.
+        """
         ...
 
     def close(self) -> None:

@@ -34,7 +34,8 @@ DEADLINE = 900.0
 class EndpointPredictor:
     """One model name at one server. Pictures travel inside the request as data URLs.
 
-    Raises UserError when `base_url`, or what the environment says in its place, is no address.
+    Raises:
+        UserError: `base_url`, or what the environment says in its place, is no address.
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class EndpointPredictor:
     def reach(self, timeout: float) -> None:
         """Asks for one digit, as briefly as it goes: is there such a server, under this address, with this model?
 
-        Raises Unusable: no, or nobody answers within `timeout` seconds, or the key is refused.
+        Raises:
+            Unusable: no, or nobody answers within `timeout` seconds, or the key is refused.
         """
         probe = Probe(wished={"temperature": 0.0, "max_tokens": 16})
 

@@ -28,7 +28,8 @@ def make_predictor(
 ) -> Predictor:
     """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME` or `openai:NAME`. Weights are loaded later.
 
-    Raises UserError when there is no such model.
+    Raises:
+        UserError: there is no such model.
     """
     kind, separator, name = model.partition(":")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
@@ -74,7 +75,11 @@ def as_predictor(model: object, **options: Any) -> Predictor:
 
 
 def find_checkpoint(model: str, offline: bool) -> Path:
-    """The folder of a checkpoint: as given, or downloaded from the Hub. Raises UserError when there is none."""
+    """The folder of a checkpoint: as given, or downloaded from the Hub.
+
+    Raises:
+        UserError: there is none.
+    """
     folder = Path(model)
     if not model.strip():
         raise UserError("--model is empty; expected a checkpoint folder, a Hub id, vlmevalkit:NAME or openai:NAME")

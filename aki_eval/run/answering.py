@@ -39,7 +39,11 @@ class Answering:
     done: WorkDone = field(default_factory=WorkDone)
 
     def answer(self, inputs: Sequence[TaskInput], prompts: Mapping[str, list[Prompt]]) -> WorkDone:
-        """Every prompt of every task. Raises TooManyFailures when the cap is exceeded."""
+        """Every prompt of every task.
+
+        Raises:
+            TooManyFailures: the cap is exceeded.
+        """
         failures = Failures(cap=self.options.max_failure_rate)
         batch_size = BatchSize(self.options.batch_size, start=self.predictor.batch_size)
         with self.progress.predicting({name: len(own) for name, own in prompts.items() if own}):

@@ -32,7 +32,11 @@ class World:
         return self.rank == 0
 
     def init(self) -> None:
-        """Joins the others. Raises UserError when the environment does not say where."""
+        """Joins the others.
+
+        Raises:
+            UserError: the environment does not say where.
+        """
         if self.size == 1:
             return
         if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
@@ -45,7 +49,11 @@ class World:
         dist.init_process_group("gloo", rank=self.rank, world_size=self.size, timeout=timedelta(hours=MEETING_HOURS))
 
     def barrier(self) -> None:
-        """Returns when all processes are here. Raises UserError when one has gone (it says itself why)."""
+        """Returns when all processes are here.
+
+        Raises:
+            UserError: one has gone (it says itself why).
+        """
         if self.size == 1:
             return
         import torch.distributed as dist

@@ -40,7 +40,8 @@ class TaskInput:
 def find_tasks(names: str) -> list[Task]:
     """Tasks for `all` or a comma list of names, in the paper's order; VLMEvalKit's names of their tables are names too.
 
-    Raises UserError that lists the valid names.
+    Raises:
+        UserError: a name is unknown; it lists the valid ones.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = {_alias(alias): task.name for task in TASKS.values() for alias in task_names(task)}

@@ -22,7 +22,12 @@ __all__ = ["RunOptions", "RunResult", "run"]
 
 
 def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunResult:
-    """The whole way. Raises UserError for what the user can fix, TooManyFailures when the cap is exceeded."""
+    """The whole way; a process that is not the first ends with its own share.
+
+    Raises:
+        UserError: what the user can fix.
+        TooManyFailures: the share of failed samples exceeds the cap.
+    """
     world = find_world()
     world.init()
     with ExitStack() as held:

@@ -20,7 +20,11 @@ def official_root() -> Path:
 
 
 def data_root(source: str) -> Path:
-    """The folder of tables behind `toy`, `official` or a path. Raises UserError when the path is no folder."""
+    """The folder of tables behind `toy`, `official` or a path.
+
+    Raises:
+        UserError: the path is no folder.
+    """
     if source == TOY:
         from ..toy_world import ensure_tables
 

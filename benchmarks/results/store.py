@@ -39,7 +39,11 @@ OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 
 
 def out_folder(text: str) -> Path:
-    """The value of `--out`. Raises UserError when it is empty: that would be the current folder."""
+    """The value of `--out`.
+
+    Raises:
+        UserError: it is empty: that would be the current folder.
+    """
     if not text.strip():
         raise UserError("it is empty; name a folder")
     return Path(text)
@@ -118,7 +122,8 @@ class RunStore:
     def create(self) -> None:
         """Makes the folder.
 
-        Raises UserError where it cannot be written, lies inside another run, or is the home or a root folder.
+        Raises:
+            UserError: it cannot be written, lies inside another run, or is the home or a root folder.
         """
         resolved = self.root.resolve()
         if resolved == resolved.parent or resolved in (home := Path.home().resolve(), *home.parents):
@@ -140,7 +145,10 @@ class RunStore:
         """Holds the folder for this process.
 
         Rank 0 speaks for its job: it also makes sure that no process of another job, of whatever rank, is still at
-        work. Raises UserError when one is.
+        work.
+
+        Raises:
+            UserError: one is.
         """
         with ExitStack() as stack:
             self._acquire(stack, self._lock_path(rank))
@@ -226,7 +234,11 @@ class RunStore:
                 raise UserError(f"{files[0]} holds predictions but {says} whose; move it away or choose another --out")
 
     def read_run(self) -> RunRecord | None:
-        """The content of run.json; None when nothing was started here. Raises UserError when it is damaged."""
+        """The content of run.json; None when nothing was started here.
+
+        Raises:
+            UserError: it is damaged.
+        """
         path = self.root / "run.json"
         return read_record(path) if path.exists() else None
 
@@ -265,7 +277,10 @@ class RunStore:
     def predictions(self, task: str) -> dict[str, Prediction]:
         """What is known of the task, by index, whoever wrote it.
 
-        An answer counts more than an error, later more than earlier. Raises UserError for an answer of another run.
+        An answer counts more than an error, later more than earlier.
+
+        Raises:
+            UserError: an answer of another run.
         """
         return read_predictions(self._predictions_files(task), self._mark(task))
 

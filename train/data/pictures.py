@@ -78,7 +78,7 @@ class FeatureTable:
 
 
 def to_pixels(image_processor: Any, image: Image.Image) -> torch.Tensor:
-    """(3, height, width)"""
+    """Pixels, (3, height, width)."""
     return image_processor(image, return_tensors="pt")["pixel_values"][0]
 
 
