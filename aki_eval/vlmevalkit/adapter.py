@@ -31,6 +31,7 @@ from typing import Any
 from benchmarks.data.handover import copy_checked
 from benchmarks.errors import UserError
 from benchmarks.kit import _process_state_kept as process_state_kept
+from benchmarks.printable import printable
 from benchmarks.records import ImageRef, Prompt
 from benchmarks.redaction import redact
 from benchmarks.tasks import TASKS
@@ -221,5 +222,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print("aki-eval:", " ".join(redact(str(error)).split()), file=sys.stderr)
+        print("aki-eval:", printable(" ".join(redact(str(error)).split())), file=sys.stderr)
         sys.exit(2)
