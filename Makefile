@@ -8,7 +8,7 @@ RUN    := runs/demo
 # A build of torch, and what is only there for its sake.
 TORCH  := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
-.PHONY: install lock demo gate smoke toy-baseline toy-seeds test check clean
+.PHONY: install lock demo example gate smoke toy-baseline toy-seeds test check clean
 
 install: $(STAMP)
 
@@ -45,6 +45,10 @@ demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
 	$(BIN)/aki-eval report $(RUN)/eval --format term,md,html --out $(RUN)/report
+
+# The report of reports/example/README.md in runs/example/report, from the committed toy model; a minute or two.
+example: install
+	reports/example/make.sh
 
 # The committed toy model answers the toy world: GO or NO-GO against its committed scores. Kernels and threads are fixed,
 # so that another score is a change of code on every x86-64 machine.

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .kit import RuleFailed
 from .reading.plain import split_reasoning
 from .records import Judge, JudgeRequest, Prediction, Sample, Score, Verdict
 from .scoring import NO_JUDGE, no_answer, scored, split_answered, unscored
 
 JUDGE_ERROR = "judge_error"
+KIT_FAILED = "kit_failed"
 
 MARKUP = re.compile(r"\\boxed\{([^{}]*)\}|[*`$]+|\\[()\[\]]")
 
@@ -49,7 +51,7 @@ def read_reply(request: JudgeRequest, reply: str) -> tuple[Any | None, str | Non
     """(value, None), or (None, why nothing can be read)."""
     try:
         value = request.parse(reply)
-    except Unreadable as error:
+    except (Unreadable, RuleFailed) as error:
         return None, str(error)
     return value, "it is not what was asked for" if value is None else None
 
@@ -79,7 +81,9 @@ class Extraction:
     def scorer(self, protocol: str) -> Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]:
         def score(samples: Sequence[Sample], predictions: Sequence[Prediction], judge: Judge | None) -> list[Score]:
             scores, answered = split_answered(samples, predictions, protocol)
-            found = {sample.index: self.match(sample, text) for sample, text in answered}
+            failed: dict[str, str] = {}
+            found = {sample.index: self._match(sample, text, failed) for sample, text in answered}
+            answered = [(sample, text) for sample, text in answered if sample.index not in failed]
             open_cases = [(sample, text) for sample, text in answered if not found[sample.index]]
             asked = []
             if judge is not None and judge.comparable:  # nobody is paid to look for an answer that never began
@@ -92,10 +96,26 @@ class Extraction:
                 if found[sample.index] is None:
                     scores[sample.index] = unscored(sample, protocol, JUDGE_ERROR)
                 else:
-                    scores[sample.index] = self._score(sample, found[sample.index], protocol, sample.index in unread)
+                    try:
+                        scores[sample.index] = self._score(
+                            sample, found[sample.index], protocol, sample.index in unread
+                        )
+                    except RuleFailed as error:
+                        failed[sample.index] = str(error)
+            for sample in samples:
+                if sample.index in failed:
+                    scores[sample.index] = unscored(sample, protocol, f"{KIT_FAILED}: {failed[sample.index]}")
             return [scores[sample.index] for sample in samples]
 
         return score
+
+    def _match(self, sample: Sample, text: str, failed: dict[str, str]) -> Any:
+        """What is read without a judge; a rule of the kit that raises is noted in `failed`."""
+        try:
+            return self.match(sample, text)
+        except RuleFailed as error:
+            failed[sample.index] = str(error)
+            return None
 
     def _ask(self, judge: Judge, cases: Sequence[tuple[Sample, str]]) -> dict[str, Any]:
         """What the judge reads (the first repeat counts); None where it failed."""

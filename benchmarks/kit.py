@@ -22,7 +22,7 @@ import sys
 import types
 import warnings
 from ast import literal_eval
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -128,6 +128,18 @@ def _take_modules() -> dict[str, types.ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
+class RuleFailed(Exception):
+    """A rule of the kit raised on a text; the message names what. The kit's own `evaluate()` would end there."""
+
+
+def _call(rule: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What the kit's rule returns. Raises RuleFailed for whatever it raises: that concerns one answer, not the run."""
+    try:
+        return rule(*arguments, **named)
+    except Exception as error:  # code that is not ours, on text that a model wrote: anything may come
+        raise RuleFailed(f"{type(error).__name__}: {error}"[:200]) from error
+
+
 def choices(sample: Sample) -> dict[str, str]:
     """The options as the kit sees them: where pandas turns a column of numbers with gaps into 4.0, so do we."""
     return {letter: sample.row.get(KIT_CELL.format(letter), text) for letter, text in sample.choices.items()}
@@ -135,7 +147,7 @@ def choices(sample: Sample) -> dict[str, str]:
 
 def read_choice(answer: str, options: Mapping[str, str]) -> str | None:
     """The letter that the kit reads (`can_infer`; Z: a refusal), None where it would ask a judge."""
-    return rules().matching_util.can_infer(answer, dict(options)) or None
+    return _call(rules().matching_util.can_infer, answer, dict(options)) or None
 
 
 def choice_prompt(question: str, options: Mapping[str, str], answer: str) -> str:
@@ -147,7 +159,7 @@ def choice_prompt(question: str, options: Mapping[str, str], answer: str) -> str
 
 def read_yes_no(answer: str) -> str | None:
     """`Yes`, `No`, or None where the kit says Unknown."""
-    found = rules().yorn.YOrN_Extraction(answer)
+    found = _call(rules().yorn.YOrN_Extraction, answer)
     return None if found == "Unknown" else str(found)
 
 
@@ -157,12 +169,12 @@ def yes_no_prompt(question: str, answer: str) -> str:
 
 def mathvista_prefetch(row: Row, answer: str) -> Any:
     """What the kit reads without a judge: a letter, a number, or something false."""
-    return rules().mathvista.post_check(_mathvista_line(row) | {"prediction": answer}, prefetch=True)
+    return _call(rules().mathvista.post_check, _mathvista_line(row) | {"prediction": answer}, prefetch=True)
 
 
 def mathvista_is_right(row: Row, found: Any) -> bool:
     """Whether `found`, prefetched or extracted by a judge, is the right answer."""
-    return bool(rules().mathvista.post_check(_mathvista_line(row) | {"res": found}, prefetch=False))
+    return bool(_call(rules().mathvista.post_check, _mathvista_line(row) | {"res": found}, prefetch=False))
 
 
 def _mathvista_line(row: Row) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import choice, kit
 from benchmarks.errors import UserError
 from benchmarks.judged import Extraction, Unreadable
-from benchmarks.records import JudgeRequest, Sample
+from benchmarks.records import JudgeRequest, Prediction, Sample
 from benchmarks.tasks import llava_bench, mm_vet
 
 
@@ -130,3 +131,22 @@ def test_an_extractor_may_think_before_it_extracts() -> None:
     reader = Extraction(match=lambda *_: None, request=lambda *_: asked, unmatched="Z")
     reader._ask(Judge(), [(sample("B"), "hm")])  # type: ignore[arg-type]
     assert seen == ["B", " **B** "]
+
+
+def test_a_rule_of_the_kit_that_raises_leaves_one_sample_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def can_infer(answer: str, options: dict[str, str]) -> str:
+        if answer == "bad":
+            raise OverflowError("int too large")
+        return "A"
+
+    monkeypatch.setattr(kit.rules().matching_util, "can_infer", can_infer)
+    samples = [
+        Sample(
+            index=index, images=(), question="", target="A", choices={"A": "cat"}, cluster=index, row={"index": index}
+        )
+        for index in ("good", "bad")
+    ]
+    given = [Prediction(index=each.index, prompt="", text=each.index) for each in samples]
+    good, bad = choice.extraction().scorer("kit")(samples, given, None)
+    assert good.value == 1
+    assert (bad.value, bad.reason) == (None, "kit_failed: OverflowError: int too large")

@@ -190,3 +190,75 @@ def test_long_lists_are_read_in_pieces(tmp_path: Path) -> None:
     path.write_text('{"a": 1}')
     with pytest.raises(ValueError, match="does not begin with a JSON list"):
         list(stream_list(path))
+
+
+def conversation(question: Any, answer: Any) -> dict[str, Any]:
+    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    return {"id": "a", "image": "1.jpg", "conversations": turns}
+
+
+BROKEN_RECORDS: list[Any] = [
+    conversation(None, "x"),
+    conversation("x", None),
+    conversation(" ", "x"),
+    conversation(3, "x"),
+    conversation("x", {"text": "x"}),
+    {"id": "c", "image": "1.jpg", "conversations": [{"from": "gpt", "value": "x"}]},
+    {"id": "d", "image": "1.jpg"},
+    None,
+    "not a record",
+]
+
+
+def test_a_bad_record_is_left_out_and_named_and_costs_no_other(tmp_path: Path) -> None:
+    good, bad = [conversation("Why?\n<image>", "Because.")] * 1000, BROKEN_RECORDS
+    write_files(tmp_path, {"llava/llava_instruct_150k.json": good[:10] + bad + good[10:]})
+    data = InstructionData(SETS["llava"], tmp_path, tmp_path / "cache")
+    assert len(data) == 1000
+    assert [skip.record for skip in data.skipped] == [f"record {10 + number}" for number in range(len(bad))]
+    assert data.skipped[0].reason == "no question: None"
+    again = InstructionData(SETS["llava"], tmp_path, tmp_path / "cache")  # from the index
+    assert [skip.record for skip in again.skipped] == [skip.record for skip in data.skipped]
+
+
+def test_a_file_of_mostly_bad_records_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, {"llava/llava_instruct_150k.json": BROKEN_RECORDS})
+    with pytest.raises(UserError, match=r"no LLaVA-150k question in it \(record 0: no question: None\)"):
+        InstructionData(SETS["llava"], tmp_path, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.arrow"))
+
+
+def test_a_field_of_another_type_costs_its_own_row(tmp_path: Path) -> None:
+    questions = {str(n): {"imageId": "1", "question": "Why?", "answer": "so"} for n in range(300)}
+    questions["7"] = {"imageId": "1", "question": "How many?", "answer": 3}
+    write_files(tmp_path, {"gqa/train_balanced_questions.json": questions})
+    data = InstructionData(SETS["gqa"], tmp_path, tmp_path / "cache")
+    assert len(data) == 299
+    assert "another type" in data.skipped[0].reason
+
+
+def test_a_line_that_is_no_json_costs_its_own_row(tmp_path: Path) -> None:
+    line = {"image_link": "http://images.cocodataset.org/train2017/1.jpg", "caption": "The cat is here.", "label": 1}
+    write_files(tmp_path, {"vsr/train.jsonl": [line] * 200})
+    path = tmp_path / "vsr" / "train.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"image_link": \n' + b"\xff\xfe\n")
+    data = InstructionData(SETS["vsr"], tmp_path, tmp_path / "cache")
+    assert (len(data), len(data.skipped)) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("turn", "question"),
+    [
+        ("<image>\nWhat is it?", "What is it?"),
+        ("What is it?\n<image>", "What is it?"),
+        ("<image>What is it?", "What is it?"),
+        ("What is it?<image>", "What is it?"),
+        ("In <image> what is it?", "In what is it?"),
+        ("Look:\n<image>\nWhat is it?", "Look: What is it?"),
+        ("What is it?", "What is it?"),
+    ],
+)
+def test_the_placeholder_is_taken_out_wherever_it_stands(turn: str, question: str) -> None:
+    from train.data.instructions.llava import without_placeholder
+
+    assert without_placeholder(turn) == question

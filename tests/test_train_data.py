@@ -19,7 +19,16 @@ from PIL import Image
 
 from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
-from train.data.captions import CaptionStream, Lane, check_shard, find_shards
+from train.data.captions import (
+    CaptionStream,
+    Lane,
+    ShardRecord,
+    UnusableRecord,
+    check_shard,
+    find_shards,
+    read_shard,
+    unusable_records,
+)
 from train.data.collate import IGNORED, Collator, Encoder
 from train.data.instructions import Example
 from train.data.mixture import LengthGroups, Mixture
@@ -373,8 +382,20 @@ def test_ocr_takes_level_1(tmp_path: Path) -> None:
         {"text": "none", "granularity": 0},
         {"text": "one", "granularity": 1},
     ]
-    assert CAPTIONS["ocr"]({"txt": json.dumps(entries)}) == "one"
-    assert CAPTIONS["ocr"]({"json": [{"text": "first"}, {"text": "second"}]}) == "second"
+
+    def read(**files: Any) -> str:
+        encoded = {name: json.dumps(content).encode() for name, content in files.items()}
+        return CAPTIONS["ocr"](ShardRecord(shard=tmp_path, key="1", files=encoded))
+
+    assert read(txt=entries) == "one"
+    assert read(json=[{"text": "first"}, {"text": "second"}]) == "second"
+    metadata = {"url": "x", "key": "1"}  # as img2dataset writes it, with or without the captions' column
+    assert read(json=metadata | {"captions": json.dumps(entries)}) == "one"
+    assert read(json=metadata | {"captions": entries}) == "one"
+    assert read(json=metadata, txt=entries) == "one"
+    for unusable in ({"json": metadata}, {"txt": [{"granularity": 1, "text": None}]}, {"json": [1, 2]}, {"json": "x"}):
+        with pytest.raises(UnusableRecord):
+            read(**unusable)
 
 
 def test_a_template_without_the_question_end_is_refused() -> None:
@@ -386,3 +407,112 @@ def test_a_template_without_the_question_end_is_refused() -> None:
             question_end_id=PROCESSOR.tokenizer.eos_token_id,
             max_length=99,
         )
+
+
+def picture(size: tuple[int, int] = (8, 8), kind: str = "PNG", **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def turned(damaged: bool = False) -> bytes:
+    """A JPEG of 8 x 4 that its Exif block turns upright to 4 x 8; or one whose Exif block is cut short."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()
+    return picture((8, 4), "JPEG", exif=content[: len(content) - 9] if damaged else content)
+
+
+def archive(path: Path, files: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            shard.addfile(entry, io.BytesIO(content))
+    return path
+
+
+TEXT = ("txt", b"a dog")
+USABLE = {
+    "plain": [("jpg", picture(kind="JPEG")), TEXT],
+    "capital extension": [("JPG", picture(kind="JPEG")), ("TXT", b"a dog")],
+    "jpeg": [("jpeg", picture(kind="JPEG")), TEXT],
+    "png among jpg": [("png", picture()), TEXT],
+    "webp": [("webp", picture(kind="WEBP")), TEXT],
+    "a PNG that is called jpg": [("jpg", picture()), TEXT],
+    "byte order mark": [("png", picture()), ("txt", b"\xef\xbb\xbfa dog")],
+    "metadata that is no JSON": [("png", picture()), TEXT, ("json", b"{")],
+    "turned": [("jpg", turned()), TEXT],
+    "damaged Exif": [("jpg", turned(damaged=True)), TEXT],
+    "further files": [("png", picture()), TEXT, ("cls", b"3"), ("mask.png", b"?")],
+}
+UNUSABLE = {
+    "no caption": ([("png", picture())], "no caption: no txt among ['png']"),
+    "empty caption": ([("png", picture()), ("txt", b" \n")], "the caption is empty"),
+    "not UTF-8": ([("png", picture()), ("txt", b"caf\xe9")], "txt is not UTF-8"),
+    "no picture": ([TEXT], "no picture among ['txt']"),
+    "empty picture": ([("png", b""), TEXT], "png: UnidentifiedImageError"),
+    "cut picture": ([("jpg", picture((64, 64), "JPEG")[:400]), TEXT], "jpg: "),
+    "broken PNG": ([("png", picture()[:20] + bytes(8) + picture()[28:]), TEXT], "png: "),
+    "bomb": ([("png", picture((20_000, 20_000))), TEXT], "png: DecompressionBombError"),
+    "given twice": ([("png", picture()), TEXT, ("txt", b"a cat")], "two files txt of one name"),
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One shard of everything that people's shards hold."""
+    records = [*USABLE.items(), *((name, files) for name, (files, _) in UNUSABLE.items())]
+    files = [(f"part/{name}.{extension}", content) for name, record in records for extension, content in record]
+    files.insert(4, ("part/._plain.jpg", b"resource fork"))
+    return archive(tmp_path_factory.mktemp("mixed") / "0.tar", files)
+
+
+def test_every_usable_record_is_trained_and_every_other_is_named(mixed: Path) -> None:
+    skips = {skip.record.removeprefix("part/"): skip.reason for skip in unusable_records(mixed, "kale")}
+    assert set(skips) == set(UNUSABLE)
+    for name, (_, reason) in UNUSABLE.items():
+        assert skips[name].startswith(reason), (name, skips[name])
+    items = take(iter(stream([mixed], num_streams=1)), 2 * len(USABLE))
+    assert set(captions(items)) == {"a dog"}
+    assert Counter(skip.record for item in items for skip in item.skipped).keys() <= {
+        f"part/{name}" for name in UNUSABLE
+    }
+    assert max(item.position[1][0] for item in items if item.position) == 1  # no record of the shard was lost
+
+
+def test_pictures_stand_upright_whatever_reads_them(mixed: Path, tmp_path: Path) -> None:
+    from train.data.pictures import read_picture
+
+    records = {record.key.removeprefix("part/"): record for record in read_shard(mixed)}
+    for name, size in (("turned", (4, 8)), ("damaged Exif", (8, 4))):
+        content = records[name].files["jpg"]
+        (tmp_path / "a.jpg").write_bytes(content)
+        assert read_picture(io.BytesIO(content)).size == read_picture(tmp_path / "a.jpg").size == size
+
+
+def test_a_shard_without_records_is_found_before_anything_is_read(tmp_path: Path) -> None:
+    empty = archive(tmp_path / "0.tar", [])
+    with pytest.raises(UserError, match=r"0\.tar: the shard is empty"):
+        stream([empty], num_streams=1)
+
+
+def test_a_shard_that_breaks_off_while_training_costs_what_is_behind(tmp_path: Path) -> None:
+    """Two shards; of one, damage in the middle appears after training has begun."""
+    write_shard(tmp_path / "0.tar", range(6))
+    write_shard(tmp_path / "1.tar", range(6, 12))
+    made = stream(find_shards(tmp_path), num_streams=1, shuffle_block=1)
+    content = bytearray((tmp_path / "0.tar").read_bytes())
+    content[6 * 1024 : 6 * 1024 + 512] = b"\xff" * 512
+    (tmp_path / "0.tar").write_bytes(content)
+    items = take(iter(made), 20)
+    assert {"caption 0", "caption 11"} <= set(captions(items))
+    assert any("breaks off" in skip.reason for item in items for skip in item.skipped)
+
+
+def test_positions_of_streams_that_were_not_read_again_stay(shards: list[Path], tmp_path: Path) -> None:
+    from train.trainer import saved_positions
+
+    (tmp_path / "positions.rank0.json").write_text(json.dumps({"0": [1, 0, 2], "1": [0, 1, 3]}))
+    (tmp_path / "positions.rank1.json").write_text(json.dumps({"0": [0, 1, 9], "1": [0, 2, 0], "2": [0, 0, 1]}))
+    assert saved_positions(tmp_path) == {0: (1, 0, 2), 1: (0, 2, 0), 2: (0, 0, 1)}

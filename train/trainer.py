@@ -54,6 +54,8 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         self.cost = Cost.of(self.model)
         self.skips = skips
         self.positions: dict[int, Any] = {}
+        if isinstance(self.train_dataset, CaptionStream):  # a stream that is not read again before the next checkpoint
+            self.positions |= self.train_dataset.positions  # still stands where it stood
         self.num_skipped: Counter[str] = Counter()
         self._since_log: Counter[str] = Counter()
         self._last_log = time.perf_counter()
@@ -215,8 +217,12 @@ def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def saved_positions(checkpoint: Path) -> dict[int, Any]:
-    """The streams' positions in a checkpoint, of all processes together."""
-    positions = {}
+    """The streams' positions in a checkpoint, of all processes together.
+
+    Each process knows where its own streams stand and where the others' stood when it began; the later place holds.
+    """
+    positions: dict[int, Any] = {}
     for path in checkpoint.glob(POSITIONS.format(rank="*")):
-        positions.update({int(stream): tuple(place) for stream, place in json.loads(path.read_text()).items()})
+        for stream, place in json.loads(path.read_text()).items():
+            positions[int(stream)] = max(tuple(place), positions.get(int(stream), (0, 0, 0)))
     return positions

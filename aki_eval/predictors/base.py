@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,12 +101,23 @@ class TaskAwarePredictor(Protocol):
     def begin(self, task: Task, samples: Sequence[Sample], style: PromptStyle) -> None: ...
 
 
+NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|OUT_OF_(HOST_|DEVICE_)?MEMORY"
+    r"|(CUBLAS|CUDNN|CUSPARSE|CUSOLVER|HIPBLAS)_STATUS_ALLOC_FAILED|MPS backend out of memory|bad_alloc",
+    re.IGNORECASE,
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for CUDA's and the host allocator's ways to say so; told by name, because torch may not be imported here."""
+    """True for the ways in which devices and the host's allocator say so.
+
+    Told by name and words, because torch may not be imported here, and because only CUDA's own allocator has a class
+    for it: cuBLAS and cuDNN, MPS, XPU and HIP raise a RuntimeError like any other.
+    """
     if isinstance(error, MemoryError):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
-    return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error))))
 
 
 def release_memory() -> None:

@@ -123,7 +123,8 @@ def strict(sample: Sample, answer: str) -> tuple[float, str | None]:
 
 def _references(target: str) -> set[str | None]:
     listed = kit.literal_list(target) if target.startswith("[") else [target]
-    return {form for each in listed for form in (folded(str(each)), _rounded(read_number(str(each)))) if form}
+    forms = {form for each in listed for form in (folded(str(each)), _rounded(read_number(str(each)))) if form}
+    return {*forms, read_phrase(target)} - {None}
 
 
 def _rounded(number: str | None) -> str | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from train_helpers import Gradients, parts, sft, write_root
 
-from train.run_stage import Machine, collator, prepare_model, training_arguments, training_data
+from train.machine import Machine
+from train.run_stage import collator, prepare_model, training_arguments, training_data
 from train.trainer import AkiTrainer
 
 

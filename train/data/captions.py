@@ -15,7 +15,10 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,13 +29,15 @@ from PIL import Image
 
 from benchmarks.errors import UserError
 
-from .pictures import to_pixels
+from .pictures import UnreadablePicture, read_picture, to_pixels
 from .samples import Item, Skip
 
 CaptionKind = Literal["kale", "ocr"]
 PICTURES = ("jpg", "jpeg", "png", "webp")
 END_OF_TAR = bytes(1024)
-READ_AHEAD = 32
+NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<extension>[^/]+)", re.DOTALL)
+"""Hidden files (those that macOS puts beside others, say) have no key and belong to no record."""
+MOST_IN_A_ROW = 1000
 
 
 class Position(NamedTuple):
@@ -80,6 +85,8 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
             raise UserError(
                 f"{len(shards)} shards for {num_streams} streams: set `streams` to at most the number of shards"
             )
+        for shard in shards:
+            check_shard(shard)
         self.shards = list(shards)
         self.read_caption = CAPTIONS[kind]
         self.kind = kind
@@ -111,33 +118,32 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
             micro_batch += step
 
     def _items(self, stream: int, start: Position) -> Iterator[Item]:
-        """Readable samples of one stream, endlessly; what could not be read goes with the next one that could."""
+        """Usable samples of one stream, endlessly; what could not be used goes with the next one that could."""
         skipped: list[Skip] = []
         since_last = 0
         for record, position in self._records(stream, start):
             try:
-                caption, pixels = self.read_caption(record), to_pixels(self.image_processor, _picture(record))
-            except (OSError, ValueError, KeyError, IndexError, TypeError, Image.DecompressionBombError) as error:
-                reason = f"{type(error).__name__}: {error}"
-                skipped.append(Skip(source=str(record["__url__"]), record=str(record["__key__"]), reason=reason))
+                caption, image = self.read_caption(record), _picture(record)
+            except UnusableRecord as error:
+                skipped.append(Skip(source=str(record.shard), record=record.key, reason=str(error)))
                 since_last += 1
-                if since_last > 1000:
+                if since_last > MOST_IN_A_ROW:
                     raise UserError(
-                        f"1000 records in a row could not be read, the last {record['__key__']} of {record['__url__']} "
-                        f"({reason}); is this {self.kind} data?"
+                        f"{MOST_IN_A_ROW} records in a row could not be used, the last {record.key} of {record.shard} "
+                        f"({error}); is this {self.kind} data?"
                     ) from error
                 continue
             yield Item(
                 prompt=None,
                 answer=caption,
-                picture={"pixel_values": pixels},
+                picture={"pixel_values": to_pixels(self.image_processor, image)},
                 source=self.kind,
                 skipped=tuple(skipped),
                 position=(stream, position),
             )
             skipped, since_last = [], 0
 
-    def _records(self, stream: int, start: Position) -> Iterator[tuple[dict[str, Any], Position]]:
+    def _records(self, stream: int, start: Position) -> Iterator[tuple[ShardRecord, Position]]:
         """Records with the position after each."""
         epoch, shard, used = start
         while True:
@@ -153,7 +159,7 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
                 raise UserError(f"{self.shards[mine[0]].parent}: no record in {len(mine)} shards of a stream")
             epoch, shard = epoch + 1, 0
 
-    def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[dict[str, Any]]:
+    def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[ShardRecord]:
         """The records of a shard, block by block in shuffled order, `used` of them left out."""
         block, offset = divmod(used, self.shuffle_block)
         records = read_shard(self.shards[shard], start=block * self.shuffle_block)
@@ -163,36 +169,84 @@ class CaptionStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
             block, offset = block + 1, 0
 
 
-def read_shard(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
-    """Records of a shard from number `start` on, pictures as bytes.
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """Files of a shard that share a name: by extension (in small letters), each as it lies there, undecoded."""
 
-    Read in batches on purpose: iterated record by record, a data set of `datasets` deals its shards to the data
-    loader's workers once more, so that all workers but the first would find none.
+    shard: Path
+    key: str
+    files: Mapping[str, bytes]
+    fault: str | None = None
+    """Why nothing can be made of it, where the shard itself says so."""
+
+
+class UnusableRecord(ValueError):
+    """A record that cannot be trained on; its text says why. The next one takes its place."""
+
+
+def read_shard(path: Path, start: int = 0) -> Iterator[ShardRecord]:
+    """Records of a shard from number `start` on. Nothing is decoded, so that no record can spoil another.
+
+    A record is what webdataset takes for one: neighbouring files whose names agree up to the first dot behind the last
+    slash. A file that stands twice in a record makes it unusable; where the archive breaks off, a last record says so.
 
     Raises:
-        UserError: the file is missing, ends early or is not a webdataset shard.
+        UserError: the file is missing or no tar archive at all.
     """
-    import datasets
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(tarfile.open(path, "r:"))
+        except (OSError, tarfile.TarError) as error:
+            raise UserError(f"{path}: not a webdataset shard ({error})") from error
+        yield from islice(_grouped(path, archive), start, None)
 
-    check_shard(path)
+
+def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
+    key: str | None = None
+    files: dict[str, bytes] = {}
+    fault: str | None = None
     try:
-        shard = datasets.load_dataset("webdataset", data_files={"train": [str(path)]}, split="train", streaming=True)
-        for name in set(shard.features) & set(PICTURES):
-            shard = shard.cast_column(name, datasets.Image(decode=False))
-        for batch in (shard.skip(start) if start else shard).iter(READ_AHEAD):
-            for values in zip(*batch.values(), strict=True):
-                yield dict(zip(batch, values, strict=True))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a webdataset shard ({error})") from error
+        for member in archive:
+            found = NAME.fullmatch(member.name)
+            if not member.isfile() or found is None:
+                continue
+            if key is not None and found["key"] != key:
+                yield ShardRecord(shard=path, key=key, files=files, fault=fault)
+                files, fault = {}, None
+            key, extension = found["key"], found["extension"].lower()
+            if extension in files:
+                fault = f"two files {extension} of one name"
+            content = archive.extractfile(member)
+            files[extension] = content.read() if content is not None else b""
+        _refuse_damaged_header(archive)
+    except (OSError, tarfile.TarError, EOFError) as error:
+        yield ShardRecord(shard=path, key=key or "?", files={}, fault=f"the shard breaks off here ({error})")
+        return
+    if key is not None:
+        yield ShardRecord(shard=path, key=key, files=files, fault=fault)
+
+
+def _refuse_damaged_header(archive: tarfile.TarFile) -> None:
+    """tarfile takes a header that it cannot read for the end of the archive; the end is a block of zeros.
+
+    Raises:
+        tarfile.ReadError: something else stands where the archive was left.
+    """
+    assert archive.fileobj is not None, "the archive is open"
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no header at byte {archive.offset}")
 
 
 def check_shard(path: Path) -> None:
-    """A tar file ends with two empty blocks; one that was cut off does not.
+    """Looks at a shard's two ends. A tar file ends with two empty blocks; one that was cut off does not.
 
-    `datasets` reads a shard that ends early without a word, half of its last record included.
+    Raises:
+        UserError: the file cannot be read, ends early or holds nothing.
     """
     try:
         with path.open("rb") as file:
+            begins = file.read(512)
             size = file.seek(0, io.SEEK_END)
             file.seek(max(0, size - len(END_OF_TAR)))
             whole = file.read() == END_OF_TAR
@@ -200,6 +254,22 @@ def check_shard(path: Path) -> None:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     if not whole:
         raise UserError(f"{path}: the shard ends early ({size} bytes, no end-of-archive mark); download it again")
+    if not any(begins):
+        raise UserError(f"{path}: the shard is empty; download it again, or delete it")
+
+
+def unusable_records(path: Path, kind: CaptionKind) -> Iterator[Skip]:
+    """Every record of a shard that training would leave out, with the reason. Decodes every picture.
+
+    Raises:
+        UserError: no tar archive.
+    """
+    for record in read_shard(path):
+        try:
+            CAPTIONS[kind](record)
+            _picture(record)
+        except UnusableRecord as error:
+            yield Skip(source=str(path), record=record.key, reason=str(error))
 
 
 def find_shards(root: Path) -> list[Path]:
@@ -210,32 +280,83 @@ def find_shards(root: Path) -> list[Path]:
     return shards
 
 
-def _kale(record: Mapping[str, Any]) -> str:
-    return _text(record["txt"])
+def _kale(record: ShardRecord) -> str:
+    return _caption(_text(_file(record, "txt"), "txt"))
 
 
-def _ocr(record: Mapping[str, Any]) -> str:
-    """Level 1 of BLIP3-OCR: the entry of granularity 1, or the second one where entries carry no granularity."""
-    raw = record.get("json", record.get("txt"))
-    entries = json.loads(raw) if isinstance(raw, str | bytes) else raw
+def _ocr(record: ShardRecord) -> str:
+    """Level 1 of BLIP3-OCR: the entry of granularity 1, or the second one where entries carry no granularity.
+
+    The entries stand in `json` or `txt`, or, as img2dataset writes further columns, in `captions` of its `json`.
+    """
+    reasons = []
+    for extension in ("json", "txt"):
+        if extension in record.files:
+            try:
+                return _level_1(_entries(_text(record.files[extension], extension)))
+            except UnusableRecord as error:
+                reasons.append(f"{extension}: {error}")
+    if record.fault or not reasons:
+        _file(record, "json")
+    raise UnusableRecord("; ".join(reasons))
+
+
+def _entries(text: str) -> list[Any]:
+    try:
+        content = json.loads(text)
+        if isinstance(content, dict):  # img2dataset's own columns, the captions among them
+            content = content.get("captions")
+            content = json.loads(content) if isinstance(content, str) else content
+    except (ValueError, RecursionError) as error:
+        raise UnusableRecord(f"not JSON ({error})") from None
+    if not isinstance(content, list):
+        raise UnusableRecord("no list of captions by granularity")
+    return content
+
+
+def _level_1(entries: list[Any]) -> str:
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise UnusableRecord("the captions are no objects with a granularity and a text")
     level_1 = [entry for entry in entries if entry.get("granularity") == 1]
-    return _text((level_1 or [entries[1]])[0]["text"])
+    found = (level_1 or entries[1:2] or [{}])[0]
+    return _caption(found.get("text"))
 
 
-def _text(raw: Any) -> str:
-    text = str(raw.decode() if isinstance(raw, bytes) else raw).strip()
-    if not text:
-        raise ValueError("empty caption")
-    return text
+def _file(record: ShardRecord, extension: str) -> bytes:
+    if record.fault:
+        raise UnusableRecord(record.fault)
+    if extension not in record.files:
+        raise UnusableRecord(f"no caption: no {extension} among {sorted(record.files)}")
+    return record.files[extension]
 
 
-def _picture(record: Mapping[str, Any]) -> Image.Image:
-    name = next((name for name in PICTURES if record.get(name) is not None), None)
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableRecord(f"{what} is not UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def _caption(text: Any) -> str:
+    if not isinstance(text, str):
+        raise UnusableRecord(f"no caption: {text!r:.40}")
+    if not text.strip():
+        raise UnusableRecord("the caption is empty")
+    return text.strip()
+
+
+def _picture(record: ShardRecord) -> Image.Image:
+    if record.fault:
+        raise UnusableRecord(record.fault)
+    name = next((name for name in PICTURES if name in record.files), None)
     if name is None:
-        raise ValueError(f"no picture among {sorted(record)}")
-    return Image.open(io.BytesIO(record[name]["bytes"])).convert("RGB")
+        raise UnusableRecord(f"no picture among {sorted(record.files)}")
+    try:
+        return read_picture(io.BytesIO(record.files[name]))
+    except UnreadablePicture as error:
+        raise UnusableRecord(f"{name}: {error}") from None
 
 
-CAPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {"kale": _kale, "ocr": _ocr}
-FOLDERS = {"kale": "captions", "ocr": "ocr"}
+CAPTIONS: dict[str, Callable[[ShardRecord], str]] = {"kale": _kale, "ocr": _ocr}
+FOLDERS: dict[CaptionKind, str] = {"kale": "captions", "ocr": "ocr"}
 """Of the shards, below the data root."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.errors import UserError
 
+from .captions import CaptionKind
 from .instructions import InstructionData, InstructionSet
 from .instructions.base import read_json
 from .instructions.llava import ANNOTATIONS as LLAVA_ANNOTATIONS
@@ -57,12 +58,12 @@ class SetReport:
     broken_boxes: list[str] = field(default_factory=list)
     over_the_edge: int = 0
     """Boxes that reach beyond the picture a little, as some of Visual Genome's do. Trained on as they are."""
-    empty: int = 0
-    """Samples without an answer."""
+    unusable: list[str] = field(default_factory=list)
+    """Records that are left out because they have another shape, or nothing to ask or to learn."""
 
     @property
     def sound(self) -> bool:
-        return not (self.error or self.missing or self.damaged or self.broken_boxes or self.empty)
+        return not (self.error or self.missing or self.damaged or self.broken_boxes or self.unusable)
 
     @property
     def size_note(self) -> str:
@@ -100,6 +101,7 @@ def check_set(
     except UserError as error:
         report.error = str(error)
         return report
+    report.unusable = [f"{skip.record}: {skip.reason}" for skip in data.skipped]
     pictures = _look_at_samples(data, report, watch)
     report.missing = missing_pictures(root, pictures)
     report.damaged = damaged_pictures(root, sorted(set(pictures) - set(report.missing)), decode)
@@ -126,29 +128,51 @@ def missing_pictures(root: Path, pictures: Iterable[str]) -> list[str]:
 
 def damaged_pictures(root: Path, pictures: Sequence[str], count: int) -> list[str]:
     """Of `count` pictures drawn at random, those that do not decode."""
-    from PIL import Image
+    from .pictures import UnreadablePicture, read_picture
 
     broken = []
     for picture in random.Random(0).sample(pictures, min(count, len(pictures))):
         try:
-            with Image.open(root / picture) as file:
-                file.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            broken.append(f"{picture}: {type(error).__name__}: {error}")
+            read_picture(root / picture)
+        except UnreadablePicture as error:
+            broken.append(f"{picture}: {error}")
     return broken
 
 
-def check_shards(folder: Path) -> list[str]:
-    """The shards of a folder that end early or cannot be read. Raises UserError where there is no shard."""
-    from .captions import check_shard, find_shards
+def check_shards(
+    folder: Path,
+    kind: CaptionKind,
+    *,
+    read: int | None,
+    watch: Callable[[Iterable[Path]], Iterable[Path]],
+) -> list[str]:
+    """What is wrong with a folder's caption shards: those that end early, are empty or are no shards, and the records
+    that training would leave out.
 
-    broken = []
-    for path in find_shards(folder):
+    Args:
+        read: so many shards, drawn at random, are read from end to end; None: all of them. The ends of all are looked
+            at.
+
+    Raises:
+        UserError: there is no shard.
+    """
+    from .captions import check_shard, find_shards, unusable_records
+
+    shards = find_shards(folder)
+    chosen = shards if read is None else sorted(random.Random(0).sample(shards, min(read, len(shards))))
+    faults = []
+    for path in shards:
         try:
             check_shard(path)
         except UserError as error:
-            broken.append(str(error))
-    return broken
+            faults.append(str(error))
+    for path in watch(chosen):
+        try:
+            faults += [f"{skip.source}: {skip.record}: {skip.reason}" for skip in unusable_records(path, kind)]
+        except UserError as error:
+            if str(error) not in faults:
+                faults.append(str(error))
+    return faults
 
 
 def _look_at_samples(
@@ -162,7 +186,6 @@ def _look_at_samples(
         example = data.example(index, rng)
         if example.image is not None:
             pictures[example.image] += 1
-        report.empty += not example.answer.strip()
         if example.box is not None and (fault := _fault(example.box)):
             report.over_the_edge += fault == "edge"
             if fault == "broken":

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 import torch
-from PIL import UnidentifiedImageError
 
 from benchmarks.errors import UserError
 
 from .collate import Encoder
 from .instructions import InstructionData
 from .instructions.base import Example
-from .pictures import PictureReader
+from .pictures import PictureReader, UnreadablePicture
 from .samples import Item, Skip
 
 MAX_ATTEMPTS = 10
@@ -63,8 +62,8 @@ class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
             example = self.data[name].example(index, rng)
             try:
                 return self._item(name, example, rng, tuple(skipped))
-            except (OSError, UnidentifiedImageError, ValueError) as error:
-                reason = f"{type(error).__name__}: {error}"
+            except (OSError, UnreadablePicture) as error:
+                reason = str(error) if isinstance(error, UnreadablePicture) else f"{type(error).__name__}: {error}"
                 skipped.append(Skip(source=name, record=str(example.image), reason=reason))
         raise UserError(
             f"{MAX_ATTEMPTS} pictures in a row could not be read, the last {skipped[-1].record} "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import torch
 from PIL import Image, ImageOps
@@ -13,6 +14,18 @@ from PIL import Image, ImageOps
 Augmentation = Literal["none", "safe", "original"]
 """none: pictures as they are. safe: crop and mirror where no answer can become wrong. original: crop and mirror
 every one."""
+
+ORIENTATION = 0x0112
+"""The Exif tag that says how a camera was held."""
+TURNED: Mapping[int, tuple[Image.Transpose, ...]] = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT,),
+    3: (Image.Transpose.ROTATE_180,),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM,),
+    5: (Image.Transpose.TRANSPOSE,),
+    6: (Image.Transpose.ROTATE_270,),
+    7: (Image.Transpose.TRANSVERSE,),
+    8: (Image.Transpose.ROTATE_90,),
+}
 
 PictureReader = Callable[[str, random.Random, bool], Mapping[str, torch.Tensor]]
 """(path below the data root, randomness, may be cropped and mirrored) -> what the model takes."""
@@ -31,6 +44,37 @@ def augment(image: Image.Image, rng: random.Random) -> Image.Image:
     return ImageOps.mirror(cropped) if rng.random() < 0.5 else cropped
 
 
+class UnreadablePicture(ValueError):
+    """Bytes that are no picture, a broken one, or one too large to be meant; its text says which."""
+
+
+def read_picture(source: Path | IO[bytes]) -> Image.Image:
+    """The upright picture in RGB. The one way in which training reads pictures, of captions and of questions.
+
+    A damaged Exif block costs the turn it would have asked for, never the picture.
+
+    Raises:
+        UnreadablePicture: missing, no picture, broken, or beyond Pillow's limit of pixels.
+    """
+    try:
+        with Image.open(source) as file:
+            file.load()
+            image: Image.Image = file
+            for turn in TURNED.get(_orientation(file), ()):
+                image = image.transpose(turn)
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8, as Exif counts; 1 where nothing readable says otherwise."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, EOFError, struct.error):
+        return 1
+
+
 class PixelReader:
     """Reads a picture from disk and processes it."""
 
@@ -39,9 +83,8 @@ class PixelReader:
         self.image_processor = image_processor
 
     def __call__(self, name: str, rng: random.Random, may_augment: bool) -> dict[str, torch.Tensor]:
-        """`pixel_values` (3, height, width). Raises OSError when the file is missing or no picture."""
-        with Image.open(self.root / name) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
+        """`pixel_values` (3, height, width). Raises UnreadablePicture when the file is missing or no picture."""
+        image = read_picture(self.root / name)
         return {"pixel_values": to_pixels(self.image_processor, augment(image, rng) if may_augment else image)}
 
 

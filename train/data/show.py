@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from .instructions import SETS, InstructionData
 from .instructions.base import Example
+from .pictures import UnreadablePicture, read_picture
 
 if TYPE_CHECKING:
-    from .collate import Encoder
+    from .collate import Encoder, ImageOrder
 
 MAX_SIDE = 480
 """Pictures on the page are no larger than this."""
@@ -62,7 +63,7 @@ def page(cards: Sequence[Card], title: str) -> str:
     return environment.get_template("data_show.html").render(cards=cards, title=title)
 
 
-def make_encoder(processor_path: str, image_order: str, max_length: int) -> Encoder:
+def make_encoder(processor_path: str, image_order: ImageOrder, max_length: int) -> Encoder:
     """The encoder of training for a processor's folder or Hub id."""
     from model import AkiProcessor
 
@@ -75,7 +76,7 @@ def make_encoder(processor_path: str, image_order: str, max_length: int) -> Enco
         num_image_tokens=processor.num_latents,
         question_end_id=processor.question_end_token_id,
         max_length=max_length,
-        image_order=image_order,  # type: ignore[arg-type]
+        image_order=image_order,
     )
 
 
@@ -84,8 +85,8 @@ def _card(root: Path, title: str, example: Example, encoder: Encoder | None) -> 
     if example.image is not None:
         try:
             picture, small = _data_address(root / example.image)
-        except (OSError, ValueError) as error:
-            problem = f"{type(error).__name__}: {error}"
+        except UnreadablePicture as error:
+            problem = str(error)
     return Card(
         title=title,
         source=example.image or "text only",
@@ -122,10 +123,8 @@ def _readable(encoder: Encoder, token: int) -> str:
 
 def _data_address(path: Path) -> tuple[str, bool]:
     """The picture for an <img>, scaled down if it is large; and whether it is so small that it has to be scaled up."""
-    from PIL import Image, ImageOps
 
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
+    image = read_picture(path)
     small = max(image.size) < MAX_SIDE // 4
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import templates
-from .base import Example, InstructionSet, Row, read_json, shuffled
+from ..samples import Skip
+from .base import Example, InstructionSet, Row, read_json, rows_of, shuffled
 
 ANNOTATIONS = "aokvqa/aokvqa_v1p0_train.json"
 IMAGES = "coco/train2017/{image_id:012d}.jpg"
 
 
-def read(root: Path) -> Iterator[Row]:
-    for question in read_json(root / ANNOTATIONS, what="A-OKVQA's train split"):
-        yield {
-            "image": IMAGES.format(image_id=question["image_id"]),
-            "question": question["question"],
-            "choices": question["choices"],
-            "answer": question["correct_choice_idx"],
-        }
+def read(root: Path) -> Iterator[Row | Skip]:
+    return rows_of(read_json(root / ANNOTATIONS, what="A-OKVQA's train split"), _rows, ANNOTATIONS)
+
+
+def _rows(question: Mapping[str, Any]) -> Iterator[Row]:
+    """Raises IndexError when the right choice is none of the choices."""
+    _ = question["choices"][question["correct_choice_idx"]]
+    yield {
+        "image": IMAGES.format(image_id=question["image_id"]),
+        "question": question["question"],
+        "choices": question["choices"],
+        "answer": question["correct_choice_idx"],
+    }
 
 
 def to_example(row: Row, rng: random.Random) -> Example:

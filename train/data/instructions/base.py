@@ -11,16 +11,25 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from filelock import FileLock
 
 from benchmarks.errors import UserError
 
+from ..samples import Skip
+
+R = TypeVar("R")
 Row = dict[str, Any]
 ROWS_A_BATCH = 4096
+MOST_SKIPPED = 0.01
+"""A larger share of unusable records means another file or format, not damage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +53,62 @@ class InstructionSet:
     """As in Table 4."""
     annotations: tuple[str, ...]
     """Annotation files below the data root."""
-    read: Callable[[Path], Iterator[Row]]
-    """Data root -> rows. Raises KeyError, ValueError or OSError on files of another format."""
+    read: Callable[[Path], Iterator[Row | Skip]]
+    """Data root -> rows, and in the place of a record that cannot be used what is wrong with it (`rows_of`).
+
+    Raises KeyError, ValueError or OSError on files of another format."""
     to_example: Callable[[Row, random.Random], Example]
     augmentable: bool = False
     """True where mirroring and cropping cannot falsify an answer. Off wherever boxes, places or text are asked for."""
 
 
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+"""What a record of another shape than the set's raises when it is taken apart."""
+TEXTS = ("question", "answer", "phrase", "statement")
+
+
+def rows_of(records: Iterable[R], make: Callable[[R], Iterable[Row]], source: str) -> Iterator[Row | Skip]:
+    """The rows of each record; a record that has another shape, or nothing to ask or to learn, becomes a Skip.
+
+    Args:
+        make: a record's rows. May raise any of `MALFORMED`.
+        source: the annotation file, for the list of what was skipped.
+    """
+    for number, record in enumerate(records):
+        try:
+            rows = list(make(record))
+        except MALFORMED as error:
+            yield Skip(source=source, record=f"record {number}", reason=f"{type(error).__name__}: {error}")
+            continue
+        for row in rows:
+            missing = next((name for name in TEXTS if name in row and _says_nothing(row[name])), None)
+            if missing is None:
+                yield row
+            else:
+                yield Skip(source=source, record=f"record {number}", reason=f"no {missing}: {row[missing]!r:.40}")
+
+
+def _says_nothing(value: Any) -> bool:
+    """Numbers stand for an answer, too (the place of the right choice); a text must have letters in it."""
+    return not value.strip() if isinstance(value, str) else not isinstance(value, int)
+
+
 class InstructionData(Sequence[Row]):
-    """The rows of one set, memory-mapped."""
+    """The rows of one set, memory-mapped. `skipped` names the records that could not be used.
+
+    Raises:
+        UserError: annotations that are missing, hold no question, or of which more than `MOST_SKIPPED` are unusable.
+    """
 
     def __init__(self, instruction_set: InstructionSet, root: Path, cache: Path) -> None:
         self.instruction_set = instruction_set
         self.path = _arrow_file(instruction_set, root, cache)
         self._table = _open(self.path)
+
+    @property
+    def skipped(self) -> list[Skip]:
+        lines = _skips_file(self.path).read_text(encoding="utf-8").splitlines()
+        return [Skip(**json.loads(line)) for line in lines]
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -103,35 +154,83 @@ def _arrow_file(instruction_set: InstructionSet, root: Path, cache: Path) -> Pat
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
     path = cache / f"{instruction_set.name}-{key}.arrow"
     if not path.exists():
-        _write(instruction_set, root, path)
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # all processes of a machine ask at once; one builds
+            if not path.exists():
+                _write(instruction_set, root, path)
     return path
 
 
+def _skips_file(path: Path) -> Path:
+    return path.with_suffix(".skipped.jsonl")
+
+
 def _write(instruction_set: InstructionSet, root: Path, path: Path) -> None:
+    """The rows as an Arrow file, and beside it what was skipped. The Arrow file comes last: it says all is there."""
     import pyarrow as pa
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
+    where = root / instruction_set.annotations[0]
+    skipped: list[Skip] = []
+    num_rows = 0
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        temporary = Path(scratch) / path.name
+        try:
+            batches = _batches(instruction_set.read(root), str(where), skipped)
+            if (first := next(batches, None)) is None:
+                examples = f" ({skipped[0].record}: {skipped[0].reason})" if skipped else ""
+                raise UserError(f"{where}: no {instruction_set.title} question in it{examples}")
+            with pa.ipc.new_file(temporary, first.schema) as writer:
+                for batch in chain([first], batches):
+                    num_rows += batch.num_rows
+                    writer.write_batch(batch)
+        except MALFORMED as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{where}: not the format of {instruction_set.title} ({type(error).__name__}: {error})"
+            ) from error
+        if len(skipped) > MOST_SKIPPED * (num_rows + len(skipped)):
+            raise UserError(
+                f"{where}: {len(skipped):,} records of {instruction_set.title} cannot be used beside {num_rows:,} that "
+                f"can, the first {skipped[0].record} ({skipped[0].reason}); is this the right file?"
+            )
+        lines = "".join(json.dumps(asdict(skip)) + "\n" for skip in skipped)
+        _skips_file(path).write_text(lines, encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def _batches(rows: Iterator[Row | Skip], source: str, skipped: list[Skip]) -> Iterator[Any]:
+    """Rows as Arrow batches of one schema, the first batch's; Skips, and rows that do not fit it, go to `skipped`."""
+    import pyarrow as pa
+
+    schema = None
+    while part := list(islice(rows, ROWS_A_BATCH)):
+        skipped += [row for row in part if isinstance(row, Skip)]
+        good = [row for row in part if not isinstance(row, Skip)]
+        if not good:
+            continue
+        if schema is None:
+            schema = Counter(pa.Table.from_pylist([row]).schema for row in good).most_common(1)[0][0]
+        try:
+            yield pa.RecordBatch.from_pylist(good, schema=schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            fitting = [row for row in good if _fits(row, schema, source, skipped)]
+            yield pa.RecordBatch.from_pylist(fitting, schema=schema)
+
+
+def _fits(row: Row, schema: Any, source: str, skipped: list[Skip]) -> bool:
+    """Whether the row's fields have the types of all others; says so in `skipped` where not."""
+    import pyarrow as pa
+
     try:
-        rows = instruction_set.read(root)
-        first = list(islice(rows, ROWS_A_BATCH))
-        if not first:
-            raise UserError(f"{root / instruction_set.annotations[0]}: no {instruction_set.title} question in it")
-        batch = pa.RecordBatch.from_pylist(first)
-        with pa.ipc.new_file(temporary, batch.schema) as writer:
-            while batch.num_rows:
-                writer.write_batch(batch)
-                batch = pa.RecordBatch.from_pylist(list(islice(rows, ROWS_A_BATCH)), schema=batch.schema)
-    except UserError:
-        temporary.unlink(missing_ok=True)
-        raise
-    except (KeyError, TypeError, IndexError, ValueError) as error:  # ArrowInvalid is a ValueError
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{root / instruction_set.annotations[0]}: not the format of {instruction_set.title} "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    os.replace(temporary, path)
+        pa.RecordBatch.from_pylist([row], schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        first_line = str(error).splitlines()[0]
+        skipped.append(
+            Skip(source=source, record=f"{row.get('image')}", reason=f"a field of another type: {first_line}")
+        )
+        return False
+    return True
 
 
 def _open(path: Path) -> Any:

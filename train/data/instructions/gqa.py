@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import templates
-from .base import Example, InstructionSet, Row
+from ..samples import Skip
+from .base import Example, InstructionSet, Row, rows_of
 from .json_files import read_mapping
 
 ANNOTATIONS = "gqa/train_balanced_questions.json"
 IMAGES = "gqa/images/{image_id}.jpg"
 
 
-def read(root: Path) -> Iterator[Row]:
-    for question in read_mapping(root / ANNOTATIONS, what="GQA's balanced train questions").values():
-        yield {
-            "image": IMAGES.format(image_id=question["imageId"]),
-            "question": question["question"],
-            "answer": question["answer"],
-        }
+def read(root: Path) -> Iterator[Row | Skip]:
+    questions = read_mapping(root / ANNOTATIONS, what="GQA's balanced train questions").values()
+    return rows_of(questions, _rows, ANNOTATIONS)
+
+
+def _rows(question: Mapping[str, Any]) -> Iterator[Row]:
+    yield {
+        "image": IMAGES.format(image_id=question["imageId"]),
+        "question": question["question"],
+        "answer": question["answer"],
+    }
 
 
 def to_example(row: Row, rng: random.Random) -> Example:

@@ -7,31 +7,40 @@ original code). The placeholder in the turn is taken out, because the chat templ
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from .base import Example, InstructionSet, Row, read_json
+from ..samples import Skip
+from .base import Example, InstructionSet, Row, read_json, rows_of
 
 ANNOTATIONS = "llava/llava_instruct_150k.json"
+PLACEHOLDER = re.compile(r"(?:^\s*<image>\s*)|(?:\s*<image>\s*$)|(?P<inside>\s*<image>\s*)")
 IMAGES = "coco/train2017/{name}"
 
 
-def read(root: Path) -> Iterator[Row]:
-    """One row a pair of turns.
+def read(root: Path) -> Iterator[Row | Skip]:
+    """One row a pair of turns."""
+    return rows_of(read_json(root / ANNOTATIONS, what="LLaVA-Instruct-150k"), _rows, ANNOTATIONS)
 
-    Raises:
-        ValueError: a conversation that is not human, gpt, human, gpt, ...
-    """
-    for record in read_json(root / ANNOTATIONS, what="LLaVA-Instruct-150k"):
-        turns = record["conversations"]
-        if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
-            raise ValueError(f"conversation {record['id']} does not alternate between human and gpt")
-        for question, answer in zip(turns[::2], turns[1::2], strict=True):
-            yield {
-                "image": IMAGES.format(name=record["image"]),
-                "question": question["value"].replace("<image>\n", "").replace("\n<image>", ""),
-                "answer": answer["value"],
-            }
+
+def _rows(record: Mapping[str, Any]) -> Iterator[Row]:
+    """Raises ValueError for a conversation that is not human, gpt, human, gpt, ..."""
+    turns = record["conversations"]
+    if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
+        raise ValueError(f"conversation {record['id']} does not alternate between human and gpt")
+    for question, answer in zip(turns[::2], turns[1::2], strict=True):
+        yield {
+            "image": IMAGES.format(name=record["image"]),
+            "question": without_placeholder(question["value"]),
+            "answer": answer["value"],
+        }
+
+
+def without_placeholder(text: str | None) -> str | None:
+    """The turn without `<image>`, wherever it stands: at an end with its line break, in a sentence as a space."""
+    return None if text is None else PLACEHOLDER.sub(lambda found: " " if found["inside"] else "", text)
 
 
 def to_example(row: Row, rng: random.Random) -> Example:

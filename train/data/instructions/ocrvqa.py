@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import templates
-from .base import Example, InstructionSet, Row
+from ..samples import Skip
+from .base import Example, InstructionSet, Row, rows_of
 from .json_files import read_mapping
 
 ANNOTATIONS = "ocrvqa/dataset.json"
@@ -15,15 +17,16 @@ IMAGES = "ocrvqa/images/{key}{extension}"
 TRAIN = 1
 
 
-def read(root: Path) -> Iterator[Row]:
-    """One row a question. Pictures are named as the download script names them: id and the address's extension.
+def read(root: Path) -> Iterator[Row | Skip]:
+    """One row a question. Pictures are named as the download script names them: id and the address's extension."""
+    books = read_mapping(root / ANNOTATIONS, what="OCR-VQA's dataset.json").items()
+    return rows_of(books, _rows, ANNOTATIONS)
 
-    Raises:
-        ValueError: a book with more or fewer answers than questions.
-    """
-    for key, book in read_mapping(root / ANNOTATIONS, what="OCR-VQA's dataset.json").items():
-        if book["split"] != TRAIN:
-            continue
+
+def _rows(entry: tuple[str, Mapping[str, Any]]) -> Iterator[Row]:
+    """Raises ValueError for a book with more or fewer answers than questions."""
+    key, book = entry
+    if book["split"] == TRAIN:
         image = IMAGES.format(key=key, extension=Path(book["imageURL"]).suffix)
         for question, answer in zip(book["questions"], book["answers"], strict=True):
             yield {"image": image, "question": question, "answer": answer}

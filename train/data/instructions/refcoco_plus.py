@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..samples import Skip
 from .base import InstructionSet, Row
 from .regions import read_mdetr, to_example
 
 ANNOTATIONS = "mdetr_annotations/finetune_refcoco+_train.json"
 
 
-def read(root: Path) -> Iterator[Row]:
+def read(root: Path) -> Iterator[Row | Skip]:
     return read_mdetr(root / ANNOTATIONS)
 
 

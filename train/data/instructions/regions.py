@@ -6,24 +6,29 @@ As in the original, boxes are neither clipped nor repaired in the prompt. Rows k
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import templates
-from .base import Example, Row, read_json
+from ..samples import Skip
+from .base import Example, Row, read_json, rows_of
 
 COCO_IMAGES = "coco/train2014/{name}"
 
 
-def read_mdetr(path: Path) -> Iterator[Row]:
+def read_mdetr(path: Path) -> Iterator[Row | Skip]:
     """One row a box of MDETR's COCO-style annotations; the expression is the caption of the box's image entry."""
     content = read_json(path, what="MDETR's annotations (finetune_refcoco*_train.json)")
     images = {image["id"]: image for image in content["images"]}
-    for annotation in content["annotations"]:
+
+    def rows(annotation: Mapping[str, Any]) -> Iterator[Row]:
         image = images[annotation["image_id"]]
         box = tuple(float(value) for value in annotation["bbox"])
         name = COCO_IMAGES.format(name=image["file_name"])
         yield region_row(name, box, (image["width"], image["height"]), image["caption"])
+
+    return rows_of(content["annotations"], rows, path.name)
 
 
 def region_row(image: str, box: tuple[float, ...], size: tuple[int, int], phrase: str) -> Row:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import templates
-from .base import Example, InstructionSet, Row, shuffled
+from ..samples import Skip
+from .base import Example, InstructionSet, Row, rows_of, shuffled
 from .json_files import read_mapping
 
 PROBLEMS = "scienceqa/problems.json"
@@ -16,12 +17,14 @@ IMAGES = "scienceqa/images/{split}/{key}/{name}"
 NO_HINT = "N/A"
 
 
-def read(root: Path) -> Iterator[Row]:
+def read(root: Path) -> Iterator[Row | Skip]:
     """The train split, problems with and without a picture (those have an empty `image`)."""
     problems = read_mapping(root / PROBLEMS, what="ScienceQA's problems")
-    for key in read_mapping(root / SPLITS, what="ScienceQA's splits")["train"]:
+
+    def rows(key: str) -> Iterator[Row]:
         problem = problems[key]
         name = problem["image"]
+        _ = problem["choices"][problem["answer"]]  # an answer that is none of the choices is an IndexError
         yield {
             "image": IMAGES.format(split=problem["split"], key=key, name=name) if name else "",
             "question": problem["question"],
@@ -29,6 +32,8 @@ def read(root: Path) -> Iterator[Row]:
             "choices": problem["choices"],
             "answer": problem["answer"],
         }
+
+    return rows_of(read_mapping(root / SPLITS, what="ScienceQA's splits")["train"], rows, PROBLEMS)
 
 
 def to_example(row: Row, rng: random.Random) -> Example:

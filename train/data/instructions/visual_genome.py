@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .base import InstructionSet, Row, read_json
+from ..samples import Skip
+from .base import InstructionSet, Row, read_json, rows_of
 from .json_files import stream_list
 from .regions import region_row, to_example
 
@@ -24,18 +25,21 @@ class GenomeImage(NamedTuple):
     size: tuple[int, int]
 
 
-def read(root: Path) -> Iterator[Row]:
+def read(root: Path) -> Iterator[Row | Skip]:
     """Regions without a phrase or without extent teach nothing and are left out; `data check` counts them."""
     pictures = read_pictures(root)
-    for record in stream_list(root / REGIONS):
+
+    def rows(record: dict[str, Any]) -> Iterator[Row]:
         for region in filter(teaches_something, record["regions"]):
             picture = pictures[region.get("image_id", record["id"])]
             box = (region["x"], region["y"], region["width"], region["height"])
             yield region_row(picture.path, box, picture.size, region["phrase"].strip())
 
+    return rows_of(stream_list(root / REGIONS), rows, REGIONS)
+
 
 def teaches_something(region: dict[str, Any]) -> bool:
-    return bool(region["phrase"].strip()) and region["width"] > 0 and region["height"] > 0
+    return bool((region["phrase"] or "").strip()) and region["width"] > 0 and region["height"] > 0
 
 
 def count_left_out(root: Path) -> int:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import templates
-from .base import Example, InstructionSet, Row
+from ..samples import Skip
+from .base import Example, InstructionSet, Row, rows_of
 
 ANNOTATIONS = "vsr/train.jsonl"
 IMAGES = "coco/{split}/{name}"
@@ -23,21 +24,21 @@ ANSWERS = {0: "no", 1: "yes"}
 VERB = re.compile(r"^(?P<subject>.+?) (?P<verb>is|are) (?P<rest>.+)$")
 
 
-def read(root: Path) -> Iterator[Row]:
-    """The pictures are COCO's, of the split that `image_link` names.
+def read(root: Path) -> Iterator[Row | Skip]:
+    """The pictures are COCO's, of the split that `image_link` names."""
+    with (root / ANNOTATIONS).open("rb") as file:
+        yield from rows_of(filter(bytes.strip, file), _rows, ANNOTATIONS)
 
-    Raises:
-        ValueError: a line that is not JSON.
-    """
-    with (root / ANNOTATIONS).open(encoding="utf-8") as file:
-        for line in filter(str.strip, file):
-            statement = json.loads(line)
-            split, name = statement["image_link"].rsplit("/", 2)[1:]
-            yield {
-                "image": IMAGES.format(split=split, name=name),
-                "statement": statement["caption"],
-                "answer": ANSWERS[statement["label"]],
-            }
+
+def _rows(line: bytes) -> Iterator[Row]:
+    """Raises ValueError for a line that is not JSON in UTF-8."""
+    statement = json.loads(line.decode("utf-8"))
+    split, name = statement["image_link"].rsplit("/", 2)[1:]
+    yield {
+        "image": IMAGES.format(split=split, name=name),
+        "statement": statement["caption"],
+        "answer": ANSWERS[statement["label"]],
+    }
 
 
 def as_question(statement: str) -> str:
