@@ -130,7 +130,8 @@ def hand_over(names: Sequence[str], root: Path, folder: Path) -> None:
     """
     dataset = importlib.import_module("vlmeval.dataset")
     kinds = {kind for kind in vars(dataset).values() if isinstance(kind, type)}
-    sums = [kind.DATASET_MD5 for kind in kinds if isinstance(getattr(kind, "DATASET_MD5", None), dict)]
+    every = (getattr(kind, "DATASET_MD5", None) for kind in kinds)
+    sums = [known for known in every if isinstance(known, dict)]
     ours = {table.name for task in TASKS.values() for table in task.tables}
     for name in names:
         table, target = root / f"{name}.tsv", folder / f"{name}.tsv"
