@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
 from benchmarks.results.store import out_folder
 from model.kinds import KINDS
@@ -99,7 +99,7 @@ def run(
         fresh=fresh,
     )
     if dry_run:
-        show_plan(options, predictor, Console())
+        show_plan(options, predictor, PlainConsole())
         return 0
     return _work(options, predictor, allow_partial)
 
@@ -146,7 +146,7 @@ def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_
             f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
             f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
         )
-    show_results(Console(), options.out, result.results)
+    show_results(PlainConsole(), options.out, result.results)
     return explain_incomplete(options.out, result.results, allow_partial)
 
 
