@@ -51,7 +51,7 @@ $(DOCS)/venv/bin/mkdocs: docs/requirements.txt
 docs: $(DOCS)/venv/bin/mkdocs
 	rm -rf $(DOCS)/source && mkdir -p $(DOCS)/source
 	git ls-files --cached --others --exclude-standard | grep -v '^tests/data/' | xargs cp --parents -t $(DOCS)/source
-	$(DOCS)/venv/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --strict
 
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model

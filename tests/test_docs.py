@@ -6,10 +6,12 @@ import json
 import re
 import runpy
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from docs_helpers import DOCS, PACKAGES, ROOT, carry_out, copy_checkout
 from run_helpers import ScriptedPredictor
 from typer.main import get_command
@@ -185,3 +187,22 @@ def test_readme_names_folders_that_exist() -> None:
             )
     for name in re.findall(r"`([\w/]+\.py)`", text.split("In reading order")[1]):
         assert (ROOT / name).is_file(), name
+
+
+def test_every_file_that_gives_a_version_gives_the_same() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert json.loads((ROOT / "codemeta.json").read_text("utf-8"))["version"] == version
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == version
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_commit_hooks_need_no_network() -> None:
+    """Local ones, whose programs `make install` brings."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert [repository["repo"] for repository in hooks["repos"]] == ["local"]
+    assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks["repos"][0]["hooks"])
+
+
+def test_every_page_is_in_the_site() -> None:
+    listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES} == listed

@@ -185,6 +185,13 @@ def test_a_path_and_the_loaded_model_answer_alike(tmp_path: Path, checkpoint: Pa
     assert list(in_memory.samples("cv_bench").prompt) == list(expected.prompt)
 
 
+def test_another_mask_is_another_run(tmp_path: Path, checkpoint: Path) -> None:
+    causal = evaluate(checkpoint, tmp_path / "run", device="cpu", attention="causal", subset=4)
+    assert causal.run.made_by["model"]["attention"] == "causal"
+    with pytest.raises(UserError, match=r"holds another run: model\.attention"):
+        evaluate(checkpoint, tmp_path / "run", device="cpu", subset=4)
+
+
 def test_weights_in_memory_are_the_runs_identity(tmp_path: Path, checkpoint: Path) -> None:
     from model import AkiForConditionalGeneration, AkiProcessor
 

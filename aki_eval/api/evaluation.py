@@ -44,6 +44,8 @@ def evaluate(
     max_failure_rate: float = 0.1,
     device: str = "auto",
     dtype: str = "auto",
+    attention: str | None = None,
+    image_order: str | None = None,
     offline: bool = False,
     fresh: bool = False,
     progress: bool = True,
@@ -69,6 +71,8 @@ def evaluate(
         max_failure_rate: The run stops when more than this share of samples fails.
         device: For a model given by name: "auto", "cpu", "cuda", ...
         dtype: For a model given by name: "auto", "float32", "bfloat16" or "float16".
+        attention: For AKI given by name: a kind of mask, instead of the one it was trained with.
+        image_order: For AKI given by name: "image_first" or "text_first", instead of its processor's.
         offline: Never touch the network for a model given by name.
         fresh: Forget what the run folder holds.
         progress: Show how far it is, on stderr.
@@ -80,7 +84,9 @@ def evaluate(
         UserError: something that the caller can fix: no such model, table or benchmark, a folder with another run.
         TooManyFailures: more than `max_failure_rate` of the samples failed; what was answered is in the run folder.
     """
-    predictor = as_predictor(model, device=device, dtype=dtype, offline=offline)
+    predictor = as_predictor(
+        model, device=device, dtype=dtype, attention=attention, image_order=image_order, offline=offline
+    )
     folder = Path(out) if out is not None else Path("runs") / (predictor.name + ("-toy" if data == TOY else ""))
     options = RunOptions(
         tasks=_tasks(bench, data),
