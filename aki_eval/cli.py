@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 from benchmarks.redaction import redact
 
 COMMANDS = {
@@ -99,4 +100,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-eval:", " ".join(redact(text).split()), file=sys.stderr)
+    print("aki-eval:", printable(" ".join(redact(text).split())), file=sys.stderr)

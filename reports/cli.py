@@ -82,7 +82,7 @@ def view(
         if len(runs) > 1 or not (folder / "data" / "manifest.js").is_file():
             from .pages import write_site
 
-            folder = write_site(make_plan(runs, baseline, reference), Path(scratch)).parent
+            folder = write_site(make_plan(runs, baseline, reference), Path(scratch) / "html").parent
         with make_server(folder, port) as server:
             typer.echo(f"http://127.0.0.1:{server.server_port}/index.html (Ctrl-C ends)")
             try:

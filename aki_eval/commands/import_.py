@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from benchmarks.console import PlainConsole
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 from benchmarks.results.record import TableRecord
 from benchmarks.results.store import RunStore, out_folder
 
@@ -78,7 +79,7 @@ def command(
     sources = find_sources(given, find_tasks(bench) if bench else None)
     model = name or _model(sources, given)
     for note in sources.notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
     root = data_root(data)
     check_ahead(None, judge, data, [source.task for source in sources.by_task.values()])
     fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
@@ -95,7 +96,7 @@ def command(
         if is_new:
             folder.remove_empty()
         raise
-    show_results(Console(), folder.root, results)
+    show_results(PlainConsole(), folder.root, results)
     return max(explain_incomplete(folder.root, results, allow_partial, how_to_ask(run)), int(bool(failed)))
 
 
