@@ -8,7 +8,7 @@ RUN    := runs/demo
 # A build of torch, and what is only there for its sake.
 TORCH  := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
-.PHONY: install lock demo gate smoke toy-baseline toy-seeds test check clean
+.PHONY: install lock docs demo example gate smoke toy-baseline toy-seeds test check clean
 
 install: $(STAMP)
 
@@ -41,10 +41,26 @@ lock: install
 	    $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-annotate --quiet --output-file $(LOCK)
 
+# The documents as pages in runs/docs/site; a dead link, inside docs/ or to the rooms, is an error.
+DOCS := runs/docs
+$(DOCS)/venv/bin/mkdocs: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)/venv
+	$(DOCS)/venv/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	touch $@
+
+docs: $(DOCS)/venv/bin/mkdocs
+	rm -rf $(DOCS)/source && mkdir -p $(DOCS)/source
+	git ls-files --cached --others --exclude-standard | grep -v '^tests/data/' | xargs cp --parents -t $(DOCS)/source
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --strict
+
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
 	$(BIN)/aki-eval report $(RUN)/eval --format term,md,html --out $(RUN)/report
+
+# The report of reports/example/README.md in runs/example/report, from the committed toy model; a minute or two.
+example: install
+	reports/example/make.sh
 
 # The committed toy model answers the toy world: GO or NO-GO against its committed scores. Kernels and threads are fixed,
 # so that another score is a change of code on every x86-64 machine.

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 from benchmarks.redaction import redact
 
 COMMANDS = {
@@ -37,7 +38,11 @@ COMMANDS = {
         "command",
         "Draw who sees whom in a prompt, and what its image tokens attend to.",
     ),
-    "judge-agreement": ("aki_eval.judge_agreement", "command", "How far two judges agree on the same answers."),
+    "judge-agreement": (
+        "aki_eval.commands.judge_agreement",
+        "command",
+        "How far two judges agree on the same answers.",
+    ),
     "vlmevalkit": ("aki_eval.commands.vlmevalkit", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
 }
 
@@ -99,4 +104,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-eval:", " ".join(redact(text).split()), file=sys.stderr)
+    print("aki-eval:", printable(" ".join(redact(text).split())), file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,12 +16,13 @@ class Checked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @classmethod
-    def of(cls, content: Any, where: str) -> Self:
+    def of(cls, content: Any, where: str | Callable[[str], str]) -> Self:
         """A record from what a file holds.
 
         Args:
             content: as JSON or TOML gives it.
-            where: the file, and the place in it, for the error.
+            where: the file, and the place in it, for the error; or what gives them for a field's name (empty where
+                the fault lies between fields).
 
         Raises:
             UserError: one line that names the first field that is wrong, what it is and what was expected.
@@ -29,7 +30,12 @@ class Checked(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise UserError(f"{where}: {_first(error, cls)}") from error
+            place = where if isinstance(where, str) else where(_first_field(error))
+            raise UserError(f"{place}: {_first(error, cls)}") from error
+
+
+def _first_field(error: ValidationError) -> str:
+    return ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"][:1])
 
 
 def _first(error: ValidationError, record: type[Checked]) -> str:

@@ -11,7 +11,7 @@ import typer
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 
-from .audit import audit_table, second_version
+from .audit import audit_table, third_version
 from .formats import FORMATS, Output, produce
 from .paper_tables import Plan, all_tables, reference_row
 
@@ -31,7 +31,7 @@ def report(
     plan = make_plan(runs or [], baseline, reference)
     tables = all_tables(plan) if plan.runs or not audit else []
     if audit:
-        tables += [audit_table(), second_version()]
+        tables += [audit_table(), third_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
     for name in wanted:
@@ -82,7 +82,7 @@ def view(
         if len(runs) > 1 or not (folder / "data" / "manifest.js").is_file():
             from .pages import write_site
 
-            folder = write_site(make_plan(runs, baseline, reference), Path(scratch)).parent
+            folder = write_site(make_plan(runs, baseline, reference), Path(scratch) / "html").parent
         with make_server(folder, port) as server:
             typer.echo(f"http://127.0.0.1:{server.server_port}/index.html (Ctrl-C ends)")
             try:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
+from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 
 from .paper_tables import Plan, all_tables
 from .render import flat, latex, markdown, terminal
@@ -50,14 +54,18 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "html":
         from .pages import write_site
 
-        typer.echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
+        echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
     elif name == "figures":
         from .chart_plots import write_figures
 
         for path in write_figures(plan, output.needed(name) / "figures"):
-            typer.echo(path)
+            echo(path)
     elif name == "model-card":
         publish(plan, output.needed(name) / "model-card", output.push)
+
+
+def echo(path: Path) -> None:
+    typer.echo(printable(str(path)))
 
 
 def publish(plan: Plan, out: Path, repository: str | None) -> None:
@@ -70,20 +78,31 @@ def publish(plan: Plan, out: Path, repository: str | None) -> None:
 
     if not plan.runs or (repository is not None and len(plan.runs) > 1):
         raise UserError(f"a model card is about one run, {len(plan.runs)} are given")
+    folders = folder_names([run.label for run in plan.runs])
     for run in plan.runs:
-        folder = out if len(plan.runs) == 1 else out / run.path.resolve().name
+        folder = out if len(plan.runs) == 1 else out / folders[run.label]
         name = repository or run.label
         for path in write_card(run, name, all_tables(Plan((run,), reference=plan.reference)), folder):
-            typer.echo(path)
+            echo(path)
         if repository is not None:
             typer.echo(push(run, folder, repository))
 
 
+def folder_names(labels: Sequence[str]) -> dict[str, str]:
+    """A folder's name for each label, no two the same."""
+    names: dict[str, str] = {}
+    for label in labels:
+        plain = re.sub(r"[^\w.+@-]+", "-", label).strip("-.") or "run"
+        candidates = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        names[label] = next(name for name in candidates if name not in names.values())
+    return names
+
+
 def print_tables(tables: list[Table]) -> None:
     """To the terminal; into a file or pipe with a fixed width, so that the output does not depend on the machine."""
-    console = Console()
+    console = PlainConsole()
     if not console.is_terminal:
-        console = Console(width=180)
+        console = PlainConsole(width=180)
     for table in tables:
         terminal.show(table, console)
 
@@ -99,6 +118,6 @@ def write(out: Path | None, name: str, content: str) -> None:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(content, encoding="utf-8")
+        (out / name).write_text(content, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UserError(f"cannot write {out / name}: {error.strerror}; choose another --out") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -57,6 +58,19 @@ def test_large_drop_is_stopped(tmp_path: Path) -> None:
     assert decision.verdict == "NO-GO"
     assert decision.checks[0].compared is not None
     assert decision.checks[0].compared.difference == pytest.approx(-8.0)
+
+
+def test_reasons_name_the_bound_that_decided(tmp_path: Path) -> None:
+    """What may have been lost: 1.69 points with 10 of 1,000 lost, 0.00 (never less) with 100 won."""
+    lost = decide_values(tmp_path / "lost", [1.0] * 1000, [0.0] * 10 + [1.0] * 990, drop=1.0).checks[0]
+    assert lost.reason.startswith("the drop may be 1.69; on these questions 0.88 can be detected")
+    within = decide_values(tmp_path / "within", [1.0] * 1000, [0.0] * 10 + [1.0] * 990, drop=1.7).checks[0]
+    assert within.reason == "dropped by at most 1.69, allowed are 1.7"
+    better = decide_values(tmp_path / "better", [0.0] * 1000, [1.0] * 100 + [0.0] * 900).checks[0]
+    assert better.reason == "dropped by at most 0.00, allowed are 2"
+    beyond = decide_values(tmp_path / "beyond", [1.0] * 1000, [0.0] * 100 + [1.0] * 900).checks[0]
+    assert beyond.bounds is not None
+    assert beyond.reason == f"dropped by at least {-beyond.bounds[1]:.2f}, allowed are 2"
 
 
 def test_few_questions_cannot_tell(tmp_path: Path) -> None:
@@ -263,4 +277,27 @@ def test_decide_by_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
     path.write_text('decide_by = "luck"\n[allowed_drop.pope]\nf1 = 1.0\n')
     with pytest.raises(UserError, match="decide_by is 'luck', expected bounds or difference"):
+        read_policy(path)
+
+
+@pytest.mark.parametrize(("before", "now", "verdict"), [(9, 9, "GO"), (9, 8, "GO"), (9, 10, "NO-GO"), (0, 1, "NO-GO")])
+def test_a_frozen_model_may_not_become_less_readable(tmp_path: Path, before: int, now: int, verdict: str) -> None:
+    """The values stay as they were, so the difference is 0; answers that were unread before may stay so."""
+    runs = []
+    for name, num in (("baseline", before), ("run", now)):
+        values = [
+            replace(one, reason="unread" if i < num else None) for i, one in enumerate(scores([0.0] * 50 + [1.0] * 50))
+        ]
+        runs.append(open_run(write_scored_run(tmp_path / name, {TASK: values})))
+    frozen = Policy(confidence=0.95, allowed_drop={(TASK, "overall"): 5.0}, decide_by="difference")
+    assert decide(runs[1], runs[0], frozen).verdict == verdict
+    lenient = replace(frozen, allowed_unread=1.0)  # one of these hundred
+    assert decide(runs[1], runs[0], lenient).verdict == "GO"
+
+
+@pytest.mark.parametrize("share", ["-1", "101", '"5"', "true"])
+def test_allowed_unread_is_a_percentage(tmp_path: Path, share: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f'decide_by = "difference"\nallowed_unread = {share}\n[allowed_drop.pope]\nf1 = 1.0\n')
+    with pytest.raises(UserError, match="allowed_unread is"):
         read_policy(path)

@@ -129,11 +129,13 @@ def test_a_refusal_names_the_first_and_counts_the_others() -> None:
 
 def test_how_runs_were_made_is_compared_field_by_field(tmp_path: Path) -> None:
     a, b = (write_scored_run(tmp_path / name, {TASK: scores([1.0])}) for name in "ab")
-    for path, extra in ((a, {"dtype": "bfloat16"}), (b, {"commit": "c" * 64, "command": "differs and is not asked"})):
+    commit = {"sha": "c" * 64, "dirty": False}
+    for path, extra in ((a, {"dtype": "bfloat16"}), (b, {"commit": commit, "command": ["differs", "is not asked"]})):
         record = json.loads((path / "run.json").read_text())
         (path / "run.json").write_text(json.dumps(record | extra))
     assert made_differently(open_run(a), open_run(b)) == [
         ("model.name", "a", "b"),
         ("dtype", "bfloat16", "None"),
-        ("commit", "None", "cccccccccccc..."),
+        ("commit.sha", "None", "cccccccccccc..."),
+        ("commit.dirty", "None", "False"),
     ]

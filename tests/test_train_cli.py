@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
 from train.cli import main
+from train.commands import options
+from train.machine import Machine
 
 
 @pytest.mark.parametrize(
@@ -17,7 +21,9 @@ from train.cli import main
         (["run", "mma", "--bogus"], "No such option: --bogus"),
         (["run", "nope", "--data", "x", "--out", "y"], "recipe 'nope': neither a file nor one of aki_4b"),
         (["toy"], "Missing option '--out'"),
-        (["toy", "--out", "x", "--attention", "MMA"], "expected mma, causal or cca"),
+        (["toy", "--out", "x", "--attention", "MMA"], "'MMA', expected one of mma, causal, cca"),
+        (["run", "mma", "--data", "x", "--out", "y", "--log", "paper"], "'paper', expected one of tensorboard, wandb"),
+        (["data", "show", "--data", "x", "--out", "y", "--image-order", "both"], "'image_first', 'text_first'"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )
@@ -32,3 +38,38 @@ def test_misuse_is_one_line(
     assert shown.startswith("aki-train: ")
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_a_logger_that_is_not_installed_is_found_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(options, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["aki-train", "run", "mma", "--data", "x", "--out", "y", "--log", "wandb"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "wandb is not installed; pip install wandb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [([], True), (["--cpu"], False), (["--no-gradient-checkpointing"], False)]
+)
+@pytest.mark.parametrize("verb", ["run", "pretrain", "sft"])
+def test_the_three_verbs_take_the_same_machine(
+    verb: str, arguments: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[object, ...]] = []
+    module = importlib.import_module(f"train.commands.{verb}")
+    monkeypatch.setattr(module, "run_stages", lambda *all, only=None: given.append((*all, only)))
+    monkeypatch.setattr(sys, "argv", ["aki-train", verb, "mma", "--data", "d", "--out", "o", "--workers=0", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    machine = Machine(
+        micro_batch=8,
+        workers=0,
+        save_steps=500,
+        keep_checkpoints=2,
+        gradient_checkpointing=expected,
+        peak_flops=312e12,
+        cpu="--cpu" in arguments,
+    )
+    assert given == [("mma", Path("d"), Path("o"), machine, None if verb == "run" else verb)]

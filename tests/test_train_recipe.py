@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.errors import UserError
+from model import AkiConfig
 from train.data.instructions import SETS, TABLE_4
-from train.recipe import Recipe, load_recipe, recipe_names
+from train.plan import model_cost
+from train.recipe import ModelChoice, Recipe, ResamplerChoice, Stage, load_recipe, recipe_names
 
 ROWS = {  # row of Table 1 -> recipe, and its stages as kind, attention, order
     "baseline_it_it": ("it_it", "p causal it, s causal it"),
@@ -26,6 +29,7 @@ name = "one"
 kind = "sft"
 attention = "mma"
 """
+PRETRAIN = STAGE.replace("sft", "pretrain").replace("mma", "causal")
 
 
 def outline(recipe: Recipe) -> str:
@@ -84,14 +88,42 @@ def test_every_recipe_loads() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (STAGE + "stepz = 3\n", "unknown settings ['stepz']"),
+        (STAGE + "stepz = 3\n", "recipe.toml: [[stage]] 'one': stepz is no setting that anything reads"),
         (STAGE.replace("mma", "mutual"), "attention is 'mutual', expected one of 'mma', 'causal', 'cca'"),
+        (STAGE + 'steps = "10"\n', "recipe.toml: [[stage]] 'one': steps is '10', expected a valid integer"),
+        (STAGE + "steps = 10.5\n", "steps is 10.5, expected a valid integer"),
+        (STAGE + "steps = true\n", "steps is True, expected a valid integer"),
+        (STAGE + "learning_rate = nan\n", "learning_rate is nan, expected a finite number"),
+        (STAGE + "betas = [0.9, '0.99']\n", "betas.1 is '0.99', expected a valid number"),
+        (STAGE + "betas = [0.9]\n", "betas.1 is missing"),
+        (STAGE + "augmentation = 3\n", "augmentation is 3, expected 'none'"),
+        ("[sft]\nsteps = '10'\n" + STAGE, "recipe.toml: [sft]: steps is '10', expected a valid integer"),
+        ("[sft]\nstepz = 10\n", "recipe.toml: [sft]: stepz is no setting that stages of a kind share"),
+        ("[pretrain]\nname = 'a'\n" + STAGE, "recipe.toml: [pretrain]: name is no setting that stages of a kind share"),
+        ("sft = 3\n" + STAGE, "recipe.toml: sft is 3, expected a valid"),
+        ("stage = 3\n", "recipe.toml: stage is 3, expected"),
+        ("stage = ['one']\n", "stage.0 is 'one', expected a valid"),
+        ("title = 3\n" + STAGE, "recipe.toml: title is 3, expected a valid string"),
+        ("[model]\nquestion_end = '<|end|>'\n" + STAGE, "[model]: question_end is no setting that anything reads"),
+        ("[model]\ngradient_checkpointing = true\n" + STAGE, "gradient_checkpointing is no setting that anything"),
+        ("[model]\nnum_image_tokens = '144'\n" + STAGE, "recipe.toml: [model]: num_image_tokens is '144'"),
+        ("[model.resampler]\ndepth = 3\n" + STAGE, "[model]: resampler.depth is no setting that anything reads"),
+        ("[model.resampler]\nresampler_depth = 3.5\n" + STAGE, "resampler.resampler_depth is 3.5, expected a valid"),
+        (STAGE.replace('"one"', '"../one"'), "[[stage]] '../one': name is '../one', expected"),
+        (STAGE.replace('"one"', '".."'), "[[stage]] '..': name is '..', expected"),
+        (STAGE.replace('"one"', '"a/b"'), "name is 'a/b', expected"),
+        (STAGE + STAGE.replace("one", "One"), "two stages have the same name: ['one', 'One']"),
+        (STAGE.replace('"sft"', "['sft']"), "kind is ['sft'], expected 'pretrain' or 'sft'"),
+        (STAGE + "data = { kale = 1 }\n", "data names 'kale'; sets of a sft stage are vqav2"),
+        (PRETRAIN + "data = { vqav2 = 1 }\n", "data names 'vqav2'; sets of a pretrain stage are kale, ocr"),
+        (PRETRAIN + "data = { kale = 1, ocr = 1 }\n", "data names 2 caption sets, expected one a stage"),
+        (STAGE + "data = {}\n", "data is "),
         (STAGE + "steps = 0\n", "steps is 0"),
         (STAGE + "learning_rate = 1e-9\n", "min_learning_rate 1e-06 is not between"),
-        (STAGE + "data = { vqav2 = -1 }\n", "probabilities must be positive"),
+        (STAGE + "data = { vqav2 = -1 }\n", "data.vqav2 is -1, expected greater than 0"),
         (STAGE + STAGE, "two stages have the same name"),
-        (STAGE.replace("sft", "tuning"), "settings missing"),
-        ("colour = 1\n" + STAGE, "unknown keys ['colour']"),
+        (STAGE.replace("sft", "tuning"), "kind is 'tuning', expected 'pretrain' or 'sft'"),
+        ("colour = 1\n" + STAGE, "colour is no setting that anything reads"),
         ("", "has no [[stage]]"),
         ("[", "not TOML"),
     ],
@@ -113,3 +145,54 @@ def test_mutual_pretraining_is_refused_unless_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="read the caption that is to be predicted"):
         load_recipe(write(tmp_path, leak))
     assert load_recipe(write(tmp_path, leak + "allow_mutual_pretraining = true\n")).stages[0].attention == "mma"
+
+
+def test_a_fault_in_what_is_extended_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text("extends = 'paper.toml'\n[sft]\nsteps = '10'\n")
+    (tmp_path / "top.toml").write_text("extends = 'base.toml'\n[sft]\nwarmup_steps = 3\n" + STAGE)
+    with pytest.raises(UserError) as caught:
+        load_recipe(str(tmp_path / "top.toml"))
+    assert str(caught.value).startswith(f"{tmp_path / 'base.toml'}: [sft]: steps is '10'")
+
+
+@pytest.mark.parametrize(("name", "base"), [("mine", "mma.toml"), ("mine", "mma"), ("mma", "mma.toml")])
+def test_a_recipe_elsewhere_extends_ours(name: str, base: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.toml"
+    path.write_text(f"extends = '{base}'\ntitle = 'Mine'\n[sft]\nsteps = 7\nbetas = [0.9, 0.95]\n")
+    recipe = load_recipe(str(path))
+    assert outline(recipe) == outline(load_recipe("mma"))
+    assert (recipe.title, recipe.stages[1].steps, recipe.stages[1].betas) == ("Mine", 7, (0.9, 0.95))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": "extends = 'a.toml'"}, "a.toml: extends = 'a.toml' goes in a circle: a.toml"),
+        ({"a": "extends = 'b.toml'", "b": "extends = 'a.toml'"}, "goes in a circle: a.toml -> b.toml"),
+        ({"a": "extends = 'none.toml'"}, "extends = 'none.toml': neither a file in"),
+        ({"a": "extends = 3"}, "extends is 3, expected the name of a recipe file"),
+    ],
+)
+def test_extends_that_leads_nowhere(files: dict[str, str], message: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_recipe(str(tmp_path / "a.toml"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_the_resampler_reach_the_model(tmp_path: Path) -> None:
+    path = write(tmp_path, "[model.resampler]\nresampler_depth = 2\nresampler_init = 'identity'\n" + STAGE)
+    choice = load_recipe(path).model
+    assert choice.resampler.settings() == {"resampler_depth": 2, "resampler_init": "identity"}
+    assert model_cost(choice).resampler < model_cost(load_recipe("mma").model).resampler
+
+
+def test_every_setting_is_read_by_something() -> None:
+    """A field that appears nowhere but in its declaration changes nothing."""
+    train = Path(__file__).parents[1] / "train"
+    code = "".join(path.read_text() for path in train.rglob("*.py"))
+    for fields in (Stage.model_fields, ModelChoice.model_fields):
+        assert [name for name in fields if not re.search(rf"(stage|choice|model|self)\.{name}\b", code)] == []
+    assert set(ResamplerChoice.model_fields) <= set(AkiConfig.__annotations__)

@@ -28,7 +28,6 @@ from aki_eval.run.inputs import find_tasks
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.subset import Subset, choose
-from aki_eval.vlmevalkit.adapter import tables_folder
 from benchmarks.data.load import load_samples
 from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
@@ -213,14 +212,3 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(
 ) -> None:
     code, said = command(*arguments)
     assert (code, "set OPENAI_API_KEY instead" in said, "sk-secret" in said) == (2, True, False)
-
-
-def test_each_version_of_the_tables_has_its_own_folder(tmp_path: Path) -> None:
-    root = tmp_path / "tables"
-    root.mkdir()
-    (root / "MME.tsv").write_text("one")
-    first = tables_folder(root, tmp_path / "kit")
-    assert (first / "MME.tsv").read_text() == "one"
-    assert tables_folder(root, tmp_path / "kit") == first
-    (root / "MME.tsv").write_text("two")
-    assert tables_folder(root, tmp_path / "kit") != first, "pictures of the old version would be shown"

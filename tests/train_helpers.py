@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 from benchmarks import toy_world
 from model import AkiForConditionalGeneration, AkiProcessor
+from train.machine import Machine
 from train.recipe import Stage
-from train.run_stage import Machine
 from train.toy.build import build_model, build_processor
 
 SETTINGS: dict[str, Any] = {

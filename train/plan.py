@@ -53,7 +53,7 @@ def model_cost(choice: ModelChoice) -> Cost:
     from model import AkiConfig, AkiForConditionalGeneration
 
     settings = {} if _same_parts(choice) else _read_parts(choice)
-    config = AkiConfig(num_latents=choice.num_image_tokens, **settings, **choice.resampler)
+    config = AkiConfig(num_latents=choice.num_image_tokens, **settings, **choice.resampler.settings())
     with torch.device("meta"):
         return Cost.of(AkiForConditionalGeneration(config))
 
@@ -95,9 +95,6 @@ def _missing_shards(folder: Path) -> Iterator[str]:
 
 
 def _missing_files(name: str, data_root: Path) -> Iterator[str]:
-    if name not in SETS:
-        yield f"{name}: no such set; known are {', '.join([*FOLDERS, *SETS])}"
-        return
     for annotation in SETS[name].annotations:
         if not (data_root / annotation).is_file():
             yield f"{data_root / annotation}: not found; {SETS[name].title} needs it"

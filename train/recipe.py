@@ -1,58 +1,73 @@
 """Recipes: what is trained on what, in which order, with which settings.
 
-A recipe is a TOML file. `extends` names another file of the same folder that is read first; tables are merged key by
-key. The tables `[pretrain]` and `[sft]` hold what all stages of a kind share (Table 3), each `[[stage]]` what is its
-own.
+A recipe is a TOML file. `extends` names another one that is read first, beside it or one that comes with the project;
+tables are merged key by key. The tables `[pretrain]` and `[sft]` hold what all stages of a kind share (Table 3), each
+`[[stage]]` what is its own.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from pydantic import Field, FiniteFloat, model_serializer, model_validator
+
+from benchmarks.checked import Checked
 from benchmarks.errors import UserError
 from model.kinds import KINDS
 
+from .data.captions import FOLDERS
 from .data.collate import ImageOrder, Truncation
+from .data.instructions import SETS
 from .data.pictures import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
+BASE = "paper"
+"""What all of ours share; no recipe by itself."""
 
 Kind = Literal["pretrain", "sft"]
 Averaging = Literal["token", "micro_batch"]
 Decay = Literal["standard", "original"]
 Precision = Literal["bf16", "fp32"]
 
+Count = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+"""A folder of the run is named like this; nothing in it leads out of there."""
 
-@dataclass(frozen=True, kw_only=True)
-class Stage:
+
+class Stage(Checked):
     """One stage of training. Defaults are those of Table 3 where both stages share them."""
 
-    name: str
+    name: FolderName
     kind: Kind
     attention: str = "causal"
     """A kind of `model.kinds.KINDS`."""
     image_order: ImageOrder = "image_first"
-    data: Mapping[str, float]
+    """Of this training alone (Eq. 4); how the model is asked afterwards is the processor's."""
+    data: Mapping[str, Positive] = Field(min_length=1)
     """Caption or instruction sets and their probabilities, on any scale."""
-    steps: int
-    batch_size: int
+    steps: Count
+    batch_size: Count
     """Samples an optimizer step, over all processes and accumulation."""
-    learning_rate: float
-    min_learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    max_length: int
+    learning_rate: Positive
+    min_learning_rate: NotNegative
+    warmup_steps: NonNegativeInt
+    weight_decay: NotNegative
+    max_length: Count
     """Tokens, the image counted as one (Table 3)."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
+    max_grad_norm: NotNegative = 1.0
+    """0: gradients are not clipped."""
     precision: Precision = "bf16"
-    schedule_steps: int | None = None
+    schedule_steps: Count | None = None
     """Horizon of the cosine; None: `steps`."""
     averaging: Averaging = "token"
     """token: every learned token of an optimizer step weighs the same. micro_batch: mean of micro-batch means."""
@@ -61,39 +76,41 @@ class Stage:
     truncation: Truncation = "open"
     augmentation: Augmentation = "none"
     pad_to_max_length: bool = False
-    group_steps: int = 1
+    group_steps: NonNegativeInt = 1
     """Samples are sorted by length within so many optimizer steps. 1: no step's samples change. 0: not sorted."""
     allow_mutual_pretraining: bool = False
-    streams: int = 64
+    streams: Count = 64
     """Shard streams of a caption stage; processes times workers must divide it."""
-    shuffle_block: int = 512
+    shuffle_block: Count = 512
     """Records of a shard that are shuffled among each other."""
-    max_skipped: int = 1000
+    max_skipped: NonNegativeInt = 1000
     """So many unreadable records end the stage."""
-    seed: int = 42
+    seed: NonNegativeInt = 42
 
-    def __post_init__(self) -> None:
-        check_literals(self, f"stage {self.name!r}")
-        for key in ("steps", "batch_size", "max_length", "streams", "shuffle_block"):
-            require(getattr(self, key) > 0, f"stage {self.name!r}: {key} is {getattr(self, key)}, expected at least 1")
-        require(
-            0 <= self.min_learning_rate <= self.learning_rate,
-            f"stage {self.name!r}: min_learning_rate {self.min_learning_rate} is not between 0 and learning_rate "
-            f"{self.learning_rate}",
-        )
-        require(bool(self.data), f"stage {self.name!r}: data is empty, expected a table of sets and probabilities")
-        bad = {name: weight for name, weight in self.data.items() if weight <= 0}
-        require(not bad, f"stage {self.name!r}: probabilities must be positive, found {bad}")
-        require(
-            self.attention in KINDS,
-            f"stage {self.name!r}: attention is {self.attention!r}, expected one of {', '.join(map(repr, KINDS))}",
-        )
-        require(
-            self.kind == "sft" or not self.reads_question or self.allow_mutual_pretraining,
-            f"stage {self.name!r}: attention = {self.attention!r} in pretraining would let the image tokens read the "
-            "caption that is to be predicted from them, and the loss would measure copying; use 'causal' as the paper "
-            "does, or set allow_mutual_pretraining = true to study the leak",
-        )
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate {self.min_learning_rate} is not between 0 and learning_rate {self.learning_rate}"
+            )
+        if self.attention not in KINDS:
+            raise ValueError(f"attention is {self.attention!r}, expected one of {', '.join(map(repr, KINDS))}")
+        self._check_data()
+        if self.kind == "pretrain" and self.reads_question and not self.allow_mutual_pretraining:
+            raise ValueError(
+                f"attention = {self.attention!r} in pretraining would let the image tokens read the caption that is to "
+                "be predicted from them, and the loss would measure copying; use 'causal' as the paper does, or set "
+                "allow_mutual_pretraining = true to study the leak"
+            )
+        return self
+
+    def _check_data(self) -> None:
+        known: Mapping[str, Any] = FOLDERS if self.kind == "pretrain" else SETS
+        unknown = [name for name in self.data if name not in known]
+        if unknown:
+            raise ValueError(f"data names {unknown[0]!r}; sets of a {self.kind} stage are {', '.join(known)}")
+        if self.kind == "pretrain" and len(self.data) != 1:
+            raise ValueError(f"data names {len(self.data)} caption sets, expected one a stage; make a stage of each")
 
     @property
     def reads_question(self) -> bool:
@@ -101,21 +118,32 @@ class Stage:
         return KINDS[self.attention].question_reaches_image
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelChoice:
-    """What the model is built of."""
+class ResamplerChoice(Checked):
+    """Settings of the resampler, as AkiConfig names them. What is not said is AkiConfig's default."""
+
+    resampler_depth: Count | None = None
+    resampler_heads: Count | None = None
+    resampler_dim_head: Count | None = None
+    resampler_ff_mult: Count | None = None
+    resampler_position_encoding: Literal["none", "sincos"] | None = None
+    resampler_init: Literal["normal", "identity"] | None = None
+
+    @model_serializer
+    def settings(self) -> dict[str, Any]:
+        """What was said, as keywords of AkiConfig."""
+        return {name: value for name, value in self if value is not None}
+
+
+class ModelChoice(Checked):
+    """What the model is built of. The token that ends a question comes from the chat template of the text backbone."""
 
     vision: str = "google/siglip-so400m-patch14-384"
     text: str = "microsoft/Phi-3.5-mini-instruct"
-    num_image_tokens: int = 144
-    resampler: Mapping[str, Any] = field(default_factory=dict)
-    """Further settings of the resampler, as AkiConfig names them."""
-    question_end: str = "<|assistant|>"
-    gradient_checkpointing: bool = True
+    num_image_tokens: Count = 144
+    resampler: ResamplerChoice = ResamplerChoice()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Checked):
     """A whole training: model and stages in order."""
 
     name: str
@@ -125,62 +153,81 @@ class Recipe:
     model: ModelChoice
     stages: tuple[Stage, ...]
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _has_distinct_stages(self) -> Self:
         names = [stage.name for stage in self.stages]
-        require(bool(names), f"recipe {self.name!r} has no [[stage]]")
-        require(len(set(names)) == len(names), f"recipe {self.name!r}: two stages have the same name: {names}")
+        if not names:
+            raise ValueError(f"recipe {self.name!r} has no [[stage]]")
+        if len({name.casefold() for name in names}) != len(names):
+            raise ValueError(f"recipe {self.name!r}: two stages have the same name: {names}")
+        return self
+
+
+class RecipeFile(Checked):
+    """A recipe as TOML holds it, what it extends merged in."""
+
+    name: str | None = None
+    title: str | None = None
+    row: str | None = None
+    model: Mapping[str, Any] = MappingProxyType({})
+    pretrain: Mapping[str, Any] = MappingProxyType({})
+    sft: Mapping[str, Any] = MappingProxyType({})
+    stage: Sequence[Mapping[str, Any]] = ()
 
 
 def load_recipe(name_or_path: str) -> Recipe:
     """A recipe by name (`mma`) or path.
 
     Raises:
-        UserError: missing file, not TOML, an unknown or missing key, a value out of range.
+        UserError: a missing file, not TOML, an unknown or missing key, a value of the wrong type or out of range; one
+            line that names file, table and key.
     """
-    raw = _read(_find(name_or_path))
-    unknown = set(raw) - {"name", "title", "row", "model", "pretrain", "sft", "stage"}
-    require(not unknown, f"{name_or_path}: unknown keys {sorted(unknown)}")
-    stages = [{**raw.get(stage.get("kind", ""), {}), **stage} for stage in raw.get("stage", [])]
-    return Recipe(
-        name=raw.get("name", Path(name_or_path).stem),
-        title=raw.get("title", raw.get("name", name_or_path)),
-        row=raw.get("row"),
-        model=build(ModelChoice, raw.get("model", {}), f"{name_or_path}: [model]"),
-        stages=tuple(build(Stage, stage, f"{name_or_path}: stage {stage.get('name')!r}") for stage in stages),
-    )
+    path = _find(name_or_path)
+    read = _read(path, ())
+    file = RecipeFile.of(read.content, lambda key: f"{read.home(key) or path}")
+    for table in ("pretrain", "sft"):
+        unknown = sorted(set(getattr(file, table)) - (Stage.model_fields.keys() - {"name", "kind"}))
+        if unknown:
+            raise UserError(
+                f"{read.home(table, unknown[0])}: [{table}]: {unknown[0]} is no setting that stages of a kind share"
+            )
+    content = {
+        "name": file.name or path.stem,
+        "title": file.title or file.name or path.stem,
+        "row": file.row,
+        "model": ModelChoice.of(file.model, lambda key: f"{read.home('model', key) or path}: [model]"),
+        "stages": tuple(_stage(one, file, read, path) for one in file.stage),
+    }
+    return Recipe.of(content, str(path))
+
+
+def _stage(own: Mapping[str, Any], file: RecipeFile, read: Read, path: Path) -> Stage:
+    """A stage with what stages of its kind share."""
+    kind = own.get("kind")
+    shared = {"pretrain": file.pretrain, "sft": file.sft}.get(kind, {}) if isinstance(kind, str) else {}
+
+    def where(key: str) -> str:
+        if key in shared and key not in own:
+            return f"{read.home(str(kind), key) or path}: [{kind}]"
+        return f"{read.home('stage') or path}: [[stage]] {own.get('name')!r}"
+
+    return Stage.of({**shared, **own}, where)
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with the project, the shared base left out."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml") if path.stem != "paper")
+    return sorted(path.stem for path in RECIPES.glob("*.toml") if path.stem != BASE)
 
 
-def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from a TOML table; lists become tuples. Raises UserError on unknown and missing keys."""
-    fields = {one.name: one for one in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - set(fields))
-    require(not unknown, f"{where}: unknown settings {unknown}; known are {sorted(fields)}")
-    missing = [
-        name
-        for name, one in fields.items()
-        if name not in values and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
-    ]
-    require(not missing, f"{where}: settings missing: {missing}")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+class Read(NamedTuple):
+    """The merged content of a file and those it extends, and the file that each table and key came from."""
 
+    content: dict[str, Any]
+    homes: Mapping[tuple[str, ...], Path]
 
-def check_literals(record: Any, where: str) -> None:
-    """Raises UserError when a field typed as Literal holds another value."""
-    for name, hint in get_type_hints(type(record)).items():
-        value = getattr(record, name)
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise UserError(f"{where}: {name} is {value!r}, expected one of {', '.join(map(repr, get_args(hint)))}")
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises UserError with this message unless the condition holds."""
-    if not condition:
-        raise UserError(message)
+    def home(self, *place: str) -> Path | None:
+        """The file of a key, or of the table around it."""
+        return next((self.homes[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.homes), None)
 
 
 def _find(name_or_path: str) -> Path:
@@ -190,16 +237,42 @@ def _find(name_or_path: str) -> Path:
     raise UserError(f"recipe {name_or_path!r}: neither a file nor one of {', '.join(recipe_names())}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, above: tuple[Path, ...]) -> Read:
+    """Args: above: the files that led here by `extends`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not TOML ({error!s:.300})") from None
-    base = raw.pop("extends", None)
-    require(base is None or isinstance(base, str), f"{path}: extends names a file, found {base!r}")
-    return _merged(_read(path.parent / base), raw) if base else raw
+    base = content.pop("extends", None)
+    own = Read(content, dict.fromkeys(_places(content), path))
+    if base is None:
+        return own
+    chain = (*above, path.resolve())
+    below = _read(_extended(base, path, chain), chain)
+    return Read(_merged(below.content, content), {**below.homes, **own.homes})
+
+
+def _extended(base: Any, path: Path, chain: tuple[Path, ...]) -> Path:
+    """The file that `extends` means: beside the one that says so, else one of ours."""
+    if not isinstance(base, str):
+        raise UserError(f"{path}: extends is {base!r}, expected the name of a recipe file")
+    found = [one for one in (path.parent / base, RECIPES / base, RECIPES / f"{base}.toml") if one.is_file()]
+    new = [one for one in found if one.resolve() not in chain]
+    if new:
+        return new[0]
+    if found:
+        raise UserError(f"{path}: extends = {base!r} goes in a circle: {' -> '.join(one.name for one in chain)}")
+    raise UserError(
+        f"{path}: extends = {base!r}: neither a file in {path.parent} nor one of {BASE}, {', '.join(recipe_names())}"
+    )
+
+
+def _places(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The keys of a file, and the keys of its tables."""
+    inner = [(table, key) for table, keys in content.items() if isinstance(keys, Mapping) for key in keys]
+    return [*((key,) for key in content), *inner]
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

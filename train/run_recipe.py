@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 
+from .machine import Machine
 from .recipe import Recipe, Stage
-from .run_stage import Machine, run_stage
+from .run_stage import run_stage
 from .trainer import SPECIFICATION
 
 
@@ -103,7 +103,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:
     """What a checkpoint was made with. Recipes that differ here must not go on from each other's checkpoints."""
-    return json.loads(json.dumps({"model": asdict(recipe.model), "stage": asdict(stage)}))
+    return {"model": recipe.model.model_dump(mode="json"), "stage": stage.model_dump(mode="json")}
 
 
 def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:

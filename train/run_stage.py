@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +17,10 @@ from .data.collate import Collator, Encoder
 from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
 from .data.pictures import PictureReader, PixelReader
+from .machine import Machine, world_size
 from .progress import StageProgress, quiet
 from .recipe import Stage
 from .trainer import AkiTrainer, saved_positions, write_specification
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """How a stage runs on this machine. None of it changes what is learned (rounding aside)."""
-
-    micro_batch: int
-    workers: int = 0
-    logging_steps: int = 10
-    save_steps: int | None = None
-    keep_checkpoints: int | None = None
-    report_to: Sequence[str] = ()
-    fsdp: bool = False
-    gradient_checkpointing: bool = False
-    peak_flops: float | None = None
-    """Of one device, for the MFU in the log."""
-    cpu: bool = False
-
-    def accumulation(self, stage: Stage, world_size: int) -> int:
-        """Micro-batches of a process in one optimizer step. Raises UserError when the batch cannot be divided."""
-        together = self.micro_batch * world_size
-        if stage.batch_size % together:
-            raise UserError(
-                f"stage {stage.name!r}: batch_size {stage.batch_size} is no multiple of {world_size} processes times "
-                f"micro-batches of {self.micro_batch}; change --micro-batch"
-            )
-        return stage.batch_size // together
 
 
 def run_stage(
@@ -74,7 +46,7 @@ def run_stage(
         save_to: folder for the trained model and processor; the log goes beside it.
         specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
     """
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     out.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(stage, out, machine, model)
     dataset = training_data(stage, data_root, processor, machine, arguments, pictures, resume)
@@ -110,10 +82,13 @@ def _save(trainer: AkiTrainer, processor: Any, folder: Path, specification: Mapp
     trainer.accelerator.wait_for_everyone()
 
 
-def prepare_model(model: Any, processor: Any, stage: Stage) -> None:
-    """Sets attention and order; freezes the vision tower, everything else learns (Table 3)."""
+def prepare_model(model: Any, stage: Stage) -> None:
+    """Sets the attention, and notes the order of training; freezes the vision tower, everything else learns (Table 3).
+
+    The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
+    """
     model.config.attention = stage.attention
-    model.config.image_order = processor.image_order = stage.image_order
+    model.config.image_order = stage.image_order
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
 
@@ -164,11 +139,6 @@ def fsdp_arguments(model: Any) -> dict[str, Any]:
     }
 
 
-def world_size() -> int:
-    """Processes that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def training_data(
     stage: Stage,
     data_root: Path,
@@ -186,10 +156,11 @@ def training_data(
 
 
 def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, cache: Path) -> Mixture:
-    """The stage's sets. Raises UserError for names that are no set, and for missing files."""
-    unknown = sorted(set(stage.data) - set(SETS))
-    if unknown:
-        raise UserError(f"stage {stage.name!r}: unknown instruction sets {unknown}; known are {', '.join(SETS)}")
+    """The stage's sets.
+
+    Raises:
+        UserError: files are missing.
+    """
     return Mixture(
         {name: InstructionData(SETS[name], data_root, cache) for name in stage.data},
         stage.data,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table as Grid
 
+from benchmarks.console import PlainConsole
 from benchmarks.data.fetch import (
     HUB_REPOSITORY,
     LOCK_NAME,
@@ -25,10 +26,11 @@ from benchmarks.data.fetch import (
 )
 from benchmarks.data.hub import find_parquet
 from benchmarks.data.load import checksum
+from benchmarks.data.root import official_root
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 
-from ..run.inputs import find_tasks, official_root
+from ..run.inputs import find_tasks
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -47,7 +49,7 @@ def fetch_tables(
 ) -> int:
     """Download the official tables over verified TLS, check them and lock them. What is there is never overwritten."""
     folder = root or official_root()
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     for task in _find(tasks):
         for table in task.tables:
             if offline and not is_present(table, folder):
@@ -106,7 +108,7 @@ def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
     """
     folder = root or official_root()
     wrong = 0
-    console = Console()
+    console = PlainConsole()
     for task in _find(tasks):
         for table, problem in _verify(task, folder):
             wrong += problem is not None
@@ -153,5 +155,5 @@ def list_tables(tasks: Tasks = None, root: Root = None) -> int:
             size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else "absent"
             rows = str(entry.get("num_rows", table.num_rows or ""))
             grid.add_row(task.name, table.name, size, rows, entry.get("locked", ""), entry.get("sha256", "")[:12])
-    Console().print(grid)
+    PlainConsole().print(grid)
     return 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as Grid
 
+from benchmarks.console import PlainConsole
 from benchmarks.data.fetch import read_lock
+from benchmarks.data.root import official_root
 from benchmarks.task import DataTable
 from benchmarks.tasks import COLUMNS, TASKS
 
-from ..run.inputs import official_root
 from .data import is_present
 
 
@@ -30,7 +30,7 @@ def list_tasks() -> None:
         details = f"Table {task.paper_table}" if task.paper_table else ""
         cells = ("\n".join(part) for part in (labels, [details], names, states))
         grid.add_row(name + (" *" if task.judged else ""), *cells)
-    console = Console()
+    console = PlainConsole()
     console.print(grid)
     console.print(
         "* needs a judge. --data toy needs no tables; aki-eval data fetch brings the official ones.", soft_wrap=True

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from benchmarks.console import PlainConsole
+from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
 from benchmarks.results.store import out_folder
+from model.kinds import KINDS
 
 from ..judges import JudgeOptions
 from ..predictors import Predictor, make_predictor
 from ..predictors.endpoint import EndpointPredictor
 from ..run.distributed import find_world
 from ..run.dry_run import show_plan
-from ..run.inputs import OFFICIAL, TOY, find_tasks
+from ..run.inputs import find_tasks
 from ..run.loop import TooManyFailures
 from ..run.progress import Progress
 from ..run.run import RunOptions, RunResult
@@ -44,6 +46,14 @@ def run(
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    attention: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
+    ] = None,
+    image_order: Annotated[
+        str | None,
+        typer.Option(metavar="ORDER", help="image_first or text_first; default: the checkpoint's processor's."),
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
     max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
@@ -65,7 +75,14 @@ def run(
     if prompts not in PROMPTS:
         raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
     predictor = make_predictor(
-        model, device=device, dtype=dtype, base_url=base_url, concurrency=concurrency, offline=offline
+        model,
+        device=device,
+        dtype=dtype,
+        base_url=base_url,
+        concurrency=concurrency,
+        offline=offline,
+        attention=attention,
+        image_order=image_order,
     )
     if offline:
         _forbid_network(model, predictor, judge)
@@ -83,7 +100,7 @@ def run(
         fresh=fresh,
     )
     if dry_run:
-        show_plan(options, predictor, Console())
+        show_plan(options, predictor, PlainConsole())
         return 0
     return _work(options, predictor, allow_partial)
 
@@ -130,7 +147,7 @@ def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_
             f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
             f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
         )
-    show_results(Console(), options.out, result.results)
+    show_results(PlainConsole(), options.out, result.results)
     return explain_incomplete(options.out, result.results, allow_partial)
 
 

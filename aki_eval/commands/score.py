@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
 from benchmarks.records import PromptStyle
 from benchmarks.results.store import RunStore
@@ -46,5 +46,5 @@ def score(
         style: PromptStyle = "vlmevalkit" if run.prompts == "vlmevalkit" else "aki"
         inputs = load(tasks, data or run.data.source, style, from_record(run.subset))
         results = score_inputs(folder, run, inputs, judge)
-    show_results(Console(), run_dir, results)
+    show_results(PlainConsole(), run_dir, results)
     return explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))

@@ -8,19 +8,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from benchmarks.data.root import OFFICIAL, data_root
 from benchmarks.errors import UserError
 from benchmarks.redaction import redact_command
 
 from ..chat.address import KEY_NAME
 from ..predictors.make import find_checkpoint
-from ..run.inputs import OFFICIAL, data_root
-from ..vlmevalkit.adapter import tables_folder
+from ..predictors.weights import settings_checksum, weights_checksum
+from ..run.specification import file_checksums
+from ..vlmevalkit.predictor import kit_version
+from ..vlmevalkit.work import alone_in, private_tables, refuse_foreign_pickles, work_folder
 
 RESULTS = ("_acc.csv", "_score.csv")
 """How the kit's result files end."""
@@ -42,44 +45,48 @@ def vlmevalkit(
 
     All arguments of VLMEvalKit's run.py go through (--data, --judge, --mode, --reuse, ...); a --model of the form
     NAME=CHECKPOINT is an AKI of ours. Unlike run.py, it ends with exit code 1 when a benchmark has no result.
+
+    VLMEvalKit runs Python that stands in its tables' cells and loads pickles. So --tables DIR is read and checked
+    first, and only a copy of what passed reaches it; pickles of anything but plain data are refused; each model works
+    in a folder of its own, WORK_DIR/NAME-FINGERPRINT, to which WORK_DIR/NAME leads. Tables that the kit downloads, and
+    the code that its wrappers of other models ask their repositories for, are trusted as the kit trusts them.
     """
     given, rest = _parse(context.args)
     models = dict(text.split("=", 1) for text in given.model if "=" in text)
     models = {name: str(find_checkpoint(path, offline=False).resolve()) for name, path in models.items()}
     names = [text.split("=", 1)[0] for text in given.model]
     root = data_root(tables)
-    _refuse_stale(given, names)
-    specification = {
+    options = {"device": device, "dtype": dtype, "max_new_tokens": max_new_tokens}
+    specification: dict[str, Any] = {
         "models": models,
         "names": names,
         "data": given.data,
-        "own_tables": tables != OFFICIAL,
-        "options": {"device": device, "dtype": dtype, "max_new_tokens": max_new_tokens},
+        "options": options,
+        "tables": str(root.resolve()),
+        "checked": tables != OFFICIAL,
     }
-    arguments = [
-        "--data",
-        *given.data,
-        "--model",
-        *names,
-        "--work-dir",
-        str(given.work_dir),
-        "--mode",
-        given.mode,
-        *rest,
-    ]
-    environment = {
-        "LMUData": str(root.resolve() if tables == OFFICIAL else tables_folder(root, given.work_dir)),
-        "PRED_FORMAT": "tsv",  # the kit's .xlsx turns an answer of "=1" into 0
-    }
-    start = time.time()
-    done = subprocess.run(
-        [sys.executable, "-m", "aki_eval.vlmevalkit.adapter", json.dumps(specification), *arguments],
-        env=environment | os.environ | {"LMUData": environment["LMUData"]},
-        check=False,
-    )
-    if done.returncode == MISUSE:  # said by that process in a line of its own
-        return MISUSE
-    return _check_results(given, names, start)
+    code = 0
+    for name in names:
+        folder = _folder(given, name, _owner(name, models.get(name), options, None if tables == OFFICIAL else root))
+        arguments = ["--data", *given.data, "--model", name, "--work-dir", str(folder), "--mode", given.mode, *rest]
+        with alone_in(folder), private_tables(folder) as private:
+            specification["private"] = str(private)
+            start = time.time()
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "aki_eval.vlmevalkit.adapter",
+                    json.dumps(specification),
+                    *arguments,
+                ],
+                env=_environment(root.resolve()),
+                check=False,
+            )
+        if done.returncode == MISUSE:  # said by that process in a line of its own
+            return MISUSE
+        code = max(code, _check_results(given, folder / name, name, start))
+    return code
 
 
 vlmevalkit.context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}  # type: ignore[attr-defined]
@@ -113,7 +120,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
     """The kit writes its arguments to log files and to status.json, and shows them in the list of processes."""
-    for text, hidden, after in zip(arguments, redact_command(arguments), [*arguments[1:], ""], strict=True):
+    for text, hidden, after in zip(arguments, redact_command(arguments), [*arguments[1:], ""], strict=False):
         if hidden != text or redact_command([text, after])[1] != redact_command([after])[0]:
             raise UserError(
                 f"{hidden} would be written to log files and to status.json by the kit, with the key in it; "
@@ -121,33 +128,61 @@ def _refuse_secrets(arguments: Sequence[str]) -> None:
             )
 
 
-def _refuse_stale(given: argparse.Namespace, names: Sequence[str]) -> None:
-    """The kit takes up any older predictions it finds, whatever model or prompt they came from."""
-    if given.reuse or given.mode == "eval":
-        return
-    for name in names:
-        for table in given.data:
-            old = next((given.work_dir / name).glob(f"**/{name}_{table}.*"), None)
-            if old is not None:
-                raise UserError(
-                    f"{old} is there already, and VLMEvalKit would score it instead of asking the model; "
-                    "choose another --work-dir, or --reuse if that is meant"
-                )
+def _environment(tables: Path) -> dict[str, str]:
+    """Of the kit's process. MMEVAL_ROOT would lead it out of its work directory."""
+    environment = {"PRED_FORMAT": "tsv"} | os.environ | {"LMUData": str(tables)}  # its .xlsx turns "=1" into 0
+    environment.pop("MMEVAL_ROOT", None)
+    return environment
 
 
-def _check_results(given: argparse.Namespace, names: Sequence[str], start: float) -> int:
+def _owner(name: str, checkpoint: str | None, options: Mapping[str, Any], tables: Path | None) -> dict[str, Any]:
+    """All that decides the answers of a model."""
+    model = None
+    if checkpoint is not None:
+        folder = Path(checkpoint)
+        model = {"weights": weights_checksum(folder), "settings": settings_checksum(folder), "options": options}
+    sums = None if tables is None else file_checksums(sorted(tables.glob("*.tsv")))
+    return {"name": name, "model": model, "tables": sums, "vlmevalkit": kit_version()}
+
+
+def _folder(given: argparse.Namespace, name: str, owner: Mapping[str, Any]) -> Path:
+    """Where the kit works on one model.
+
+    A folder that this command did not make is the user's to name with --reuse: what lies there is then scored in its
+    place, and holds no pickles. Raises UserError where the kit would take up answers that it should not.
+    """
+    reuse = given.reuse or given.mode == "eval"
+    there = given.work_dir / name
+    if there.is_dir() and not there.is_symlink():
+        if not reuse:
+            raise UserError(
+                f"{there} is there already and was not made for this checkpoint, and VLMEvalKit would score what lies "
+                "in it; choose another --work-dir, or --reuse if that is meant"
+            )
+        refuse_foreign_pickles(there)
+        print(f"aki-eval: {there} does not say which checkpoint its answers are from", file=sys.stderr)
+        return Path(given.work_dir)
+    folder = work_folder(given.work_dir, name, owner)
+    for table in () if reuse else given.data:
+        old = next((folder / name).glob(f"**/{name}_{table}.*"), None)
+        if old is not None:
+            raise UserError(
+                f"{old} is there already, and VLMEvalKit would score it instead of asking the model; "
+                "choose another --work-dir, or --reuse if that is meant"
+            )
+    return folder
+
+
+def _check_results(given: argparse.Namespace, folder: Path, name: str, start: float) -> int:
     """1 when a benchmark was not answered or not scored: the kit itself logs the reason and reports success."""
     code = 0
-    for name in names:
-        for table in given.data:
-            wanted = ["predictions"] if given.mode == "infer" else ["predictions", "scores"]
-            for what in wanted:
-                if not _found(given.work_dir / name, f"{name}_{table}", what, start):
-                    print(
-                        f"aki-eval: VLMEvalKit left no {what} of {table} by {name}; see its log above", file=sys.stderr
-                    )
-                    code = 1
-                    break
+    for table in given.data:
+        wanted = ["predictions"] if given.mode == "infer" else ["predictions", "scores"]
+        for what in wanted:
+            if not _found(folder, f"{name}_{table}", what, start):
+                print(f"aki-eval: VLMEvalKit left no {what} of {table} by {name}; see its log above", file=sys.stderr)
+                code = 1
+                break
     return code
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 from benchmarks.records import Prediction, Sample
 
 from .matching import Matches, Problem, match
@@ -132,7 +133,7 @@ def _tell(called: str, matches: Matches) -> None:
     for problem, found in _all(matches).items():
         if found:
             examples = ", ".join(each.name for each in found[:EXAMPLES]) + (", ..." if len(found) > EXAMPLES else "")
-            print(f"{called}: {len(found)} {PROBLEMS[problem]}: {examples}", file=sys.stderr)
+            print(f"{called}: {len(found)} {PROBLEMS[problem]}: {printable(examples)}", file=sys.stderr)
     if 2 * len(matches.unknown) > len(matches.predictions) and matches.by.endswith("text"):
         print(
             f"{called}: --questions FILE, the benchmark's own question file, says which picture each is about",

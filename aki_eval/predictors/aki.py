@@ -6,10 +6,10 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 
 from __future__ import annotations
 
-import re
+import json
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
+from model.kinds import KINDS
 
 from .base import Generation, Unusable, is_out_of_memory
 from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum, what_is_wrong
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 CACHE_MEGABYTES = 512
 """Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
 
-SPECIAL = re.compile(r"(<\|[a-z_]+\|>|<image>|</?s>)")
-"""Control tokens of the chat template: in a question they would be read as the template's own."""
+ORDERS = ("image_first", "text_first")
 
 
 @dataclass
@@ -55,10 +55,21 @@ class AkiPredictor:
         device: str = "auto",
         dtype: str = "auto",
         cache_megabytes: int = CACHE_MEGABYTES,
+        attention: str | None = None,
+        image_order: str | None = None,
     ) -> None:
+        """Args: attention, image_order: instead of the checkpoint's and its processor's own.
+
+        Raises:
+            UserError: no checkpoint of AKI, or no such attention or order.
+        """
         self.name = name or checkpoint.name
         self.checkpoint = checkpoint
         self.config = _settings(checkpoint)
+        _check_choice("--attention", attention, KINDS)
+        _check_choice("--image-order", image_order, ORDERS)
+        self.attention = attention
+        self.image_order = image_order
         refuse_pickled(checkpoint)
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.config, self.device)
@@ -76,8 +87,10 @@ class AkiPredictor:
             "path": str(self.checkpoint),
             "weights_sha256": self._weights_sha256(),
             "settings_sha256": settings_checksum(self.checkpoint),
-            "attention": self.config.get("attention"),
-            "image_order": self.config.get("image_order"),
+            "attention": self.attention or self.config.get("attention"),
+            "trained_attention": self.config.get("attention"),
+            "image_order": self.image_order or _processor_order(self.checkpoint),
+            "trained_image_order": self.config.get("image_order"),
             "dtype": self.dtype,
         }
 
@@ -94,7 +107,7 @@ class AkiPredictor:
                 from model import AkiProcessor
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
-                self._processor.tokenizer.padding_side = "left"
+                self._processor.image_order = self.image_order or self._processor.image_order
             return self._processor
 
     @property
@@ -105,7 +118,9 @@ class AkiPredictor:
 
                 from model import AkiForConditionalGeneration
 
-                model = _load(AkiForConditionalGeneration, self.checkpoint, dtype=getattr(torch, self.dtype))
+                override = {} if self.attention is None else {"attention": self.attention}
+                dtype = getattr(torch, self.dtype)
+                model = _load(AkiForConditionalGeneration, self.checkpoint, dtype=dtype, **override)
                 self._model = model.to(self.device).eval()
             return self._model
 
@@ -113,8 +128,10 @@ class AkiPredictor:
         return self._rendered(prompt)
 
     def _render(self, prompt: Prompt) -> str:
+        from model.chat_template import as_plain_text
+
         content = [
-            {"type": "text", "text": SPECIAL.sub("", part)} if isinstance(part, str) else {"type": "image"}
+            {"type": "text", "text": as_plain_text(part)} if isinstance(part, str) else {"type": "image"}
             for part in prompt.parts
         ]
         conversation = [{"role": "user", "content": content}]
@@ -129,7 +146,9 @@ class AkiPredictor:
         processor = self.processor
         expanded = processor.image_token * processor.num_latents
         texts = [self.render(prompt).replace(processor.image_token, expanded) for prompt in prompts]
-        tokens = processor.tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
+        tokens = processor.tokenizer(
+            texts, padding=True, padding_side="left", return_tensors="pt", add_special_tokens=False
+        )
         images = [image for prompt in prompts for image in prompt.images]
         unknown = self.features.announce(images)
         return Prepared(
@@ -241,7 +260,8 @@ class FeatureCache:
 def _settings(checkpoint: Path) -> dict[str, Any]:
     """The content of config.json; for a folder as the authors published it, what it says in our terms.
 
-    Raises UserError for another model's checkpoint.
+    Raises:
+        UserError: another model's checkpoint.
     """
     raw = read_config(checkpoint)
     if raw.get("model_type") == "aki":
@@ -264,7 +284,8 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
 def _device(wanted: str) -> str:
     """`auto` is the first GPU (under torchrun: this process's own), else the CPU.
 
-    Raises UserError for a device that is not there.
+    Raises:
+        UserError: a device that is not there.
     """
     if wanted == "cpu":
         return wanted
@@ -283,6 +304,21 @@ def _device(wanted: str) -> str:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device: {wanted!r} is not usable here ({reason}); use auto, cpu or cuda") from error
     return wanted
+
+
+def _processor_order(checkpoint: Path) -> str:
+    """The order in which the checkpoint's processor asks, without loading it; a published one may carry it along."""
+    own = checkpoint / "processor_config.json"
+    try:
+        found = json.loads(own.read_text("utf-8")) if own.is_file() else read_config(checkpoint).get("processor") or {}
+        return str(found.get("image_order", ORDERS[0]))
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"--model: {own} cannot be read ({error})") from error
+
+
+def _check_choice(option: str, value: str | None, known: Iterable[str]) -> None:
+    if value is not None and value not in known:
+        raise UserError(f"{option}: {value!r}, expected one of {', '.join(known)}")
 
 
 DTYPES = ("float32", "bfloat16", "float16")

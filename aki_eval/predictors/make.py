@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from benchmarks.errors import UserError
 
 from .base import Predictor
+from .given import Answers, GivenPredictor
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -23,14 +25,25 @@ def make_predictor(
     base_url: str | None = None,
     concurrency: int = 16,
     offline: bool = False,
+    attention: str | None = None,
+    image_order: str | None = None,
 ) -> Predictor:
     """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME` or `openai:NAME`. Weights are loaded later.
 
-    Raises UserError when there is no such model.
+    Args:
+        attention: a kind of `model.kinds`, instead of the one the checkpoint was trained with.
+        image_order: of picture and text in prompts, instead of the processor's.
+
+    Raises:
+        UserError: there is no such model, or it takes no such setting.
     """
     kind, separator, name = model.partition(":")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
+    if separator and kind in ("openai", "vlmevalkit"):
+        for option, value in (("--attention", attention), ("--image-order", image_order)):
+            if value is not None:
+                raise UserError(f"{option} {value}: only a checkpoint of AKI can be told so, {model} decides it itself")
     if separator and kind == "openai":
         from .endpoint import EndpointPredictor
 
@@ -41,11 +54,49 @@ def make_predictor(
         return KitPredictor(name)
     from .aki import AkiPredictor
 
-    return AkiPredictor(find_checkpoint(model, offline), name=Path(model).name, device=device, dtype=dtype)
+    return AkiPredictor(
+        find_checkpoint(model, offline),
+        name=Path(model).name,
+        device=device,
+        dtype=dtype,
+        attention=attention,
+        image_order=image_order,
+    )
+
+
+def as_predictor(model: object, **options: Any) -> Predictor:
+    """A predictor for whatever a caller of the library holds.
+
+    A text or path (`make_predictor`, which gets the options), a pair of a loaded model and its processor, a predictor,
+    or any object with `predict(prompts)`.
+
+    Raises:
+        UserError: it is none of these, or there is no such model.
+    """
+    if isinstance(model, str | Path):
+        return make_predictor(str(model), **options)
+    if isinstance(model, tuple):
+        if len(model) != 2:
+            raise UserError(f"model: a tuple of {len(model)}, expected (model, processor)")
+        from .loaded import from_loaded
+
+        return from_loaded(*model)
+    if isinstance(model, Predictor):
+        return model
+    if not isinstance(model, Answers):
+        raise UserError(
+            f"model: a {type(model).__name__}; expected a path, a Hub id, vlmevalkit:NAME, openai:NAME, "
+            "(model, processor), or an object with predict(prompts)"
+        )
+    return GivenPredictor(model)
 
 
 def find_checkpoint(model: str, offline: bool) -> Path:
-    """The folder of a checkpoint: as given, or downloaded from the Hub. Raises UserError when there is none."""
+    """The folder of a checkpoint: as given, or downloaded from the Hub.
+
+    Raises:
+        UserError: there is none.
+    """
     folder = Path(model)
     if not model.strip():
         raise UserError("--model is empty; expected a checkpoint folder, a Hub id, vlmevalkit:NAME or openai:NAME")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from benchmarks.console import PlainConsole
 from benchmarks.records import Prediction
 
 PLAIN_SECONDS = 15.0
@@ -20,7 +21,7 @@ class Progress:
     """Told what is to be done and what was done; decides how to show it. Quiet on ranks other than 0."""
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or PlainConsole(stderr=True)
         self.quiet = quiet
         self._bars: Bars | None = None
         self._rows: dict[str, TaskID] = {}

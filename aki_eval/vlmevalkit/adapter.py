@@ -13,6 +13,7 @@ sets environment variables, takes over logging and makes ~/LMUData. `register` p
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -27,13 +28,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.data.handover import copy_checked
 from benchmarks.errors import UserError
 from benchmarks.kit import _process_state_kept as process_state_kept
+from benchmarks.printable import printable
 from benchmarks.records import ImageRef, Prompt
 from benchmarks.redaction import redact
+from benchmarks.tasks import TASKS
 
 from ..predictors import make_predictor
-from ..run.specification import file_checksums
+from .pickles import load_only_plain
 
 
 def register(
@@ -41,7 +45,8 @@ def register(
 ) -> None:
     """Makes VLMEvalKit know a checkpoint (folder or Hub id) as `name`. Its weights load when the kit builds the model.
 
-    Raises UserError when the kit is not installed or the checkpoint is none of AKI's.
+    Raises:
+        UserError: the kit is not installed or the checkpoint is none of AKI's.
     """
     predictor = make_predictor(str(checkpoint), device=device, dtype=dtype)
     with importing_the_kit():
@@ -88,7 +93,8 @@ def to_prompt(message: Sequence[dict[str, str]], index: str = "") -> Prompt:
 def importing_the_kit() -> Iterator[None]:
     """While the kit's modules are imported: keeps TLS checks, environment and logging as they are, makes no ~/LMUData.
 
-    Raises UserError when the kit is not installed.
+    Raises:
+        UserError: the kit is not installed.
     """
     if importlib.util.find_spec("vlmeval") is None:
         raise UserError("VLMEvalKit is not installed; pip install ms-vlmeval")
@@ -118,12 +124,45 @@ def _repair_the_kit() -> None:
         sys.modules[name.replace("vlmeval.smp", "vlmeval.dataset.smp")] = importlib.import_module(name)
 
 
-def _accept_tables(names: Sequence[str]) -> None:
-    """Tables of ours: no MD5 sum is expected, so the kit never downloads over them."""
+def hand_over(names: Sequence[str], root: Path, folder: Path) -> None:
+    """Puts the tables into the kit's folder: those it publishes itself as they are, others as far as we know what the
+    kit does with their cells.
+
+    Raises UserError for a table that is not there or must not be handed on.
+    """
     dataset = importlib.import_module("vlmeval.dataset")
-    for kind in {kind for kind in vars(dataset).values() if isinstance(kind, type)}:
-        sums = getattr(kind, "DATASET_MD5", {})
-        sums.update(dict.fromkeys(set(names) & set(sums)))
+    kinds = {kind for kind in vars(dataset).values() if isinstance(kind, type)}
+    every = (getattr(kind, "DATASET_MD5", None) for kind in kinds)
+    sums = [known for known in every if isinstance(known, dict)]
+    ours = {table.name for task in TASKS.values() for table in task.tables}
+    for name in names:
+        table, target = root / f"{name}.tsv", folder / f"{name}.tsv"
+        if not table.is_file():
+            raise UserError(f"--tables: no {table.name} in {root}")
+        published = {known[name] for known in sums if known.get(name)}
+        if published and _md5(table) in published:
+            target.symlink_to(table.resolve())
+        elif name in ours or name not in dataset.SUPPORTED_DATASETS:
+            copy_checked(table, target)
+            for known in sums:  # no sum is expected of it, so the kit never downloads over it
+                known.update(dict.fromkeys({name} & set(known)))
+        else:
+            raise UserError(
+                f"{table} is not the file that VLMEvalKit publishes, and the kit runs cells of {name} as Python; "
+                "checked for that are the paper's benchmarks and tables with a name of your own"
+            )
+
+
+def _own_tables(names: Sequence[str], root: Path) -> list[str]:
+    """Tables in the kit's own folder that it does not know: it fetches and verifies the others itself."""
+    dataset = importlib.import_module("vlmeval.dataset")
+    known = {*dataset.SUPPORTED_DATASETS, *dataset.supported_video_datasets}
+    return [name for name in names if name not in known and (root / f"{name}.tsv").is_file()]
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def hide_keys() -> None:
@@ -138,32 +177,14 @@ def hide_keys() -> None:
     logging.setLogRecordFactory(make_scrubbed)
 
 
-def tables_folder(root: Path, work_dir: Path) -> Path:
-    """A folder of links to the tables in `root`, one for each version of them.
-
-    The kit writes pictures beside its tables and never refreshes them: two versions in one folder would mix.
-    """
-    tables = sorted(root.glob("*.tsv"))
-    if not tables:
-        raise UserError(f"--tables: no *.tsv in {root}")
-    folder = work_dir.resolve() / f"LMUData-{file_checksums(tables)[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for table in tables:
-        link = folder / table.name
-        if not link.is_symlink():
-            link.symlink_to(table.resolve())
-    return folder
-
-
-def check_names(models: Sequence[str], tables: Sequence[str]) -> None:
+def check_names(models: Sequence[str], tables: Sequence[str], root: Path) -> None:
     """Raises UserError for a model or a table that the kit does not know: its own loop ends in a traceback, or goes on.
 
-    A table of any other name counts when its file lies in the kit's folder.
+    A table of any other name counts when its file lies in `root`.
     """
     with importing_the_kit():
         config, dataset = (importlib.import_module(f"vlmeval.{name}") for name in ("config", "dataset"))
     _refuse_unknown("--model", models, config.supported_VLM, "NAME=CHECKPOINT is an AKI of yours")
-    root = Path(os.environ.get("LMUData", ""))  # noqa: SIM112 (the kit's name)
     own = [name for name in tables if (root / f"{name}.tsv").is_file()]
     known = [*own, *dataset.SUPPORTED_DATASETS, *dataset.supported_video_datasets]
     _refuse_unknown("--data", tables, known, "names are the kit's, such as MMBench_DEV_EN")
@@ -189,11 +210,14 @@ def main() -> None:
     runner = kit_runner()
     with importing_the_kit():
         _repair_the_kit()
-        if specification["own_tables"]:
-            _accept_tables(specification["data"])
+        load_only_plain(importlib.import_module("vlmeval.smp.file"))
     for name, checkpoint in specification["models"].items():
         register(name, checkpoint, **specification["options"])
-    check_names(specification["names"], specification["data"])
+    root = Path(specification["tables"])
+    check_names(specification["names"], specification["data"], root)
+    if specification["checked"] or _own_tables(specification["data"], root):
+        hand_over(specification["data"], root, Path(specification["private"]))
+        os.environ["LMUData"] = specification["private"]  # noqa: SIM112 (the kit's name)
     runner.main()
 
 
@@ -201,5 +225,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print("aki-eval:", " ".join(redact(str(error)).split()), file=sys.stderr)
+        print("aki-eval:", printable(" ".join(redact(str(error)).split())), file=sys.stderr)
         sys.exit(2)

@@ -47,7 +47,7 @@ class KitPredictor:
             self._connect()  # some names are made at run time: only the kit itself knows
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "vlmevalkit", "id": self.model, "vlmevalkit": _kit_version(), "dtype": None}
+        return {"kind": "vlmevalkit", "id": self.model, "vlmevalkit": kit_version(), "dtype": None}
 
     def self_test(self) -> None:
         """The kit does not say what its models do inside."""
@@ -160,7 +160,11 @@ def _environment() -> dict[str, str]:
 
 
 def _names_in_source() -> set[str]:
-    """Names of models as they stand in the kit's config.py, read and not run. Raises Unusable when there is no kit."""
+    """Names of models as they stand in the kit's config.py, read and not run.
+
+    Raises:
+        Unusable: there is no kit.
+    """
     spec = find_spec("vlmeval")
     if spec is None or spec.origin is None:
         raise Unusable("--model vlmevalkit:NAME needs VLMEvalKit; pip install ms-vlmeval")
@@ -169,7 +173,7 @@ def _names_in_source() -> set[str]:
     return {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
 
 
-def _kit_version() -> str:
+def kit_version() -> str:
     try:
         return version("ms-vlmeval")
     except PackageNotFoundError:

@@ -185,7 +185,7 @@ def _asked_for(text: str, question: str) -> str:
 
 
 def _without_years(clause: str) -> str:
-    """ "In 2010 there were 5" without the year; where nothing else is counted the year stays, and is read."""
+    """The clause without the year that says when; where nothing else is counted the year stays, and is read."""
     rest = WHEN.sub(" ", clause)
     return rest if _tokens(rest) else clause
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import UserError
 from ..records import Score
 from .folder import RunFolder, TaskResult, open_run
-from .jsonl import as_record
+from .typed import as_record
 
 FORMAT = 1
 FIELDS = ("index", "value", "reason", "answer", "target", "groups", "cluster", "parts")

@@ -18,8 +18,9 @@ from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.scoring import why_not_comparable
 from benchmarks.tasks import TASKS
 
-from .jsonl import Record, as_record
+from .jsonl import predictions_files, read_lines, read_predictions
 from .record import RunRecord, read_record
+from .typed import Record, as_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class RunFolder:
         path = self.path / task / "scores.jsonl"
         if not path.is_file():
             raise UserError(f"{path} not found; `aki-eval score {self.path}` writes it")
-        found = list(_records(Score, path))
+        found = list(_records(Score, path, appended=False))
         counts = Counter(score.protocol for score in found)
         for name, metrics in self.results[task].protocols.items() if task in self.results else ():
             counted = max((metric.num_samples for metric in metrics.values()), default=0)
@@ -104,20 +105,12 @@ class RunFolder:
     def verdicts(self, task: str) -> list[Verdict]:
         """What the judge said about a task, in the order in which it was asked; empty when nothing was judged."""
         path = self.path / task / "verdicts.jsonl"
-        return list(_records(Verdict, path, forgive_last=True)) if path.is_file() else []
+        return list(_records(Verdict, path, appended=True)) if path.is_file() else []
 
     def predictions(self, task: str) -> dict[str, Prediction]:
-        """Predictions by sample, from all ranks. An answer counts more than an error, later more than earlier.
-
-        A last line cut short by a kill is no prediction.
-        """
-        found: dict[str, Prediction] = {}
-        for path in sorted((self.path / task).glob("predictions*.jsonl")):
-            for each in _records(Prediction, path, forgive_last=True):
-                known = found.get(each.index)
-                if known is None or known.error is not None or each.error is None:
-                    found[each.index] = each
-        return found
+        """Predictions by sample, from all ranks, as `read_predictions` reads them."""
+        mark = self.record.answers.get(task) if self.record else None
+        return read_predictions(predictions_files(self.path / task), mark)
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
@@ -192,15 +185,14 @@ def _object(path: Path, missing: str) -> dict[str, Any]:
     return content
 
 
-def _records(record: type[Record], path: Path, forgive_last: bool = False) -> Iterator[Record]:
-    """One record a line. Damage is an error that names the line; a line the writer was killed in may be forgiven."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield as_record(record, json.loads(line))
-            except (ValueError, TypeError, AssertionError, RecursionError) as error:
-                if forgive_last and not line.endswith(b"\n"):
-                    return
-                raise UserError(
-                    f"{path} line {number} is no {record.__name__.lower()} ({error}); score again"
-                ) from error
+def _records(record: type[Record], path: Path, *, appended: bool) -> Iterator[Record]:
+    """One record a line.
+
+    Raises:
+        UserError: a line is damaged, or no such record.
+    """
+    for number, content in enumerate(read_lines(path, appended=appended), start=1):
+        try:
+            yield as_record(record, content)
+        except (ValueError, TypeError, AttributeError, AssertionError) as error:
+            raise UserError(f"{path} line {number} is no {record.__name__.lower()} ({error}); score again") from error

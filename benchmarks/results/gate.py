@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import UserError
-from .comparison import TOO_FEW, MetricComparison, compare
+from .comparison import MetricComparison, compare
 from .folder import RunFolder
 from .gate_policy import Policy
 
@@ -72,23 +72,31 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
             raise UserError(f"the policy names {task}.{name}, which {task} does not have; it has {', '.join(known)}")
         checks.append(_check(known[name], drop, policy))
     if policy.decide_by == "difference":
-        checks = [_by_difference(check) for check in checks]
+        checks = [_by_difference(check, run, baseline, policy) for check in checks]
     return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=comparison.warnings)
 
 
-def _by_difference(check: Check) -> Check:
-    """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons."""
+def _by_difference(check: Check, run: RunFolder, baseline: RunFolder, policy: Policy) -> Check:
+    """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons.
+
+    Answers that nobody could read speak against a comparison of two models, not of a frozen one with itself: they are
+    unread on both sides. More of them than before is a loss that the value alone may hide.
+    """
     compared = check.compared
-    if compared is None or compared.difference is None or compared.num_lost or _unreadable(compared):
+    if compared is None or compared.difference is None or compared.num_lost:
         return replace(check, verdict="NO-GO")
+    before, now = (_num_unread(side, check.task) for side in (baseline, run))
+    if now - before > policy.allowed_unread / 100 * len(run.scores(check.task, run.results[check.task].headline)):
+        return replace(
+            check, verdict="NO-GO", reason=f"answers that could not be read: {now}, in the baseline {before}"
+        )
     drop = max(0.0, -compared.difference)
     verdict: Verdict = "GO" if drop <= check.allowed_drop else "NO-GO"
     return replace(check, verdict=verdict, reason=f"dropped by {drop:.2f}, allowed are {check.allowed_drop:g}")
 
 
-def _unreadable(compared: MetricComparison) -> bool:
-    """Untested for another reason than too few clusters: the difference stands on answers that nobody could read."""
-    return compared.reason not in (None, TOO_FEW)
+def _num_unread(folder: RunFolder, task: str) -> int:
+    return sum(score.unread for score in folder.scores(task, folder.results[task].headline))
 
 
 def _check(compared: MetricComparison, drop: float, policy: Policy) -> Check:

@@ -1,99 +1,93 @@
-"""Records as they stand in a run folder's files: every field of the kind it is declared with, or it is damage."""
+"""Files of one JSON object a line, appended by processes that may be killed: one way to read and mend them.
+
+A line is whole or torn. A torn one can only be the last, without its line break: it is no record, whatever it holds.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
-from functools import cache
-from types import UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-Record = TypeVar("Record")
-
-NAMES = {"prediction": "text"}
-"""Fields that a file calls otherwise than the record."""
+from ..errors import UserError
+from ..records import Prediction
+from .typed import as_record
 
 
-def as_record(record: type[Record], content: Any) -> Record:
-    """A dataclass's instance from its JSON object; fields of later versions are left aside.
+def to_line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def read_lines(path: Path, *, appended: bool = True) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file; a torn last line is left out.
+
+    Files that were not `appended` to, but written at once, have none: there the last line counts like any other.
 
     Raises:
-        TypeError: no object, a field that is missing, of another kind than declared, or no finite number.
+        UserError: a line is whole and yet not a JSON object: that is damage, not an interruption.
     """
-    if not isinstance(content, Mapping):
-        raise TypeError(f"a {type(content).__name__}, expected an object")
-    declared = _fields(record)
-    given = {NAMES.get(name, name): value for name, value in content.items()}
-    given = {name: value for name, value in given.items() if name in declared}
-    for name, value in given.items():
-        kind = declared[name]
-        if not _fits(value, kind):
-            raise TypeError(f"{name} is {value!r:.60}")
-        if isinstance(value, list) and kind.inner is not None:
-            given[name] = tuple(value)
-    missing = [name for name, kind in declared.items() if kind.needed and name not in given]
-    if missing:
-        raise TypeError(f"{missing[0]} is missing")
-    return record(**given)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if appended and not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise UserError(
+                    f"{path}, line {number}, is damaged ({error}); restore the file or run with --fresh"
+                ) from error
+            if not isinstance(record, dict):
+                raise UserError(
+                    f"{path}, line {number}, is damaged (a {type(record).__name__}, expected an object); restore the "
+                    "file or run with --fresh"
+                )
+            yield record
 
 
-class _Kind(NamedTuple):
-    """What a field may be, as JSON gives it: a tuple is a list, a decimal may be whole."""
-
-    types: tuple[type, ...]
-    inner: tuple[type, ...] | None
-    """Of the members of a list or an object; None: whatever they are."""
-    values: tuple[Any, ...] | None
-    needed: bool
-
-
-def _fits(value: Any, kind: _Kind) -> bool:
-    if not isinstance(value, kind.types) or (kind.values and value not in kind.values):
-        return False
-    if isinstance(value, float | int):
-        return _is_finite(value)
-    if kind.inner is not None and isinstance(value, list | tuple | dict):
-        members = value.values() if isinstance(value, dict) else value
-        return all(isinstance(each, kind.inner) and _is_finite(each) for each in members)
-    return True
+def cut_torn_line(path: Path) -> None:
+    """Shortens the file to its last line break."""
+    with path.open("rb+") as file:
+        size = position = file.seek(0, os.SEEK_END)
+        while position:
+            start = max(0, position - 65536)
+            file.seek(start)
+            found = file.read(position - start).rfind(b"\n")
+            if found >= 0:
+                position = start + found + 1
+                break
+            position = start
+        if position < size:
+            file.truncate(position)
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return not isinstance(value, float | int) or math.isfinite(value)
-    except OverflowError:
-        return False
+def predictions_files(folder: Path) -> list[Path]:
+    """Of a task's folder, all ranks."""
+    return sorted(folder.glob("predictions*.jsonl"))
 
 
-@cache
-def _fields(record: type) -> dict[str, _Kind]:
-    hints = get_type_hints(record)
-    needed = {each.name: each.default is MISSING and each.default_factory is MISSING for each in fields(record)}  # type: ignore[arg-type]
-    return {name: _kind(hints[name], is_needed) for name, is_needed in needed.items()}
+def read_predictions(paths: Iterable[Path], mark: str | None) -> dict[str, Prediction]:
+    """What is known, by sample, whoever wrote it; `mark` is the one that the run's answers carry.
 
+    An answer counts more than an error, later more than earlier.
 
-def _kind(hint: Any, needed: bool) -> _Kind:
-    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    types = tuple(kind for part in parts for kind in _types(part))
-    inner = next((tuple(_inner(part)) for part in parts if get_origin(part) in (tuple, Mapping)), None)
-    values = next((get_args(part) for part in parts if get_origin(part) is Literal), None)
-    return _Kind(types, inner if inner and object not in inner else None, values, needed)
-
-
-def _inner(hint: Any) -> Iterator[type]:
-    last = get_args(hint)[1 if get_origin(hint) is Mapping else 0]
-    yield from _types(last)
-
-
-def _types(hint: Any) -> Iterator[type]:
-    if hint is Any:
-        yield object
-    elif get_origin(hint) is Literal:
-        yield str
-    elif hint is float:
-        yield from (float, int)
-    elif get_origin(hint) is tuple:
-        yield from (list, tuple)
-    else:
-        yield get_origin(hint) or hint
+    Raises:
+        UserError: a damaged line, or an answer of another run.
+    """
+    known: dict[str, Prediction] = {}
+    for path in paths:
+        for number, record in enumerate(read_lines(path), 1):
+            if record.get("run") != mark:
+                raise UserError(
+                    f"{path}, line {number}, is an answer of another run ({record.get('run')}) than the one in "
+                    f"run.json ({mark}); move the file away, or start over with --fresh"
+                )
+            try:
+                prediction = as_record(Prediction, record)
+            except TypeError as error:
+                raise UserError(f"{path}, line {number}, is no prediction ({error}); restore the file") from error
+            earlier = known.get(prediction.index)
+            if earlier is None or earlier.error is not None or prediction.error is None:
+                known[prediction.index] = prediction
+    return known

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
+from benchmarks.console import PlainConsole
 from benchmarks.records import Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.tasks import TASKS
@@ -56,11 +56,9 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
     pictures = PictureFiles(out) if with_pictures else None
     scored = [task for task in TASKS if any(task in run.results for run in runs)]
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
     tasks = [_write_task(task, runs, out, pictures) for task in steps]
-    if pictures:
-        pictures.remove_others()
     manifest = {
         "runs": [run.label for run in runs],
         "page_size": PAGE,

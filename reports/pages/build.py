@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.results.folder import RunFolder
 from benchmarks.tasks import TASKS
 
 from .. import paper
-from ..audit import audit_table, second_version
+from ..audit import audit_table, third_version
 from ..chart_data import breakdown, overview
 from ..notices import notices
 from ..paper_tables import Plan, main_table, pair_tables, reference_row, subtask_table
@@ -29,6 +30,8 @@ from .browser import BrowserTask, write_browser
 from .metrics import every_metric
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+FOLDERS = ("assets", "data", "pictures")
+"""Of a report; the rest of it are pages."""
 TABLE_OF = {paper.entries(number)[0].task: number for number in paper.NUMBERS[2:]}
 """The paper's per-subtask table of each task; RealWorldQA has none."""
 SPLIT_NOTE = (
@@ -37,23 +40,22 @@ SPLIT_NOTE = (
 
 
 def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
-    """Writes the report below `out` and returns its first page.
+    """Writes the report below `out` and returns its first page. An earlier report there lives until this one is whole.
 
     Raises:
-        UserError: no runs, or the folder cannot be written.
+        UserError: no runs, the folder holds something that is no report, or it cannot be written.
     """
     if not plan.runs:
         raise UserError("the HTML report is about runs: give at least one run folder")
     try:
-        return _write_site(plan, out, with_pictures)
+        with replacing(out.resolve()) as beside:
+            _write_site(plan, beside, with_pictures)
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another --out") from error
+    return out / "index.html"
 
 
-def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
-    clear(out)
-    if not with_pictures:
-        shutil.rmtree(out / "pictures", ignore_errors=True)
+def _write_site(plan: Plan, out: Path, with_pictures: bool) -> None:
     shutil.copytree(TEMPLATES / "assets", out / "assets")
     tasks = write_browser(plan.runs, out, with_pictures=with_pictures)
     shared = {
@@ -64,24 +66,52 @@ def _write_site(plan: Plan, out: Path, with_pictures: bool) -> Path:
     environment = make_environment()
     for name, template, content in _pages(plan, tasks):
         text = environment.get_template(template).render({**shared, **content})
-        (out / name).write_text(text, encoding="utf-8")
-    return out / "index.html"
+        (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def clear(out: Path) -> None:
-    """Removes an earlier report, and nothing else. Pictures stay: their names tell whether they are still the same.
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A folder `.NAME.part` beside `out` to write into, which takes its place when the block has ended well.
+
+    A start after a kill finds the part and begins it anew; between the two renamings at the end the earlier report is
+    called `.NAME.old`, and the next start puts it back. Files beside the report's own stay.
 
     Raises:
-        UserError: the folder holds something that is no report.
+        UserError: `out` holds something that is no report.
     """
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    if not (out / "data" / "manifest.js").is_file():
+    part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
+    if old.is_dir():
+        _settle(old, out)
+    if out.is_dir() and any(out.iterdir()) and not (out / "data" / "manifest.js").is_file():
         raise UserError(f"{out} holds files that are no report of ours; choose another --out or remove them")
-    for folder in ("data", "assets"):
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for page in out.glob("*.html"):
-        page.unlink()
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if out.is_dir():
+        out.rename(old)
+    part.rename(out)
+    if old.is_dir():
+        _settle(old, out)
+
+
+def _settle(old: Path, out: Path) -> None:
+    """Ends an exchange: the earlier report goes when there is a newer one, and else comes back."""
+    if not out.is_dir():
+        old.rename(out)
+        return
+    for entry in old.iterdir():
+        if entry.name in FOLDERS and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.suffix == ".html":
+            entry.unlink()
+        elif not (out / entry.name).exists():
+            entry.rename(out / entry.name)  # no file of ours
+    if not any(old.iterdir()):
+        old.rmdir()
 
 
 def make_environment() -> Environment:
@@ -131,7 +161,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     for task in tasks:
         yield f"benchmark-{task.name}.html", "benchmark.html.j2", _benchmark(task, plan)
     yield "samples.html", "samples.html.j2", {"active": "samples"}
-    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), second_version()]}
+    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), third_version()]}
 
 
 def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:

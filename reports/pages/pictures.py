@@ -30,18 +30,9 @@ class PictureFiles:
         if picture.key not in self._written:
             content = picture.read()
             name = f"{hashlib.sha256(content).hexdigest()[:20]}.{extension(content)}"
-            path = self.folder / name
-            if not path.exists() or path.stat().st_size != len(content):
-                path.write_bytes(content)
+            (self.folder / name).write_bytes(content)
             self._written[picture.key] = f"{FOLDER}/{name}"
         return self._written[picture.key]
-
-    def remove_others(self) -> None:
-        """Pictures of an earlier report that this one does not show."""
-        shown = {Path(address).name for address in self._written.values()}
-        for path in self.folder.iterdir():
-            if path.name not in shown:
-                path.unlink()
 
 
 def extension(content: bytes) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from benchmarks.printable import printable
+
 from ..tables import Cell, Row, Table
 
 
@@ -14,7 +16,7 @@ def render(table: Table) -> str:
         lines += [f"> **{_text(notice)}**", ""]
     columns = [_label(column.label, column.kind) + _marks(table, column.notes) for column in table.columns]
     places = [":---" if column.text else "---:" for column in table.columns]
-    lines += [_line([table.corner, *columns]), _line([":---", *places])]
+    lines += [_line([_text(table.corner), *columns]), _line([":---", *places])]
     lines += _rows(table)
     footnotes = [f"<sup>{letter}</sup> {_text(note)}" for note, letter in table.footnotes.items()]
     for line in (*footnotes, *(_text(remark) for remark in table.remarks)):
@@ -56,7 +58,7 @@ def _label(label: str, kind: str) -> str:
 
 def _text(text: str) -> str:
     """Text that markdown shows as it is: model output and folder names may hold anything."""
-    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", " ".join(text.split()))
+    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", printable(" ".join(text.split())))
     return escaped.replace("<", "&lt;").replace(">", "&gt;")
 
 

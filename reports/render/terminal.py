@@ -8,6 +8,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchmarks.printable import printable
+
 from ..tables import Cell, Row, Table
 
 STYLES = {"paper": "", "run": "bold cyan", "reading": "cyan", "difference": "dim"}
@@ -16,17 +18,17 @@ STYLES = {"paper": "", "run": "bold cyan", "reading": "cyan", "difference": "dim
 def show(table: Table, console: Console) -> None:
     """Prints one table with its notices, footnotes and remarks."""
     console.print()
-    console.print(Text(table.title, style="bold"))
+    console.print(Text(printable(table.title), style="bold"))
     for notice in table.notices:
-        console.print(Text(notice, style="bold yellow"))
+        console.print(Text(printable(notice), style="bold yellow"))
     for place, grid in enumerate(_grids(table, console)):
         if place:
             console.print()
         console.print(grid)
     for note, letter in table.footnotes.items():
-        console.print(Text(f"{letter}  {note}", style="dim"))
+        console.print(Text(f"{letter}  {printable(note)}", style="dim"))
     for remark in table.remarks:
-        console.print(Text(remark, style="dim"))
+        console.print(Text(printable(remark), style="dim"))
 
 
 def _grids(table: Table, console: Console) -> list[RichTable]:
@@ -45,7 +47,7 @@ def _grids(table: Table, console: Console) -> list[RichTable]:
 def _grid(table: Table, first: int, last: int) -> RichTable:
     """The columns from `first` to `last` (exclusive), behind the rows' labels."""
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column(Text(table.corner), min_width=14, max_width=30)
+    grid.add_column(Text(printable(table.corner)), min_width=14, max_width=30)
     # A run is a column: one line a cell keeps a long table short. A run is a row: stacked lines keep a wide one narrow.
     stacked = all(column.kind == "paper" for column in table.columns)
     for column in table.columns[first:last]:
@@ -56,7 +58,7 @@ def _grid(table: Table, first: int, last: int) -> RichTable:
         if all(cell.text == "" for cell in row.cells[first:last]):
             continue
         if row.section and (previous is None or previous.section != row.section):
-            grid.add_row(Text(row.section, style="italic"))
+            grid.add_row(Text(printable(row.section), style="italic"))
         elif previous is not None and previous.kind == "paper" and row.kind != "paper":
             grid.add_section()
         label, *cells = _row(table, row, "\n" if stacked else "  ")
@@ -81,7 +83,7 @@ def _cell(table: Table, cell: Cell, style: str, separator: str) -> Text:
 
 
 def _marked(table: Table, label: str, notes: tuple[str, ...], style: str) -> Text:
-    text = Text(label, style=style)
+    text = Text(printable(label), style=style)
     if notes:
         text.append(f" {table.marks(notes)}", style="not bold italic yellow")
     return text

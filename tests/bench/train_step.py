@@ -12,7 +12,6 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,18 @@ from train.toy.vision import tower_config
 from train.trainer import AkiTrainer
 
 STEPS, ROUNDS = 4, 2
-BASE = sft(steps=STEPS, batch_size=8, data={"vqav2": 2.0, "aokvqa": 1.0, "llava": 1.0}, max_length=512)
+SETTINGS: dict[str, Any] = {
+    "steps": STEPS,
+    "batch_size": 8,
+    "data": {"vqav2": 2.0, "aokvqa": 1.0, "llava": 1.0},
+    "max_length": 512,
+}
+BASE = sft(**SETTINGS)
 VARIANTS = {
     "mutual, sorted, padded to the longest": BASE,
-    "causal, sorted, padded to the longest": replace(BASE, attention="causal"),
-    "mutual, unsorted, padded to the longest": replace(BASE, group_steps=0),
-    "mutual, unsorted, padded to 655 (the original's way)": replace(BASE, group_steps=0, pad_to_max_length=True),
+    "causal, sorted, padded to the longest": sft(**SETTINGS, attention="causal"),
+    "mutual, unsorted, padded to the longest": sft(**SETTINGS, group_steps=0),
+    "mutual, unsorted, padded to 655 (the original's way)": sft(**SETTINGS, group_steps=0, pad_to_max_length=True),
 }
 
 
@@ -85,7 +90,7 @@ def no_reading(name: str, rng: Any, may_augment: bool) -> dict[str, torch.Tensor
 
 def measure(stage: Stage, model: Any, processor: Any, root: Path) -> tuple[list[float], float]:
     """Seconds of the steps, and the share of padding."""
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     data = {name: InstructionData(SETS[name], root, root / ".aki") for name in stage.data}
     clock = Clock()
     trainer = AkiTrainer(

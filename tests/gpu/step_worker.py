@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from train_helpers import Gradients, parts, sft, write_root
 
-from train.run_stage import Machine, collator, prepare_model, training_arguments, training_data
+from train.machine import Machine
+from train.run_stage import collator, prepare_model, training_arguments, training_data
 from train.trainer import AkiTrainer
 
 
@@ -20,7 +21,7 @@ def main(device: str, precision: str, out: str, *flags: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = write_root(Path(folder))
         stage = sft(steps=1, precision=precision)
-        prepare_model(model, processor, stage)
+        prepare_model(model, stage)
         arguments = training_arguments(stage, root / "out", machine, model)
         trainer = AkiTrainer(
             stage=stage,

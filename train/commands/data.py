@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -69,14 +69,14 @@ def show(
         str | None,
         typer.Option(help="Folder or Hub id of a processor: shows tokens, chat frame and labels as trained on."),
     ] = None,
-    image_order: Annotated[str, typer.Option(help="image_first or text_first (with --processor).")] = "image_first",
+    image_order: Annotated[
+        Literal["image_first", "text_first"], typer.Option(help="Order of picture and text (with --processor).")
+    ] = "image_first",
     max_length: Annotated[int, typer.Option(min=8, help="Tokens a sample is cut at (with --processor).")] = 512,
 ) -> None:
     """Write one HTML page of samples: picture, box, prompt, and what is learned in color."""
     from ..data.show import make_encoder, page, sample_cards
 
-    if image_order not in ("image_first", "text_first"):
-        raise UserError(f"--image-order {image_order}: expected image_first or text_first")
     root, names = _existing(data), _names(sets)
     encoder = None
     if processor is not None:

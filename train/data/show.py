@@ -15,7 +15,7 @@ from .instructions.base import Example
 from .pictures import UnreadablePicture, read_picture
 
 if TYPE_CHECKING:
-    from .collate import Encoder
+    from .collate import Encoder, ImageOrder
 
 MAX_SIDE = 480
 """Pictures on the page are no larger than this."""
@@ -63,7 +63,7 @@ def page(cards: Sequence[Card], title: str) -> str:
     return environment.get_template("data_show.html").render(cards=cards, title=title)
 
 
-def make_encoder(processor_path: str, image_order: str, max_length: int) -> Encoder:
+def make_encoder(processor_path: str, image_order: ImageOrder, max_length: int) -> Encoder:
     """The encoder of training for a processor's folder or Hub id."""
     from model import AkiProcessor
 
@@ -76,7 +76,7 @@ def make_encoder(processor_path: str, image_order: str, max_length: int) -> Enco
         num_image_tokens=processor.num_latents,
         question_end_id=processor.question_end_token_id,
         max_length=max_length,
-        image_order=image_order,  # type: ignore[arg-type]
+        image_order=image_order,
     )
 
 
@@ -123,7 +123,6 @@ def _readable(encoder: Encoder, token: int) -> str:
 
 def _data_address(path: Path) -> tuple[str, bool]:
     """The picture for an <img>, scaled down if it is large; and whether it is so small that it has to be scaled up."""
-
     image = read_picture(path)
     small = max(image.size) < MAX_SIDE // 4
     image.thumbnail((MAX_SIDE, MAX_SIDE))

@@ -27,8 +27,9 @@ from model.resampler import grid_positions
 from ..curves import write_curves
 from ..data.instructions import SETS, InstructionData
 from ..data.pictures import FeatureTable, PixelReader, compute_features
+from ..machine import Machine
 from ..recipe import Stage
-from ..run_stage import Machine, run_stage
+from ..run_stage import run_stage
 from . import arithmetic
 from .tokenizer import build_tokenizer
 from .vision import mean_of_cells, tower_config, train_vision

@@ -1,0 +1,131 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import wraps
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.errors import UserError
+from model.kinds import KINDS
+
+from ..machine import Machine
+
+MACHINE = "machine"
+LOGGERS = ("tensorboard", "wandb")
+
+
+def _one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """What reads an option that takes one of these names."""
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"{text!r}, expected one of {', '.join(names)}")
+        return text
+
+    return read
+
+
+def _loggers(text: str) -> str:
+    for name in filter(None, text.split(",")):
+        _one_of(LOGGERS)(name)
+        if find_spec(name) is None:
+            raise typer.BadParameter(f"{name} is not installed; pip install {name}, or leave it out")
+    return text
+
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe's name (mma, dot, aki_4b, ...) or a TOML file.")]
+Data = Annotated[Path, typer.Option(help="Data root: captions, vqav2, coco, ... lie below it.")]
+Out = Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off goes on from there.")]
+Attention = Annotated[
+    str, typer.Option(parser=_one_of(KINDS), metavar="KIND", help=f"Of fine-tuning: {', '.join(KINDS)}.")
+]
+Peak = Annotated[
+    float, typer.Option(help="Peak of one device in teraflops a second, dense bf16 (A100: 312, H100: 989).", min=1)
+]
+
+MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "micro_batch": (
+        Annotated[int, typer.Option(help="Samples a process takes at once; the rest is accumulation.", min=1)],
+        8,
+    ),
+    "workers": (Annotated[int, typer.Option(help="Data loader processes for each process.", min=0)], 4),
+    "save_steps": (Annotated[int, typer.Option(help="Optimizer steps between checkpoints.", min=1)], 500),
+    "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1)], 2),
+    "fsdp": (
+        Annotated[bool, typer.Option(help="Shard weights, gradients and optimizer over the processes (FSDP2).")],
+        False,
+    ),
+    "gradient_checkpointing": (
+        Annotated[
+            bool | None,
+            typer.Option(help="Compute activations twice instead of keeping them. Default: on GPUs, not on the CPU."),
+        ],
+        None,
+    ),
+    "log": (
+        Annotated[
+            str,
+            typer.Option(
+                parser=_loggers, metavar="NAMES", help="Where else to log: tensorboard, wandb, or tensorboard,wandb."
+            ),
+        ],
+        "",
+    ),
+    "peak": (Peak, 312.0),
+    "cpu": (Annotated[bool, typer.Option("--cpu", help="Train on the CPU.")], False),
+}
+"""Option -> how the command line shows it, and its default."""
+
+
+def takes_machine(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of a training run's machine, handed on as the one parameter `machine: Machine`."""
+    own = inspect.signature(command, eval_str=True)
+    parameters = {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in MACHINE_OPTIONS.items()
+    }
+    ahead = [parameter for name, parameter in own.parameters.items() if name != MACHINE]
+
+    @wraps(command)
+    def with_machine(*arguments: Any, **given: Any) -> None:
+        machine = _machine(**{name: given.pop(name, default) for name, (_, default) in MACHINE_OPTIONS.items()})
+        command(*arguments, **given, machine=machine)
+
+    signature = own.replace(parameters=[*ahead, *parameters.values()])
+    with_machine.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    with_machine.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
+    return with_machine
+
+
+def _machine(
+    *, keep: int, log: str, peak: float, cpu: bool, gradient_checkpointing: bool | None, **settings: Any
+) -> Machine:
+    return Machine(
+        **settings,
+        keep_checkpoints=keep,
+        gradient_checkpointing=not cpu if gradient_checkpointing is None else gradient_checkpointing,
+        report_to=tuple(filter(None, log.split(","))),
+        peak_flops=peak * 1e12,
+        cpu=cpu,
+    )
+
+
+def check_writable(out: Path) -> None:
+    """Makes the folder.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
