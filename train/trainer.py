@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from transformers import Trainer
 
 from benchmarks.errors import UserError
 
+from .checkpoint import write_specification
 from .cost import Cost
 from .data.captions import CaptionStream
 from .data.mixture import LengthGroups, Mixture
@@ -28,7 +28,6 @@ from .recipe import Stage
 from .schedule import CosineSchedule
 
 POSITIONS = "positions.rank{rank}.json"
-SPECIFICATION = "stage.json"
 
 
 class AkiTrainer(Trainer):  # type: ignore[misc]
@@ -207,13 +206,6 @@ def parameter_groups(model: torch.nn.Module, stage: Stage) -> list[dict[str, Any
         for decays, parameters in groups.items()
         if parameters
     ]
-
-
-def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
-    """What a checkpoint or model was made with. Written last and at once: it says that the folder is complete."""
-    temporary = folder / f"{SPECIFICATION}.part"
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / SPECIFICATION)
 
 
 def saved_positions(checkpoint: Path) -> dict[int, Any]:
