@@ -8,7 +8,7 @@ RUN    := runs/demo
 # A build of torch, and what is only there for its sake.
 TORCH  := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
-.PHONY: install lock demo example gate smoke toy-baseline toy-seeds test test-faults check clean
+.PHONY: install lock docs demo example gate smoke toy-baseline toy-seeds test test-faults check clean
 
 install: $(STAMP)
 
@@ -40,6 +40,18 @@ lock: install
 	    UV_CONSTRAINT="$$($(PIP) config get global.constraint 2>/dev/null)" UV_CUSTOM_COMPILE_COMMAND='make lock' \
 	    $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-annotate --quiet --output-file $(LOCK)
+
+# The documents as pages in runs/docs/site; a dead link, inside docs/ or to the rooms, is an error.
+DOCS := runs/docs
+$(DOCS)/venv/bin/mkdocs: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)/venv
+	$(DOCS)/venv/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	touch $@
+
+docs: $(DOCS)/venv/bin/mkdocs
+	rm -rf $(DOCS)/source && mkdir -p $(DOCS)/source
+	git ls-files --cached --others --exclude-standard | grep -v '^tests/data/' | xargs cp --parents -t $(DOCS)/source
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --strict
 
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 from predictor_helpers import write_checkpoint
+from record_helpers import record
+from typer.testing import CliRunner
 
+from aki_eval.cli import make_app
+from aki_eval.predictors import make_predictor
 from aki_eval.predictors.aki import AkiPredictor
 from aki_eval.run.inputs import find_tasks, load
+from aki_eval.run.specification import check_same
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
+from benchmarks.results.folder import open_run
+from benchmarks.results.pairing import asked_differently, made_differently
+from benchmarks.results.record import RunRecord
+from reports.notices import notices
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +176,65 @@ def test_a_checkpoint_in_the_authors_own_format_is_read_as_it_is() -> None:
     assert (record["attention"], record["image_order"], record["dtype"]) == ("mma", "image_first", "float32")
     assert predictor.model.config.num_latents == 9
     assert predictor.model.config.question_end_token_id == 32001
+
+
+def test_another_attention_and_order_than_trained(checkpoint: Path, prompts: list[Prompt]) -> None:
+    own = AkiPredictor(checkpoint, device="cpu")
+    other = AkiPredictor(checkpoint, device="cpu", attention="causal", image_order="text_first")
+    names = ("attention", "trained_attention", "image_order", "trained_image_order")
+    assert tuple(own.describe()[name] for name in names) == ("mma", "mma", "image_first", "image_first")
+    assert tuple(other.describe()[name] for name in names) == ("causal", "mma", "text_first", "image_first")
+    tested = other.self_test()
+    assert (tested["attention"], tested["passed"], tested["rows_unlike_causal"]) == ("causal", True, None)
+    assert own.self_test()["rows_unlike_causal"] is not None
+    prompt = next(prompt for prompt in prompts if prompt.images)
+    words = [part for part in prompt.parts if isinstance(part, str)]
+    first, second = own.render(prompt), other.render(prompt)
+    assert first.index("<image>") < first.index(words[-1])
+    assert second.index("<image>") > second.index(words[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attention": "MMA"}, "--attention: 'MMA', expected one of mma, causal, cca"),
+        ({"image_order": "last"}, "--image-order: 'last', expected one of image_first, text_first"),
+    ],
+)
+def test_an_unknown_attention_or_order_is_refused(checkpoint: Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        AkiPredictor(checkpoint, device="cpu", **changes)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("model", ["openai:gpt", "vlmevalkit:Phi"])
+def test_only_aki_takes_another_attention(model: str) -> None:
+    with pytest.raises(UserError, match="--attention mma: only a checkpoint of AKI"):
+        make_predictor(model, attention="mma")
+
+
+def test_run_under_another_attention_says_so(checkpoint: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / "own", tmp_path / "causal"]
+    for out, more in zip(runs, ([], ["--attention", "causal"]), strict=True):
+        asked = ["run", "--model", str(checkpoint), "--bench", "pope", "--data", "toy", "--subset", "6"]
+        done = CliRunner().invoke(make_app("run"), [*asked, "--out", str(out), "--device", "cpu", *more])
+        assert done.exit_code in (0, 1), done.output
+    own, other = (open_run(run) for run in runs)
+    assert other.record is not None
+    assert (other.record.model.attention, other.record.model.trained_attention) == ("causal", "mma")
+    assert other.record.mask_self_test is not None
+    assert other.record.mask_self_test.passed
+    assert asked_differently("pope", own, other) == []
+    assert ("model.attention", "mma", "causal") in made_differently(own, other)
+    assert any("trained with mma attention, measured with causal" in line for line in notices([other]))
+    asked = ["run", "--model", str(checkpoint), "--bench", "pope", "--data", "toy", "--subset", "6"]
+    again = CliRunner().invoke(make_app("run"), [*asked, "--out", str(runs[0]), "--attention", "causal"])
+    assert isinstance(again.exception, UserError)  # another run than the one that lies there
+    assert "model.attention was 'mma' and would now be 'causal'" in str(again.exception)
+
+
+def test_runs_from_before_the_trained_kind_was_written_down_go_on(tmp_path: Path) -> None:
+    model = {"name": "m", "kind": "aki", "attention": "mma", "image_order": "image_first"}
+    now = model | {"trained_attention": "mma", "trained_image_order": "image_first"}
+    old, new = (RunRecord.of(record("m", ["pope"], model=one), "here") for one in (model, now))
+    check_same(tmp_path, old, new)

@@ -154,6 +154,8 @@ def test_every_row_of_table_1_runs(name: str, root: Path, tmp_path: Path) -> Non
     last = run_recipe(recipe, lambda: Parts(*parts()), data_root=root, out=tmp_path, machine=machine(2))
     model = AkiForConditionalGeneration.from_pretrained(last)
     assert model.config.attention == recipe.stages[-1].attention
+    assert model.config.image_order == recipe.stages[-1].image_order
+    assert AkiProcessor.from_pretrained(last).image_order == "image_first"  # as every row is asked (section 3.2)
     assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
     assert {path.name for path in tmp_path.iterdir()} >= {stage.name for stage in recipe.stages}
 

@@ -113,7 +113,7 @@ def test_losses_and_gradients_of_the_original(name: str, case: str, forward: str
 def gradients_of(root: Path, out: Path, micro_batch: int, **changes: Any) -> tuple[dict[str, torch.Tensor], float]:
     stage = sft(steps=1, batch_size=8, **changes)
     model, processor = parts()
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     kept = Gradients()
     data = {name: InstructionData(SETS[name], root, root / ".aki") for name in stage.data}
     pictures = PixelReader(root, processor.image_processor)
@@ -162,8 +162,8 @@ def test_frozen_and_trained(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decay", ["standard", "original"])
 def test_parameter_groups(decay: str) -> None:
-    model, processor = parts()
-    prepare_model(model, processor, sft())
+    model, _ = parts()
+    prepare_model(model, sft())
     groups = parameter_groups(model, sft(decay=decay))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     by_decay = {group["weight_decay"]: {names[id(one)] for one in group["params"]} for group in groups}
@@ -193,7 +193,7 @@ class Break(TrainerCallback):  # type: ignore[misc]
 def test_nan_ends_the_run_before_it_gets_into_the_weights(root: Path, tmp_path: Path) -> None:
     stage = sft()
     model, processor = parts()
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     data = {name: InstructionData(SETS[name], root, root / ".aki") for name in stage.data}
     trainer = AkiTrainer(
         stage=stage,
@@ -301,7 +301,7 @@ def pictures(root: Path) -> FeatureTable:
 def test_sixteen_samples_are_learned_by_heart(name: str, root: Path, pictures: FeatureTable, tmp_path: Path) -> None:
     stage = sft(steps=140, batch_size=16, data={name: 1.0}, weight_decay=0.0, min_learning_rate=1e-4)
     model, processor = parts()
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     mixture = Mixture(
         {name: First(SETS[name], root, root / ".aki")},
         stage.data,

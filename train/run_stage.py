@@ -47,7 +47,7 @@ def run_stage(
         save_to: folder for the trained model and processor; the log goes beside it.
         specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
     """
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     out.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(stage, out, machine, model)
     dataset = training_data(stage, data_root, processor, machine, arguments, pictures, resume)
@@ -83,10 +83,13 @@ def _save(trainer: AkiTrainer, processor: Any, folder: Path, specification: Mapp
     trainer.accelerator.wait_for_everyone()
 
 
-def prepare_model(model: Any, processor: Any, stage: Stage) -> None:
-    """Sets attention and order; freezes the vision tower, everything else learns (Table 3)."""
+def prepare_model(model: Any, stage: Stage) -> None:
+    """Sets the attention, and notes the order of training; freezes the vision tower, everything else learns (Table 3).
+
+    The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
+    """
     model.config.attention = stage.attention
-    model.config.image_order = processor.image_order = stage.image_order
+    model.config.image_order = stage.image_order
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
 

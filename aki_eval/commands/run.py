@@ -12,6 +12,7 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
 from benchmarks.results.store import out_folder
+from model.kinds import KINDS
 
 from ..judges import JudgeOptions
 from ..predictors import Predictor, make_predictor
@@ -44,6 +45,14 @@ def run(
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    attention: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
+    ] = None,
+    image_order: Annotated[
+        str | None,
+        typer.Option(metavar="ORDER", help="image_first or text_first; default: the checkpoint's processor's."),
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
     max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
@@ -65,7 +74,14 @@ def run(
     if prompts not in PROMPTS:
         raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
     predictor = make_predictor(
-        model, device=device, dtype=dtype, base_url=base_url, concurrency=concurrency, offline=offline
+        model,
+        device=device,
+        dtype=dtype,
+        base_url=base_url,
+        concurrency=concurrency,
+        offline=offline,
+        attention=attention,
+        image_order=image_order,
     )
     if offline:
         _forbid_network(model, predictor, judge)

@@ -6,10 +6,11 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
+from model.kinds import KINDS
 
 from .base import Generation, Unusable, is_out_of_memory
 from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum, what_is_wrong
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 CACHE_MEGABYTES = 512
 """Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
+
+ORDERS = ("image_first", "text_first")
 
 SPECIAL = re.compile(r"(<\|[a-z_]+\|>|<image>|</?s>)")
 """Control tokens of the chat template: in a question they would be read as the template's own."""
@@ -55,10 +59,21 @@ class AkiPredictor:
         device: str = "auto",
         dtype: str = "auto",
         cache_megabytes: int = CACHE_MEGABYTES,
+        attention: str | None = None,
+        image_order: str | None = None,
     ) -> None:
+        """Args: attention, image_order: instead of the checkpoint's and its processor's own.
+
+        Raises:
+            UserError: no checkpoint of AKI, or no such attention or order.
+        """
         self.name = name or checkpoint.name
         self.checkpoint = checkpoint
         self.config = _settings(checkpoint)
+        _check_choice("--attention", attention, KINDS)
+        _check_choice("--image-order", image_order, ORDERS)
+        self.attention = attention
+        self.image_order = image_order
         refuse_pickled(checkpoint)
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.config, self.device)
@@ -76,8 +91,10 @@ class AkiPredictor:
             "path": str(self.checkpoint),
             "weights_sha256": self._weights_sha256(),
             "settings_sha256": settings_checksum(self.checkpoint),
-            "attention": self.config.get("attention"),
-            "image_order": self.config.get("image_order"),
+            "attention": self.attention or self.config.get("attention"),
+            "trained_attention": self.config.get("attention"),
+            "image_order": self.image_order or _processor_order(self.checkpoint),
+            "trained_image_order": self.config.get("image_order"),
             "dtype": self.dtype,
         }
 
@@ -95,6 +112,7 @@ class AkiPredictor:
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
                 self._processor.tokenizer.padding_side = "left"
+                self._processor.image_order = self.image_order or self._processor.image_order
             return self._processor
 
     @property
@@ -105,7 +123,9 @@ class AkiPredictor:
 
                 from model import AkiForConditionalGeneration
 
-                model = _load(AkiForConditionalGeneration, self.checkpoint, dtype=getattr(torch, self.dtype))
+                override = {} if self.attention is None else {"attention": self.attention}
+                dtype = getattr(torch, self.dtype)
+                model = _load(AkiForConditionalGeneration, self.checkpoint, dtype=dtype, **override)
                 self._model = model.to(self.device).eval()
             return self._model
 
@@ -283,6 +303,21 @@ def _device(wanted: str) -> str:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device: {wanted!r} is not usable here ({reason}); use auto, cpu or cuda") from error
     return wanted
+
+
+def _processor_order(checkpoint: Path) -> str:
+    """The order in which the checkpoint's processor asks, without loading it; a published one may carry it along."""
+    own = checkpoint / "processor_config.json"
+    try:
+        found = json.loads(own.read_text("utf-8")) if own.is_file() else read_config(checkpoint).get("processor") or {}
+        return str(found.get("image_order", ORDERS[0]))
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"--model: {own} cannot be read ({error})") from error
+
+
+def _check_choice(option: str, value: str | None, known: Iterable[str]) -> None:
+    if value is not None and value not in known:
+        raise UserError(f"{option}: {value!r}, expected one of {', '.join(known)}")
 
 
 DTYPES = ("float32", "bfloat16", "float16")

@@ -23,14 +23,25 @@ def make_predictor(
     base_url: str | None = None,
     concurrency: int = 16,
     offline: bool = False,
+    attention: str | None = None,
+    image_order: str | None = None,
 ) -> Predictor:
     """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME` or `openai:NAME`. Weights are loaded later.
 
-    Raises UserError when there is no such model.
+    Args:
+        attention: a kind of `model.kinds`, instead of the one the checkpoint was trained with.
+        image_order: of picture and text in prompts, instead of the processor's.
+
+    Raises:
+        UserError: there is no such model, or it takes no such setting.
     """
     kind, separator, name = model.partition(":")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
+    if separator and kind in ("openai", "vlmevalkit"):
+        for option, value in (("--attention", attention), ("--image-order", image_order)):
+            if value is not None:
+                raise UserError(f"{option} {value}: only a checkpoint of AKI can be told so, {model} decides it itself")
     if separator and kind == "openai":
         from .endpoint import EndpointPredictor
 
@@ -41,7 +52,14 @@ def make_predictor(
         return KitPredictor(name)
     from .aki import AkiPredictor
 
-    return AkiPredictor(find_checkpoint(model, offline), name=Path(model).name, device=device, dtype=dtype)
+    return AkiPredictor(
+        find_checkpoint(model, offline),
+        name=Path(model).name,
+        device=device,
+        dtype=dtype,
+        attention=attention,
+        image_order=image_order,
+    )
 
 
 def find_checkpoint(model: str, offline: bool) -> Path:

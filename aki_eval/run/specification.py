@@ -37,6 +37,9 @@ IDENTITY = ("model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
 """The fields of run.json that decide the answers. Device, batch size and number of processes do not: `--check-batching`
 proves it. Versions may, in the last digits: they are written down for each session instead of refused."""
 
+NO_IDENTITY = ("name", "path", "trained_attention", "trained_image_order")
+"""Fields of the model's record that decide nothing: where it lies, and what its settings' checksum covers."""
+
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -107,7 +110,7 @@ def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> 
     """
     whole = run.model_dump()
     identity = {key: whole[key] for key in IDENTITY}
-    model = {key: value for key, value in whole["model"].items() if key not in ("name", "path")}
+    model = {key: value for key, value in whole["model"].items() if key not in NO_IDENTITY}
     if isinstance(model.get("base_url"), str):  # once written down as it was typed
         model["base_url"] = read_address(model["base_url"], "run.json").server
     identity["model"] = model

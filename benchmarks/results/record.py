@@ -38,6 +38,12 @@ class ModelRecord(Described):
     kind: str
     path: str | None = None
     attention: str | None = None
+    """The kind that the run used; `trained_attention` is the checkpoint's own. Both absent where nobody knows."""
+    trained_attention: str | None = None
+    image_order: str | None = None
+    """Of picture and text in the prompts; `trained_image_order` is that of the checkpoint's last training. In runs
+    older than `trained_image_order` it is the latter."""
+    trained_image_order: str | None = None
 
 
 class SelfTest(Described):

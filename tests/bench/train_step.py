@@ -90,7 +90,7 @@ def no_reading(name: str, rng: Any, may_augment: bool) -> dict[str, torch.Tensor
 
 def measure(stage: Stage, model: Any, processor: Any, root: Path) -> tuple[list[float], float]:
     """Seconds of the steps, and the share of padding."""
-    prepare_model(model, processor, stage)
+    prepare_model(model, stage)
     data = {name: InstructionData(SETS[name], root, root / ".aki") for name in stage.data}
     clock = Clock()
     trainer = AkiTrainer(

@@ -21,7 +21,7 @@ def main(device: str, precision: str, out: str, *flags: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = write_root(Path(folder))
         stage = sft(steps=1, precision=precision)
-        prepare_model(model, processor, stage)
+        prepare_model(model, stage)
         arguments = training_arguments(stage, root / "out", machine, model)
         trainer = AkiTrainer(
             stage=stage,

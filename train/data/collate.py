@@ -140,7 +140,10 @@ class Encoder:
         if with_image:
             parts.insert(0 if self.image_order == "image_first" else 1, {"type": "image"})
         conversation = [{"role": "user", "content": parts}]
-        rendered = processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+        as_given = "image_first"  # whatever order the processor asks in; ours is made by hand
+        rendered = processor.apply_chat_template(
+            conversation, image_order=as_given, add_generation_prompt=True, tokenize=False
+        )
         before, after = rendered.split(_MARK)
         return before, after
 
