@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from benchmarks.files import write_atomically
 
 SPECIFICATION = "stage.json"
 FILES = "files"
@@ -16,9 +17,7 @@ FILES = "files"
 def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
     """What a checkpoint or model was made with, and what it consists of. Written last and at once."""
     files = {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*")) if _belongs(path)}
-    temporary = folder / f"{SPECIFICATION}.part"
-    temporary.write_text(json.dumps({**content, FILES: files}, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / SPECIFICATION)
+    write_atomically(folder / SPECIFICATION, json.dumps({**content, FILES: files}, indent=1) + "\n")
 
 
 def _belongs(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream
-positions."""
+positions.
+"""
 
 from __future__ import annotations
 
