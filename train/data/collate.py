@@ -188,7 +188,7 @@ class Collator:
 
     def _question_types(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(B, L) types in which the whole caption is a question: its last token ends it."""
-        types = token_types(input_ids, self.encoder.image_token_id, None)
+        types: torch.Tensor = token_types(input_ids, self.encoder.image_token_id, None)
         return types.scatter(1, attention_mask.sum(1, keepdim=True) - 1, QUESTION_END)
 
 
