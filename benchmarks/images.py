@@ -78,7 +78,10 @@ def eight_bits(image: Image.Image) -> Image.Image:
     """Sixteen bits and floats scaled to eight; Pillow's own conversion clips them to white.
 
     Whole numbers up to 255 are taken as they are outside PNG, up to 65,535 as sixteen bits; floats up to 1 as shares of
-    white, up to 255 as they are. Raises ValueError for other ranges.
+    white, up to 255 as they are.
+
+    Raises:
+        ValueError: other ranges.
     """
     if has_eight_bits(image):
         return image

@@ -28,23 +28,23 @@ class Unreadable(ValueError):
     """A judge's reply out of which no grade can be read; says why."""
 
 
-def without_reasoning(reply: str) -> str:
+def spoken(reply: str) -> str:
     """What a judge says after it has thought.
 
     Raises:
         Unreadable: nothing, or the reply breaks off inside the thought.
     """
-    spoken, breaks_off = split_reasoning(reply)
+    said, breaks_off = split_reasoning(reply)
     if breaks_off:
         raise Unreadable("it breaks off inside its reasoning")
-    if not spoken.strip():
+    if not said.strip():
         raise Unreadable("nothing follows its reasoning" if reply.strip() else "it is empty")
-    return spoken
+    return said
 
 
 def plain(reply: str) -> str:
-    """As `without_reasoning`, and without the marks of Markdown and LaTeX around the words."""
-    return MARKUP.sub(lambda found: found[1] or "", without_reasoning(reply)).strip()
+    """As `spoken`, and without the marks of Markdown and LaTeX around the words."""
+    return MARKUP.sub(lambda found: found[1] or "", spoken(reply)).strip()
 
 
 def read_reply(request: JudgeRequest, reply: str) -> tuple[Any | None, str | None]:
@@ -130,7 +130,7 @@ class Extraction:
 
 def _after_thought(request: JudgeRequest) -> JudgeRequest:
     """The same request, whose reply is read by the kit's rule without the judge's thoughts."""
-    return replace(request, parse=lambda reply: request.parse(without_reasoning(reply)))
+    return replace(request, parse=lambda reply: request.parse(spoken(reply)))
 
 
 Grade = Callable[[Sequence[Any]], tuple[float, dict[str, float]]]

@@ -71,7 +71,8 @@ KIT_CELL = "vlmevalkit:{}"
 def rules() -> types.SimpleNamespace:
     """The kit's modules by short name: multiple_choice, yorn, mathvista, mmvet, llavabench, matching_util.
 
-    Raises UserError when VLMEvalKit is not installed.
+    Raises:
+        UserError: VLMEvalKit is not installed.
     """
     found = importlib.util.find_spec("vlmeval") if "vlmeval" not in sys.modules else sys.modules["vlmeval"].__spec__
     if found is None or found.origin is None:
@@ -133,7 +134,11 @@ class RuleFailed(Exception):
 
 
 def _call(rule: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What the kit's rule returns. Raises RuleFailed for whatever it raises: that concerns one answer, not the run."""
+    """What the kit's rule returns.
+
+    Raises:
+        RuleFailed: whatever it raises: that concerns one answer, not the run.
+    """
     try:
         return rule(*arguments, **named)
     except Exception as error:  # code that is not ours, on text that a model wrote: anything may come
@@ -199,7 +204,11 @@ def llava_bench_prompt(row: Row, answer: str) -> str:
 
 
 def literal_list(cell: str) -> list[Any]:
-    """A cell that holds a list, as Python or JSON literal. Raises ValueError when it holds something else."""
+    """A cell that holds a list, as Python or JSON literal.
+
+    Raises:
+        ValueError: it holds something else.
+    """
     try:
         found = literal_eval(cell)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:

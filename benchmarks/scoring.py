@@ -7,13 +7,13 @@ keeps a reason: it is unread. Both are counted beside every metric they belong t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from .errors import UserError
 from .estimates import Estimate
+from .reading.plain import without_reasoning
 from .records import Judge, Metric, Prediction, Sample, Score
 from .task import Task
 
@@ -32,8 +32,6 @@ COMPARABLE_UNREAD = 0.05
 """The share beyond which a number is compared with nothing: it could be this many points higher, which is more than
 what models are told apart by. Where a benchmark refuses to score without a judge that extracts answers, any will do."""
 
-REASONING = re.compile(r"<(think|thinking)>.*?(?:</\1>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)", re.DOTALL)
-
 Scorer = Callable[[Sequence[Sample], Sequence[Prediction], Judge | None], list[Score]]
 
 
@@ -47,7 +45,9 @@ def score_task(
     """One score a sample and protocol, in the samples' order.
 
     `protocols` None: all but those that are scored on request only (they would pay a judge a second time).
-    Raises UserError for a protocol that the task does not have.
+
+    Raises:
+        UserError: a protocol that the task does not have.
     """
     wanted = [name for name, rule in task.protocols.items() if not rule.on_request] if protocols is None else protocols
     unknown = sorted(set(wanted) - set(task.protocols))
@@ -72,10 +72,6 @@ def _without_answer(scores: Sequence[Score], predictions: Sequence[Prediction]) 
         replace(score, reason=reason) if reason and score.value is not None else score
         for score, reason in zip(scores, found, strict=True)
     ]
-
-
-def without_reasoning(text: str) -> str:
-    return REASONING.sub("", text)
 
 
 def no_answer(prediction: Prediction) -> str | None:

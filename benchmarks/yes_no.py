@@ -22,7 +22,11 @@ UNKNOWN = "Unknown"
 
 
 def target_of(answer: str, index: str) -> str:
-    """`Yes` or `No`. Raises RowError for anything else: the kit would count the question as a No."""
+    """`Yes` or `No`.
+
+    Raises:
+        RowError: anything else: the kit would count the question as a No.
+    """
     if answer not in ("Yes", "No"):
         raise RowError(f"row {index}: the answer is {answer!r}, expected Yes or No")
     return answer

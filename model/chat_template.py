@@ -7,6 +7,7 @@ the text beside it are parted by a line break. Without a system message AKI's ow
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,16 @@ PHI = ChatFormat("phi", "<|", "|>\n", "<|end|>\n")
 CHATML = ChatFormat("chatml", "<|im_start|>", "\n", "<|im_end|>\n")
 LLAMA_3 = ChatFormat("llama3", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>")
 FORMATS = (PHI, CHATML, LLAMA_3)
+
+CONTROL = re.compile(r"<(/?s|image|\|[a-z0-9_]+\|)>")
+
+
+def as_plain_text(text: str) -> str:
+    """A user's or a data set's text, in which nothing is a control token: of `<|end|>` the word is left, `end`.
+
+    Only the template may open a turn, end a question or place a picture; training and evaluation both ask here.
+    """
+    return CONTROL.sub(lambda token: token[1].strip("/|"), text)
 
 
 def format_of(tokenizer: Any) -> ChatFormat:

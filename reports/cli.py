@@ -11,7 +11,7 @@ import typer
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 
-from .audit import audit_table, second_version
+from .audit import audit_table, third_version
 from .formats import FORMATS, Output, produce
 from .paper_tables import Plan, all_tables, reference_row
 
@@ -31,7 +31,7 @@ def report(
     plan = make_plan(runs or [], baseline, reference)
     tables = all_tables(plan) if plan.runs or not audit else []
     if audit:
-        tables += [audit_table(), second_version()]
+        tables += [audit_table(), third_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
     for name in wanted:

@@ -33,10 +33,9 @@ def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_
 
     died = torchrun(tables, 3, DYING_RANK="1")  # after two batches
     assert died.returncode != 0
-    left = {path.name for path in (folder.root / "small").glob("predictions*")}
-    assert {"predictions.rank1.jsonl", "predictions.rank2.jsonl"} <= left
-    first = set(folder.predictions("small"))
+    first = set(folder.predictions("small"))  # in a file a rank; in one, where rank 0 had time to merge them
     assert 0 < len(first) < 90
+    assert len({int(index) % 3 for index in first}) >= 2  # each rank had the questions about one of three pictures
 
     done = torchrun(tables, 2)
     assert done.returncode == 0, done.stderr
@@ -64,7 +63,7 @@ def test_when_rank_0_is_refused_the_others_do_not_wait(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_each_prompt_has_one_owner_and_a_picture_is_not_shared(size: int) -> None:
     prompts = [prompt(str(number), image=f"picture {number // 5}") for number in range(200)]
-    shares = [World(rank=rank, size=size).share(prompts) for rank in range(size)]
+    shares = [World(rank=rank, size=size).shard(prompts) for rank in range(size)]
     assert sorted(int(one.index) for share in shares for one in share) == list(range(200))
     pictures = [{one.images[0].key for one in share} for share in shares]
     assert sum(len(own) for own in pictures) == len(set().union(*pictures))

@@ -15,7 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "model": set(),
     "benchmarks": set(),
-    "train": {"model", "benchmarks.checked", "benchmarks.errors", "benchmarks.toy_world"},
+    "train": {
+        "model",
+        "benchmarks.checked",
+        "benchmarks.errors",
+        "benchmarks.files",
+        "benchmarks.images",
+        "benchmarks.toy_world",
+    },
     "reports": {"benchmarks"},
     "aki_eval": {"reports", "benchmarks", "model"},
 }

@@ -69,9 +69,9 @@ def test_values_differ_from_print_only_where_disputed() -> None:
     assert len(changed) == 11
 
 
-def test_second_version_is_kept_apart() -> None:
-    assert {cell.version for cell in paper.listing_v2()} == {"v2"}
-    assert {cell.dispute for cell in paper.listing_v2()} == {"unverified"}
+def test_third_version_is_kept_apart() -> None:
+    assert {cell.version for cell in paper.listing_v3()} == {"v3"}
+    assert {cell.dispute for cell in paper.listing_v3()} == {"unverified"}
 
 
 # Tables.

@@ -13,9 +13,11 @@ import pytest
 from record_helpers import record
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from benchmarks.records import Prediction
+from benchmarks.results.jsonl import read_lines
 from benchmarks.results.record import RunRecord
-from benchmarks.results.store import RunStore, out_folder, read_lines, write_atomically
+from benchmarks.results.store import RunStore, out_folder
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
     path = tmp_path / "run.json"
     write_atomically(path, json.dumps({"text": "x" * 100_000}))
     code = (
-        "import json, sys; from pathlib import Path; from benchmarks.results.store import write_atomically\n"
+        "import json, sys; from pathlib import Path; from benchmarks.files import write_atomically\n"
         "print('go', flush=True)\n"
         "while True: write_atomically(Path(sys.argv[1]), json.dumps({'text': 'x' * 100_000}))"
     )

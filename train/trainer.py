@@ -1,11 +1,11 @@
 """transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream
-positions."""
+positions.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 
 from .cost import Cost
 from .data.captions import CaptionStream
@@ -214,9 +215,7 @@ def parameter_groups(model: Any, stage: Stage) -> list[dict[str, Any]]:
 
 def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
     """What a checkpoint or model was made with. Written last and at once: it says that the folder is complete."""
-    temporary = folder / f"{SPECIFICATION}.part"
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / SPECIFICATION)
+    write_atomically(folder / SPECIFICATION, json.dumps(content, indent=1) + "\n")
 
 
 def saved_positions(checkpoint: Path) -> dict[int, Any]:

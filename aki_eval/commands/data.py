@@ -26,10 +26,11 @@ from benchmarks.data.fetch import (
 )
 from benchmarks.data.hub import find_parquet
 from benchmarks.data.load import checksum
+from benchmarks.data.root import official_root
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 
-from ..run.inputs import find_tasks, official_root
+from ..run.inputs import find_tasks
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 

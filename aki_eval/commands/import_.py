@@ -11,6 +11,7 @@ import typer
 
 from benchmarks.console import PlainConsole
 from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.root import OFFICIAL, TOY, data_root
 from benchmarks.errors import UserError
 from benchmarks.printable import printable
 from benchmarks.results.record import TableRecord
@@ -21,7 +22,7 @@ from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
 from ..imports.write import asked, specify, write
 from ..judges import JudgeOptions
-from ..run.inputs import OFFICIAL, TOY, TaskInput, data_root, find_tasks
+from ..run.inputs import TaskInput, find_tasks
 from ..run.preflight import check_ahead
 from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
@@ -81,7 +82,7 @@ def command(
     for note in sources.notes:
         print(printable(note), file=sys.stderr)
     root = data_root(data)
-    check_ahead(None, judge, data, [source.task for source in sources.by_task.values()])
+    check_ahead(None, judge, [source.task for source in sources.by_task.values()])
     fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}
@@ -101,7 +102,11 @@ def command(
 
 
 def _model(sources: Sources, given: list[Path]) -> str:
-    """By the folder's or the file's name. Raises UserError when they name several models."""
+    """By the folder's or the file's name.
+
+    Raises:
+        UserError: they name several models.
+    """
     if len(sources.models) > 1:
         raise UserError(f"the folders are those of several models ({', '.join(sorted(sources.models))}); import one")
     if sources.models:

@@ -9,10 +9,10 @@ from rich.table import Table as Grid
 
 from benchmarks.console import PlainConsole
 from benchmarks.data.fetch import read_lock
+from benchmarks.data.root import official_root
 from benchmarks.task import DataTable
 from benchmarks.tasks import COLUMNS, TASKS
 
-from ..run.inputs import official_root
 from .data import is_present
 
 

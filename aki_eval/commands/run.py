@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.console import PlainConsole
+from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
 from benchmarks.results.store import out_folder
 from model.kinds import KINDS
@@ -19,7 +20,7 @@ from ..predictors import Predictor, make_predictor
 from ..predictors.endpoint import EndpointPredictor
 from ..run.distributed import find_world
 from ..run.dry_run import show_plan
-from ..run.inputs import OFFICIAL, TOY, find_tasks
+from ..run.inputs import find_tasks
 from ..run.loop import TooManyFailures
 from ..run.progress import Progress
 from ..run.run import RunOptions, RunResult

@@ -14,13 +14,13 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.data.root import OFFICIAL, data_root
 from benchmarks.errors import UserError
 from benchmarks.redaction import redact_command
 
 from ..chat.address import KEY_NAME
 from ..predictors.make import find_checkpoint
 from ..predictors.weights import settings_checksum, weights_checksum
-from ..run.inputs import OFFICIAL, data_root
 from ..run.specification import file_checksums
 from ..vlmevalkit.predictor import kit_version
 from ..vlmevalkit.work import alone_in, private_tables, refuse_foreign_pickles, work_folder

@@ -97,7 +97,8 @@ def _unpacked(path: Path) -> bytes:
 def open_archive(path: Path) -> ZipFile:
     """A zip file that is not larger than it looks. Sizes that the archive states too small are errors when read.
 
-    Raises UserError.
+    Raises:
+        UserError: it is none, is damaged, or is larger than it looks.
     """
     try:
         archive = ZipFile(path)
@@ -253,7 +254,7 @@ def _loads(path: Path, place: str, text: str) -> Any:
 
 
 def _inspect_archive(path: Path) -> Rows:
-    """inspect's .eval: one JSON file a sample. Source: inspect_ai's log/_recorders/eval.py."""
+    """Inspect's .eval: one JSON file a sample. Source: inspect_ai's log/_recorders/eval.py."""
     with open_archive(path) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("samples/") and name.endswith(".json"))
         for name in names:
@@ -269,7 +270,10 @@ def _inspect_archive(path: Path) -> Rows:
 def _member(path: Path, archive: ZipFile, name: str) -> bytes:
     """The content of one file in an archive; also where it is packed with zstd, as inspect does since 2025.
 
-    Python's zipfile cannot read that before 3.14. Raises BadZipFile for what is damaged, or larger than it says.
+    Python's zipfile cannot read that before 3.14.
+
+    Raises:
+        BadZipFile: what is damaged, or larger than it says.
     """
     entry = archive.getinfo(name)
     if entry.compress_type != ZSTD:

@@ -136,7 +136,11 @@ def _folder(path: Path, wanted: Sequence[Task] | None, found: Sources) -> None:
 
 
 def _kit_folder(path: Path, among: Sequence[Task], found: Sources) -> bool:
-    """The newest predictions for each table. Raises UserError when they are of several models."""
+    """The newest predictions for each table.
+
+    Raises:
+        UserError: they are of several models.
+    """
     runs = sorted((each for each in path.iterdir() if each.is_dir() and KIT_RUN.fullmatch(each.name)), reverse=True)
     places = [path, *runs]
     by_table: dict[tuple[str, str], list[Path]] = {}

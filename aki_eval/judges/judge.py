@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.records import JudgeRequest, Verdict
 
+from ..chat.loops import outside_loops
 from ..chat.preflight import Preflight, Probe
 from ..chat.prices import Price, known_price
 from ..chat.server import ChatServer
@@ -55,7 +56,7 @@ class ServedJudge:
         Raises:
             UserError: it would fail.
         """
-        asyncio.run(self._check(budget))
+        outside_loops(lambda: asyncio.run(self._check(budget)))
 
     async def _check(self, budget: Budget) -> None:
         async with self.server.connect(timeout=AHEAD, retries=1) as client:
@@ -100,7 +101,7 @@ class ServerJudge:
         jobs = [(request, repeat) for request in requests for repeat in range(self.repeats)]
         verdicts = [self._from_store(job) for job in jobs]
         unanswered = [job for job, verdict in zip(jobs, verdicts, strict=True) if verdict is None]
-        asked = iter(asyncio.run(self._ask_all(unanswered)) if unanswered else [])
+        asked = iter(outside_loops(lambda: asyncio.run(self._ask_all(unanswered))) if unanswered else [])
         return self._noted([verdict or next(asked) for verdict in verdicts])
 
     def describe(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .base import (
     is_out_of_memory,
     release_memory,
 )
-from .make import make_predictor
+from .make import as_predictor, make_predictor
 
 __all__ = [
     "Generation",
@@ -21,6 +21,7 @@ __all__ = [
     "RemotePredictor",
     "TaskAwarePredictor",
     "Unusable",
+    "as_predictor",
     "is_out_of_memory",
     "make_predictor",
     "release_memory",

@@ -7,7 +7,6 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -31,9 +30,6 @@ CACHE_MEGABYTES = 512
 """Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
 
 ORDERS = ("image_first", "text_first")
-
-SPECIAL = re.compile(r"(<\|[a-z_]+\|>|<image>|</?s>)")
-"""Control tokens of the chat template: in a question they would be read as the template's own."""
 
 
 @dataclass
@@ -111,7 +107,6 @@ class AkiPredictor:
                 from model import AkiProcessor
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
-                self._processor.tokenizer.padding_side = "left"
                 self._processor.image_order = self.image_order or self._processor.image_order
             return self._processor
 
@@ -133,8 +128,10 @@ class AkiPredictor:
         return self._rendered(prompt)
 
     def _render(self, prompt: Prompt) -> str:
+        from model.chat_template import as_plain_text
+
         content = [
-            {"type": "text", "text": SPECIAL.sub("", part)} if isinstance(part, str) else {"type": "image"}
+            {"type": "text", "text": as_plain_text(part)} if isinstance(part, str) else {"type": "image"}
             for part in prompt.parts
         ]
         conversation = [{"role": "user", "content": content}]
@@ -149,7 +146,9 @@ class AkiPredictor:
         processor = self.processor
         expanded = processor.image_token * processor.num_latents
         texts = [self.render(prompt).replace(processor.image_token, expanded) for prompt in prompts]
-        tokens = processor.tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
+        tokens = processor.tokenizer(
+            texts, padding=True, padding_side="left", return_tensors="pt", add_special_tokens=False
+        )
         images = [image for prompt in prompts for image in prompt.images]
         unknown = self.features.announce(images)
         return Prepared(
@@ -261,7 +260,8 @@ class FeatureCache:
 def _settings(checkpoint: Path) -> dict[str, Any]:
     """The content of config.json; for a folder as the authors published it, what it says in our terms.
 
-    Raises UserError for another model's checkpoint.
+    Raises:
+        UserError: another model's checkpoint.
     """
     raw = read_config(checkpoint)
     if raw.get("model_type") == "aki":
@@ -284,7 +284,8 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
 def _device(wanted: str) -> str:
     """`auto` is the first GPU (under torchrun: this process's own), else the CPU.
 
-    Raises UserError for a device that is not there.
+    Raises:
+        UserError: a device that is not there.
     """
     if wanted == "cpu":
         return wanted

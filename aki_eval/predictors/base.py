@@ -32,6 +32,7 @@ class Unusable(UserError):
     """No prompt can be answered, now or later: weights that do not load, a key that is refused. Ends the run."""
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Answers prompts, greedily.
 
@@ -86,7 +87,11 @@ class RemotePredictor(Protocol):
     """A predictor that answers only while a server does."""
 
     def reach(self, timeout: float) -> None:
-        """Asks the server for something small. Raises Unusable when it does not answer within `timeout` seconds."""
+        """Asks the server for something small.
+
+        Raises:
+            Unusable: it does not answer within `timeout` seconds.
+        """
         ...
 
     def close(self) -> None:

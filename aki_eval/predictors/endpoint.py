@@ -16,6 +16,7 @@ from benchmarks.images import has_eight_bits, orientation
 from benchmarks.records import ImageRef, Prompt
 
 from ..chat.completion import Completion
+from ..chat.loops import outside_loops
 from ..chat.preflight import Preflight, Probe
 from ..chat.server import AskingFailed, ChatServer
 from .base import Generation, Unusable
@@ -33,7 +34,8 @@ DEADLINE = 900.0
 class EndpointPredictor:
     """One model name at one server. Pictures travel inside the request as data URLs.
 
-    Raises UserError when `base_url`, or what the environment says in its place, is no address.
+    Raises:
+        UserError: `base_url`, or what the environment says in its place, is no address.
     """
 
     def __init__(
@@ -71,7 +73,8 @@ class EndpointPredictor:
     def reach(self, timeout: float) -> None:
         """Asks for one digit, as briefly as it goes: is there such a server, under this address, with this model?
 
-        Raises Unusable: no, or nobody answers within `timeout` seconds, or the key is refused.
+        Raises:
+            Unusable: no, or nobody answers within `timeout` seconds, or the key is refused.
         """
         probe = Probe(wished={"temperature": 0.0, "max_tokens": 16})
 
@@ -80,28 +83,28 @@ class EndpointPredictor:
                 await Preflight(self.server, "the model").check(client, [probe], today=date.today(), make_room=False)
 
         try:
-            asyncio.run(check())
+            outside_loops(lambda: asyncio.run(check()))
         except UserError as error:
             raise Unusable(str(error)) from None
 
     def close(self) -> None:
         """Ends the connections; the next prediction opens new ones."""
-        if self._runner is not None and self._client is not None:
-            self._runner.run(self._client.close())
+        runner, client = self._runner, self._client
+        if runner is not None and client is not None:
+            outside_loops(lambda: runner.run(client.close()))
         self._drop()
 
     def _drop(self) -> None:
         """Whatever is still on its way is cancelled."""
         if self._runner is not None:
-            self._runner.close()
+            outside_loops(self._runner.close)
         self._runner = self._client = None
 
     def _run(self, work: Any) -> list[Generation]:
         """All batches share one event loop, and so the connections. What breaks one, such as Ctrl-C, ends it."""
-        if self._runner is None:
-            self._runner = asyncio.Runner()
+        runner = self._runner = self._runner or asyncio.Runner()
         try:
-            generations: list[Generation] = self._runner.run(work)
+            generations: list[Generation] = outside_loops(lambda: runner.run(work))
             return generations
         except BaseException:
             self._drop()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from benchmarks.errors import UserError
 
 from .base import Predictor
+from .given import Answers, GivenPredictor
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -62,8 +64,39 @@ def make_predictor(
     )
 
 
+def as_predictor(model: object, **options: Any) -> Predictor:
+    """A predictor for whatever a caller of the library holds.
+
+    A text or path (`make_predictor`, which gets the options), a pair of a loaded model and its processor, a predictor,
+    or any object with `predict(prompts)`.
+
+    Raises:
+        UserError: it is none of these, or there is no such model.
+    """
+    if isinstance(model, str | Path):
+        return make_predictor(str(model), **options)
+    if isinstance(model, tuple):
+        if len(model) != 2:
+            raise UserError(f"model: a tuple of {len(model)}, expected (model, processor)")
+        from .loaded import from_loaded
+
+        return from_loaded(*model)
+    if isinstance(model, Predictor):
+        return model
+    if not isinstance(model, Answers):
+        raise UserError(
+            f"model: a {type(model).__name__}; expected a path, a Hub id, vlmevalkit:NAME, openai:NAME, "
+            "(model, processor), or an object with predict(prompts)"
+        )
+    return GivenPredictor(model)
+
+
 def find_checkpoint(model: str, offline: bool) -> Path:
-    """The folder of a checkpoint: as given, or downloaded from the Hub. Raises UserError when there is none."""
+    """The folder of a checkpoint: as given, or downloaded from the Hub.
+
+    Raises:
+        UserError: there is none.
+    """
     folder = Path(model)
     if not model.strip():
         raise UserError("--model is empty; expected a checkpoint folder, a Hub id, vlmevalkit:NAME or openai:NAME")

@@ -13,7 +13,11 @@ from ..run.specification import file_checksums
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:
-    """config.json. Raises UserError when it cannot be read."""
+    """config.json.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         config = json.loads((checkpoint / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -7,7 +7,8 @@ again: inside the loop nobody waits for anybody. Rank 0 learns from the locks wh
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,8 +31,12 @@ class World:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def enter(self) -> None:
-        """Joins the others. Raises UserError when the environment does not say where."""
+    def init(self) -> None:
+        """Joins the others.
+
+        Raises:
+            UserError: the environment does not say where.
+        """
         if self.size == 1:
             return
         if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
@@ -43,8 +48,12 @@ class World:
 
         dist.init_process_group("gloo", rank=self.rank, world_size=self.size, timeout=timedelta(hours=MEETING_HOURS))
 
-    def meet(self) -> None:
-        """Returns when all processes are here. Raises UserError when one has gone (it says itself why)."""
+    def barrier(self) -> None:
+        """Returns when all processes are here.
+
+        Raises:
+            UserError: one has gone (it says itself why).
+        """
         if self.size == 1:
             return
         import torch.distributed as dist
@@ -54,7 +63,20 @@ class World:
         except RuntimeError as error:
             raise UserError(f"rank {self.rank}: another process of this job ended early; see its message") from error
 
-    def leave(self) -> None:
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The block, by rank 0 while the others wait, then by them. Where rank 0 fails, the others hear of it.
+
+        Raises:
+            UserError: as `barrier`.
+        """
+        if not self.is_main:
+            self.barrier()
+        yield
+        if self.is_main:
+            self.barrier()
+
+    def destroy(self) -> None:
         """From here on nobody needs anybody."""
         if self.size == 1:
             return
@@ -63,7 +85,7 @@ class World:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    def share(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+    def shard(self, prompts: Sequence[Prompt]) -> list[Prompt]:
         """This process's part. Questions about one picture stay together, so that no two processes encode it."""
         owners: dict[tuple[str, ...], int] = {}
         for prompt in prompts:

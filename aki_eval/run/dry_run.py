@@ -11,14 +11,16 @@ from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
 from .inputs import TaskInput, load
-from .run import RunOptions, specify
+from .opening import specify
+from .options import RunOptions
 from .specification import check_same
 
 
 def show_plan(options: RunOptions, predictor: Predictor, console: Console) -> None:
     """Counts for each task and one prompt as the model would see it; neither weights nor pictures are loaded.
 
-    Raises UserError where the run itself would: missing tables, a folder that holds another run.
+    Raises:
+        UserError: the run itself would: missing tables, a folder that holds another run.
     """
     inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
     folder = RunStore(options.out)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.root import data_root
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt, PromptStyle, Sample
 from benchmarks.results.record import TableRecord, TaskRecord
@@ -17,9 +17,6 @@ from benchmarks.tasks import TASKS
 
 from .specification import prompts_hash
 from .subset import Subset, choose
-
-OFFICIAL = "official"
-TOY = "toy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +40,8 @@ class TaskInput:
 def find_tasks(names: str) -> list[Task]:
     """Tasks for `all` or a comma list of names, in the paper's order; VLMEvalKit's names of their tables are names too.
 
-    Raises UserError that lists the valid names.
+    Raises:
+        UserError: a name is unknown; it lists the valid ones.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = {_alias(alias): task.name for task in TASKS.values() for alias in task_names(task)}
@@ -65,27 +63,6 @@ def task_names(task: Task) -> list[str]:
 def _alias(name: str) -> str:
     """Without what people write differently: RealWorldQA, real_world_qa."""
     return name.casefold().replace("_", "").replace("-", "")
-
-
-def official_root() -> Path:
-    """Where VLMEvalKit keeps its tables: $LMUData, or LMUData in the home folder."""
-    return Path(
-        os.environ.get("LMUData")  # noqa: SIM112 (the kit's name)
-        or Path.home() / "LMUData"
-    )
-
-
-def data_root(source: str) -> Path:
-    """The folder of tables behind `toy`, `official` or a path. Raises UserError when the path is no folder."""
-    if source == TOY:
-        from benchmarks.toy_world import ensure_tables
-
-        return ensure_tables()
-    root = official_root() if source == OFFICIAL else Path(source)
-    if not root.is_dir():
-        hint = "aki-eval data fetch" if source == OFFICIAL else "--data takes toy, official or a folder of tables"
-        raise UserError(f"no folder of tables at {root}; {hint}")
-    return root
 
 
 def load(

@@ -59,7 +59,8 @@ def from_record(record: SubsetRecord | None) -> Subset | None:
 def choose(task: str, samples: Sequence[Sample], subset: Subset) -> list[Sample]:
     """The samples of the subset, in the table's order.
 
-    Raises UserError when a committed list names samples that the table does not have.
+    Raises:
+        UserError: a committed list names samples that the table does not have.
     """
     if subset.size is None:
         wanted = _committed(task)

@@ -45,7 +45,8 @@ def register(
 ) -> None:
     """Makes VLMEvalKit know a checkpoint (folder or Hub id) as `name`. Its weights load when the kit builds the model.
 
-    Raises UserError when the kit is not installed or the checkpoint is none of AKI's.
+    Raises:
+        UserError: the kit is not installed or the checkpoint is none of AKI's.
     """
     predictor = make_predictor(str(checkpoint), device=device, dtype=dtype)
     with importing_the_kit():
@@ -92,7 +93,8 @@ def to_prompt(message: Sequence[dict[str, str]], index: str = "") -> Prompt:
 def importing_the_kit() -> Iterator[None]:
     """While the kit's modules are imported: keeps TLS checks, environment and logging as they are, makes no ~/LMUData.
 
-    Raises UserError when the kit is not installed.
+    Raises:
+        UserError: the kit is not installed.
     """
     if importlib.util.find_spec("vlmeval") is None:
         raise UserError("VLMEvalKit is not installed; pip install ms-vlmeval")

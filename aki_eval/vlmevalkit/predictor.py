@@ -160,7 +160,11 @@ def _environment() -> dict[str, str]:
 
 
 def _names_in_source() -> set[str]:
-    """Names of models as they stand in the kit's config.py, read and not run. Raises Unusable when there is no kit."""
+    """Names of models as they stand in the kit's config.py, read and not run.
+
+    Raises:
+        Unusable: there is no kit.
+    """
     spec = find_spec("vlmeval")
     if spec is None or spec.origin is None:
         raise Unusable("--model vlmevalkit:NAME needs VLMEvalKit; pip install ms-vlmeval")

@@ -58,7 +58,8 @@ def open_arrow(arrow: Path) -> Dataset:
 def read_large(path: Path, sha256: str, rows: Callable[[Path], Iterable[dict[str, str]]] = read_cells) -> TableData:
     """`rows`: reads the file's rows as text by column, the pictures in `image`.
 
-    Raises UserError when the file is no such table.
+    Raises:
+        UserError: the file is no such table.
     """
     arrow = _converted(path, cache_folder() / f"{sha256}.arrow", rows)
     dataset = open_arrow(arrow)
@@ -72,7 +73,8 @@ def read_large(path: Path, sha256: str, rows: Callable[[Path], Iterable[dict[str
 def _converted(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, str]]]) -> Path:
     """The Arrow file, made if it is not there, or not what was made; of several processes one makes it.
 
-    Raises UserError when the cache folder cannot be written.
+    Raises:
+        UserError: the cache folder cannot be written.
     """
     from filelock import FileLock
 

@@ -22,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..errors import UserError
+from ..files import write_atomically
 from .hub import FILES, find_parquet
 
 LOCK_NAME = "aki-data.lock.json"
@@ -43,7 +44,11 @@ class TableSource:
 
 
 def official_sources() -> dict[str, TableSource]:
-    """Every image table that VLMEvalKit knows, by name. Raises UserError when the kit is not installed."""
+    """Every image table that VLMEvalKit knows, by name.
+
+    Raises:
+        UserError: the kit is not installed.
+    """
     spec = find_spec("vlmeval")  # finds the package without running it
     if spec is None or spec.origin is None:
         raise UserError("VLMEvalKit is not installed, so its tables' addresses are unknown; pip install ms-vlmeval")
@@ -72,8 +77,9 @@ def _texts(node: ast.Dict) -> dict[str, str]:
 def fetch(name: str, source: TableSource, root: Path, report: Report = lambda done, total: None) -> Path:
     """Brings one table into `root` and returns its path.
 
-    Raises UserError when the file there is another one, when the download fails, or when what arrives has not the
-    published MD5 sum; it is then kept as `<NAME>.tsv.mismatch` and nothing is replaced.
+    Raises:
+        UserError: the file there is another one, when the download fails, or when what arrives has not the published
+            MD5 sum; it is then kept as `<NAME>.tsv.mismatch` and nothing is replaced.
     """
     target = root / f"{name}.tsv"
     if target.exists():
@@ -103,7 +109,8 @@ def fetch(name: str, source: TableSource, root: Path, report: Report = lambda do
 def download(url: str, part: Path, report: Report) -> None:
     """Fills `part` from the address, going on where an earlier attempt broke off.
 
-    Raises UserError when it cannot be had.
+    Raises:
+        UserError: it cannot be had.
     """
     failure: Exception | None = None
     for _ in range(TRIES):
@@ -159,7 +166,8 @@ def _notes(part: Path) -> Path:
 def fetch_from_hub(name: str, root: Path) -> Path:
     """CV-Bench's parquet file for a table, from its authors' repository on the Hub.
 
-    Raises UserError when the Hub has no such table or cannot be reached.
+    Raises:
+        UserError: the Hub has no such table or cannot be reached.
     """
     if name not in FILES:
         raise UserError(f"--from-hub: {name} is not on the Hub; only {', '.join(FILES)} are")
@@ -183,7 +191,11 @@ def md5_of(path: Path) -> str:
 
 
 def read_lock(root: Path) -> dict[str, dict[str, Any]]:
-    """Entries by table name: sha256, num_rows, url, locked (when). Raises UserError for a damaged file."""
+    """Entries by table name: sha256, num_rows, url, locked (when).
+
+    Raises:
+        UserError: a damaged file.
+    """
     path = root / LOCK_NAME
     if not path.exists():
         return {}
@@ -208,9 +220,7 @@ def write_lock(root: Path, name: str, found: Mapping[str, Any], url: str | None)
         "locked": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     entries = dict(sorted((read_lock(root) | {name: entry}).items()))
-    scratch = root / f".{LOCK_NAME}.{os.getpid()}"
-    scratch.write_text(json.dumps(entries, indent=2) + "\n")
-    os.replace(scratch, root / LOCK_NAME)
+    write_atomically(root / LOCK_NAME, json.dumps(entries, indent=2) + "\n")
 
 
 def check_lock(root: Path, found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -37,7 +37,8 @@ def read_parquet(path: Path) -> TableData:
 def read_records(path: Path) -> Iterator[dict[str, str]]:
     """The records in the columns of VLMEvalKit's table, pictures as base64; a column that is absent is empty.
 
-    Raises UserError.
+    Raises:
+        UserError: the file is damaged, or a record is not as the Hub has it.
     """
     from pyarrow import ArrowException, parquet
 

@@ -24,7 +24,8 @@ LARGE = 64 * 2**20
 def load_samples(task: Task, root: Path) -> list[Sample]:
     """All samples in the tables' order. A row that makes no sense is a sample with a fault.
 
-    Raises UserError when a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
+    Raises:
+        UserError: a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
     """
     samples: list[Sample] = []
     for table in task.tables:

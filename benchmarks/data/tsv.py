@@ -108,7 +108,8 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 def read_cells(path: Path) -> Iterator[dict[str, str]]:
     """The rows as text by column, empty cells as "". Checks the form of the file; indices must be there and unique.
 
-    Raises UserError.
+    Raises:
+        UserError: the file is no such table, or cut off.
     """
     seen: set[str] = set()
     with _long_fields_allowed(), path.open(encoding="utf-8-sig", newline="") as file:
@@ -182,7 +183,8 @@ def _long_fields_allowed() -> Iterator[None]:
 def parse_pictures(cell: str, index: str, path: Path) -> list[str]:
     """The base64 texts in an `image` cell; none where it refers to another row.
 
-    Raises UserError when the cell is empty, a list that is none, or no whole picture.
+    Raises:
+        UserError: the cell is empty, a list that is none, or no whole picture.
     """
     if not cell:
         raise UserError(f"{path}: row {index} has no picture")

@@ -1,6 +1,6 @@
-"""An answer as plain text: without reasoning, markup, LaTeX, control characters and forms that only look different.
+r"""An answer as plain text: without reasoning, markup, LaTeX, control characters and forms that only look different.
 
-A box (`\\boxed{...}`, `<answer>`, GLM's box tokens) stays marked, by `BOX_OPEN` and `BOX_CLOSE`.
+A box (`\boxed{...}`, `<answer>`, GLM's box tokens) stays marked, by `BOX_OPEN` and `BOX_CLOSE`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _without_latex(text: str) -> str:
 
 
 def _mark_boxes(text: str) -> str:
-    """Each `\\boxed{...}` with balanced braces between the marks; one without an end is left as it is."""
+    r"""Each `\boxed{...}` with balanced braces between the marks; one without an end is left as it is."""
     pieces, at = [], 0
     for found in re.finditer(r"\\f?boxed\s*\{", text):
         if found.start() < at:

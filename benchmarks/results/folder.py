@@ -18,6 +18,7 @@ from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.scoring import why_not_comparable
 from benchmarks.tasks import TASKS
 
+from .jsonl import predictions_files, read_lines, read_predictions
 from .record import RunRecord, read_record
 
 Record = TypeVar("Record")
@@ -91,25 +92,19 @@ class RunFolder:
         path = self.path / task / "scores.jsonl"
         if not path.is_file():
             raise UserError(f"{path} not found; `aki-eval score {self.path}` writes it")
-        return [score for score in _records(Score, path) if protocol is None or score.protocol == protocol]
+        return [
+            score for score in _records(Score, path, appended=False) if protocol is None or score.protocol == protocol
+        ]
 
     def verdicts(self, task: str) -> list[Verdict]:
         """What the judge said about a task, in the order in which it was asked; empty when nothing was judged."""
         path = self.path / task / "verdicts.jsonl"
-        return list(_records(Verdict, path, forgive_last=True)) if path.is_file() else []
+        return list(_records(Verdict, path, appended=True)) if path.is_file() else []
 
     def predictions(self, task: str) -> dict[str, Prediction]:
-        """Predictions by sample, from all ranks. An answer counts more than an error, later more than earlier.
-
-        A last line cut short by a kill is no prediction.
-        """
-        found: dict[str, Prediction] = {}
-        for path in sorted((self.path / task).glob("predictions*.jsonl")):
-            for each in _records(Prediction, path, forgive_last=True):
-                known = found.get(each.index)
-                if known is None or known.error is not None or each.error is None:
-                    found[each.index] = each
-        return found
+        """Predictions by sample, from all ranks, as `read_predictions` reads them."""
+        mark = self.record.answers.get(task) if self.record else None
+        return read_predictions(predictions_files(self.path / task), mark)
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
@@ -188,16 +183,13 @@ def other_data(first: RunFolder, second: RunFolder, task: str) -> bool:
 
 
 FIELDS: Mapping[Any, frozenset[str]] = {
-    record: frozenset(item.name for item in fields(record)) for record in (Prediction, Score, TaskResult, Verdict)
+    record: frozenset(item.name for item in fields(record)) for record in (Score, TaskResult, Verdict)
 }
-NAMES = {"prediction": "text"}
-"""Fields that a file calls otherwise than the record."""
 
 
 def _build(record: type[Record], content: Mapping[str, Any]) -> Record:
     """A record from its JSON object; fields of later versions are left aside."""
-    given = {NAMES.get(name, name): value for name, value in content.items()}
-    given = {name: value for name, value in given.items() if name in FIELDS[record]}
+    given = {name: value for name, value in content.items() if name in FIELDS[record]}
     if "groups" in given:
         given["groups"] = tuple(given["groups"])
     return record(**given)
@@ -215,15 +207,14 @@ def _object(path: Path, missing: str) -> dict[str, Any]:
     return content
 
 
-def _records(record: type[Record], path: Path, forgive_last: bool = False) -> Iterator[Record]:
-    """One record a line. Damage is an error that names the line; a line the writer was killed in may be forgiven."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield _build(record, json.loads(line))
-            except (ValueError, TypeError, AttributeError, AssertionError) as error:
-                if forgive_last and not line.endswith("\n"):
-                    return
-                raise UserError(
-                    f"{path} line {number} is no {record.__name__.lower()} ({error}); score again"
-                ) from error
+def _records(record: type[Record], path: Path, *, appended: bool) -> Iterator[Record]:
+    """One record a line.
+
+    Raises:
+        UserError: a line is damaged, or no such record.
+    """
+    for number, content in enumerate(read_lines(path, appended=appended), start=1):
+        try:
+            yield _build(record, content)
+        except (ValueError, TypeError, AttributeError, AssertionError) as error:
+            raise UserError(f"{path} line {number} is no {record.__name__.lower()} ({error}); score again") from error

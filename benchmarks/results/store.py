@@ -28,68 +28,22 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from benchmarks.records import Prediction, Score
 
+from .jsonl import cut_torn_line, predictions_files, read_predictions, to_line
 from .record import RunRecord, read_record
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Puts `content` in the place of `path`: a reader sees the old file or the new one, never half of one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def to_line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a JSONL file; a torn last line is left out.
-
-    Raises UserError for a line that is whole and yet not a JSON object: that is damage, not an interruption.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise UserError(
-                    f"{path}, line {number}, is damaged ({error}); restore the file or run with --fresh"
-                ) from error
-            yield record
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Shortens the file to its last line break."""
-    with path.open("rb+") as file:
-        size = position = file.seek(0, os.SEEK_END)
-        while position:
-            start = max(0, position - 65536)
-            file.seek(start)
-            found = file.read(position - start).rfind(b"\n")
-            if found >= 0:
-                position = start + found + 1
-                break
-            position = start
-        if position < size:
-            file.truncate(position)
-
 
 OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 """What is written into a task's folder; all that `clear` deletes there."""
 
 
 def out_folder(text: str) -> Path:
-    """The value of `--out`. Raises UserError when it is empty: that would be the current folder."""
+    """The value of `--out`.
+
+    Raises:
+        UserError: it is empty: that would be the current folder.
+    """
     if not text.strip():
         raise UserError("it is empty; name a folder")
     return Path(text)
@@ -109,12 +63,6 @@ def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
 
 def _to_lines(predictions: Iterable[Prediction], mark: str | None) -> str:
     return "".join(to_line(_to_record(prediction, mark)) for prediction in predictions)
-
-
-def _to_prediction(record: Mapping[str, Any]) -> Prediction:
-    fields = {name: value for name, value in record.items() if name != "run"}
-    fields["text"] = fields.pop("prediction")
-    return Prediction(**fields)
 
 
 def _delete_ours(folder: Path) -> None:
@@ -140,7 +88,7 @@ class Appender:
 
     def __enter__(self) -> Appender:
         if self.path.exists():
-            _cut_torn_line(self.path)
+            cut_torn_line(self.path)
         self._file = self.path.open("ab")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fsync")
         self._flushed: Future[None] | None = None
@@ -174,7 +122,8 @@ class RunStore:
     def create(self) -> None:
         """Makes the folder.
 
-        Raises UserError where it cannot be written, lies inside another run, or is the home or a root folder.
+        Raises:
+            UserError: it cannot be written, lies inside another run, or is the home or a root folder.
         """
         resolved = self.root.resolve()
         if resolved == resolved.parent or resolved in (home := Path.home().resolve(), *home.parents):
@@ -196,7 +145,10 @@ class RunStore:
         """Holds the folder for this process.
 
         Rank 0 speaks for its job: it also makes sure that no process of another job, of whatever rank, is still at
-        work. Raises UserError when one is.
+        work.
+
+        Raises:
+            UserError: one is.
         """
         with ExitStack() as stack:
             self._acquire(stack, self._lock_path(rank))
@@ -282,7 +234,11 @@ class RunStore:
                 raise UserError(f"{files[0]} holds predictions but {says} whose; move it away or choose another --out")
 
     def read_run(self) -> RunRecord | None:
-        """The content of run.json; None when nothing was started here. Raises UserError when it is damaged."""
+        """The content of run.json; None when nothing was started here.
+
+        Raises:
+            UserError: it is damaged.
+        """
         path = self.root / "run.json"
         return read_record(path) if path.exists() else None
 
@@ -321,22 +277,12 @@ class RunStore:
     def predictions(self, task: str) -> dict[str, Prediction]:
         """What is known of the task, by index, whoever wrote it.
 
-        An answer counts more than an error, later more than earlier. Raises UserError for an answer of another run.
+        An answer counts more than an error, later more than earlier.
+
+        Raises:
+            UserError: an answer of another run.
         """
-        found: dict[str, Prediction] = {}
-        mark = self._mark(task)
-        for path in self._predictions_files(task):
-            for number, record in enumerate(read_lines(path), 1):
-                if record.get("run") != mark:
-                    raise UserError(
-                        f"{path}, line {number}, is an answer of another run ({record.get('run')}) than the one in "
-                        f"run.json ({mark}); move the file away, or start over with --fresh"
-                    )
-                prediction = _to_prediction(record)
-                known = found.get(prediction.index)
-                if known is None or known.error is not None or prediction.error is None:
-                    found[prediction.index] = prediction
-        return found
+        return read_predictions(self._predictions_files(task), self._mark(task))
 
     def merge(self, task: str, order: Iterable[str]) -> None:
         """Brings the files of all ranks into one, in the order of the table, one line a sample.
@@ -358,7 +304,7 @@ class RunStore:
         return self.root / task / ("predictions.jsonl" if rank == 0 else f"predictions.rank{rank}.jsonl")
 
     def _predictions_files(self, task: str) -> list[Path]:
-        return sorted((self.root / task).glob("predictions*.jsonl"))
+        return predictions_files(self.root / task)
 
     def verdicts_path(self, task: str) -> Path:
         return self.root / task / "verdicts.jsonl"

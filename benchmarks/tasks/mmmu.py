@@ -46,7 +46,7 @@ DISCIPLINES = {
         "Pharmacy",
         "Public Health",
     ),
-    "Humanities & Social Science": ("History", "Literature", "Psychology", "Sociology"),
+    "Humanities & Social Science": ("History", "Literature", "Sociology", "Psychology"),
     "Tech & Engineering": (
         "Agriculture",
         "Architecture & Engineering",

@@ -29,7 +29,8 @@ from .priors import Prior, distinct_entries, priors, weight
 def abilities(run: Path) -> dict[str, tuple[Metric, Prior]]:
     """Skill -> (accuracy in percent, prior), over the tables of all tasks that are scored without a judge.
 
-    Raises UserError when a task was not scored in this run.
+    Raises:
+        UserError: a task was not scored in this run.
     """
     tasks = [task for task in TASKS.values() if not task.judged]
     scores = [score for task in tasks for score in _scores_by_skill(run, task)]

@@ -20,7 +20,7 @@ from benchmarks.results.folder import RunFolder
 from benchmarks.tasks import TASKS
 
 from .. import paper
-from ..audit import audit_table, second_version
+from ..audit import audit_table, third_version
 from ..chart_data import breakdown, overview
 from ..notices import notices
 from ..paper_tables import Plan, main_table, pair_tables, reference_row, subtask_table
@@ -161,7 +161,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     for task in tasks:
         yield f"benchmark-{task.name}.html", "benchmark.html.j2", _benchmark(task, plan)
     yield "samples.html", "samples.html.j2", {"active": "samples"}
-    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), second_version()]}
+    yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), third_version()]}
 
 
 def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.root import data_root
 from benchmarks.errors import UserError
 from benchmarks.records import Sample
 from benchmarks.results.folder import RunFolder
@@ -16,7 +14,7 @@ def questions(run: RunFolder, task: str) -> tuple[dict[str, Sample], str | None]
     """Samples by index, or none with the reason: the tables moved, changed, or are not on this machine."""
     data = run.results[task].data
     try:
-        root = tables_of(str(data.get("source", "")))
+        root = data_root(str(data.get("source", "")))
         found = checksum(TASKS[task], root)
         for name, table in data.get("tables", {}).items():
             if found.get(name, {}).get("sha256") != table.get("sha256"):
@@ -24,14 +22,3 @@ def questions(run: RunFolder, task: str) -> tuple[dict[str, Sample], str | None]
         return {sample.index: sample for sample in load_samples(TASKS[task], root)}, None
     except (UserError, OSError) as error:
         return {}, f"Questions and pictures are not shown: {error}"
-
-
-def tables_of(source: str) -> Path:
-    """The folder behind `toy`, `official` or a path."""
-    if source == "toy":
-        from benchmarks.toy_world import ensure_tables
-
-        return ensure_tables()
-    if source == "official":
-        return Path(os.environ.get("LMUData") or Path.home() / "LMUData")  # noqa: SIM112 (VLMEvalKit's name)
-    return Path(source)

@@ -2,7 +2,7 @@
 
 `tableN.csv` holds one printed cell a line: `printed` is the text in the paper, `value` the number to set beside a new
 one. They differ where the paper contradicts itself; then `dispute` names the kind of contradiction and `note` says why.
-All of it is the paper's first version; `listing_v2.csv` holds what a public listing shows for the second one, never
+All of it is the paper's first version; `listing_v3.csv` holds what a public listing shows for the third one, never
 confirmed by a table of it. `rows.csv` is the order and wording of the rows, `models.csv` that of the models.
 """
 
@@ -84,9 +84,11 @@ def values(table: str) -> tuple[PaperValue, ...]:
 
 
 @lru_cache
-def listing_v2() -> tuple[PaperValue, ...]:
-    """What a public listing shows for the second version. Unverified: never a reference."""
-    return tuple(_value(row) for row in _read("listing_v2.csv"))
+def listing_v3() -> tuple[PaperValue, ...]:
+    """What a public listing shows for the third version (arXiv v3 of 2026-05-15, ICML 2026), and what
+    others quote of it. Unverified: never a reference.
+    """
+    return tuple(_value(row) for row in _read("listing_v3.csv"))
 
 
 @lru_cache

@@ -227,7 +227,7 @@ def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
 
 
 def _refuse_damaged_header(archive: tarfile.TarFile) -> None:
-    """tarfile takes a header that it cannot read for the end of the archive; the end is a block of zeros.
+    """Tarfile takes a header that it cannot read for the end of the archive; the end is a block of zeros.
 
     Raises:
         tarfile.ReadError: something else stands where the archive was left.

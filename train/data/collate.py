@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import torch
 
 from benchmarks.errors import UserError
 from model.attention import QUESTION_END, token_types
+from model.chat_template import as_plain_text
 
 from . import templates
 from .samples import Item, Notes, Skip
@@ -22,8 +22,6 @@ last one."""
 
 IGNORED = -100
 _MARK = "\x00"
-CONTROL = re.compile(r"<(/?s|image|\|[a-z_]+\|)>")
-"""Words of the chat frame. In data they are only text, and must not open a turn or end a question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,7 @@ class Encoder:
 
     def _plain(self, text: str) -> str:
         """Data may speak of "<image>" or "<|end|>"; only the frame may place one."""
-        return CONTROL.sub(lambda found: found[1].strip("/|"), text.replace(self.image_token, "image"))
+        return as_plain_text(text.replace(self.image_token, "image"))
 
     def _caption(self, caption: str) -> str:
         first_image = self.image_order == "image_first"

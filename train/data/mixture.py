@@ -78,7 +78,7 @@ class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
         return name, rng.randrange(len(self.data[name])), rng
 
     def outline(self, position: int) -> Item:
-        """The sample without its picture: for measuring. (A picture that cannot be read will make it another one.)"""
+        """The sample without its picture: for measuring; a picture that cannot be read will make it another one."""
         name, index, rng = self.draw(position)
         example = self.data[name].example(index, rng)
         picture: dict[str, torch.Tensor] | None = {} if example.image else None

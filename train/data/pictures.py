@@ -11,21 +11,11 @@ from typing import IO, Any, Literal
 import torch
 from PIL import Image, ImageOps
 
+from benchmarks.images import decode
+
 Augmentation = Literal["none", "safe", "original"]
 """none: pictures as they are. safe: crop and mirror where no answer can become wrong. original: crop and mirror
 every one."""
-
-ORIENTATION = 0x0112
-"""The Exif tag that says how a camera was held."""
-TURNED: Mapping[int, tuple[Image.Transpose, ...]] = {
-    2: (Image.Transpose.FLIP_LEFT_RIGHT,),
-    3: (Image.Transpose.ROTATE_180,),
-    4: (Image.Transpose.FLIP_TOP_BOTTOM,),
-    5: (Image.Transpose.TRANSPOSE,),
-    6: (Image.Transpose.ROTATE_270,),
-    7: (Image.Transpose.TRANSVERSE,),
-    8: (Image.Transpose.ROTATE_90,),
-}
 
 PictureReader = Callable[[str, random.Random, bool], Mapping[str, torch.Tensor]]
 """(path below the data root, randomness, may be cropped and mirrored) -> what the model takes."""
@@ -49,30 +39,18 @@ class UnreadablePicture(ValueError):
 
 
 def read_picture(source: Path | IO[bytes]) -> Image.Image:
-    """The upright picture in RGB. The one way in which training reads pictures, of captions and of questions.
+    """The upright picture in RGB, decoded as evaluation decodes it (`benchmarks.images.decode`).
 
-    A damaged Exif block costs the turn it would have asked for, never the picture.
+    The one way in which training reads pictures, of captions and of questions. A damaged Exif block costs the turn it
+    would have asked for, never the picture.
 
     Raises:
-        UnreadablePicture: missing, no picture, broken, or beyond Pillow's limit of pixels.
+        UnreadablePicture: missing, no picture, broken, or of too many pixels.
     """
     try:
-        with Image.open(source) as file:
-            file.load()
-            image: Image.Image = file
-            for turn in TURNED.get(_orientation(file), ()):
-                image = image.transpose(turn)
-            return image.convert("RGB")
+        return decode(source.read_bytes() if isinstance(source, Path) else source.read()).convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
-
-
-def _orientation(image: Image.Image) -> int:
-    """1 to 8, as Exif counts; 1 where nothing readable says otherwise."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, EOFError, struct.error):
-        return 1
 
 
 class PixelReader:
@@ -100,7 +78,7 @@ class FeatureTable:
 
 
 def to_pixels(image_processor: Any, image: Image.Image) -> torch.Tensor:
-    """(3, height, width)"""
+    """Pixels, (3, height, width)."""
     pixels: torch.Tensor = image_processor(image, return_tensors="pt")["pixel_values"][0]
     return pixels
 

@@ -123,7 +123,6 @@ def _readable(encoder: Encoder, token: int) -> str:
 
 def _data_address(path: Path) -> tuple[str, bool]:
     """The picture for an <img>, scaled down if it is large; and whether it is so small that it has to be scaled up."""
-
     image = read_picture(path)
     small = max(image.size) < MAX_SIDE // 4
     image.thumbnail((MAX_SIDE, MAX_SIDE))

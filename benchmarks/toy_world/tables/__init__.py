@@ -38,7 +38,10 @@ def default_root() -> Path:
 def ensure_tables(root: Path | None = None) -> Path:
     """The folder of the eleven tables (`<name>.tsv`). Those that are missing are written, always with the same bytes.
 
-    Without `root` they live under the user's cache folder, by version. Raises OSError where that cannot be written.
+    Without `root` they live under the user's cache folder, by version.
+
+    Raises:
+        OSError: that cannot be written.
     """
     root = default_root() if root is None else Path(root)
     root.mkdir(parents=True, exist_ok=True)

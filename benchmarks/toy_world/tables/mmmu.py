@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from ...tasks.mmmu import DISCIPLINES
 from ..draw import Drawer
 from ..questions import Question
 from ..scene import Scene
@@ -13,26 +14,8 @@ from ..skills import DIGITS, WORDS
 from .rows import Entry, Row, encoded, options
 
 SUBJECTS = {  # spelled as the subject folders of the published data set
-    "Art & Design": ("Art", "Art_Theory", "Design", "Music"),
-    "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
-    "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
-    "Health & Medicine": (
-        "Basic_Medical_Science",
-        "Clinical_Medicine",
-        "Diagnostics_and_Laboratory_Medicine",
-        "Pharmacy",
-        "Public_Health",
-    ),
-    "Humanities & Social Science": ("History", "Literature", "Sociology", "Psychology"),
-    "Tech & Engineering": (
-        "Agriculture",
-        "Architecture_and_Engineering",
-        "Computer_Science",
-        "Electronics",
-        "Energy_and_Power",
-        "Materials",
-        "Mechanical_Engineering",
-    ),
+    discipline: tuple(subject.replace("&", "and").replace(" ", "_") for subject in subjects)
+    for discipline, subjects in DISCIPLINES.items()
 }
 SKILLS = {
     "Art & Design": ("color", "shape"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...files import replacing
 from ..questions import LETTERS, Question
 from ..render import png
 from ..scene import Scene
@@ -50,12 +50,10 @@ def write_table(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
     """A TSV with the columns that any row has; absent cells stay empty. The file is complete or not there."""
     rows = list(rows)
     columns = sorted(dict.fromkeys(column for row in rows for column in row), key=_column_order)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as file:
         writer = csv.DictWriter(file, columns, restval="", delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def _column_order(column: str) -> tuple[int, str]:

@@ -42,7 +42,7 @@ def _rows(line: bytes) -> Iterator[Row]:
 
 
 def as_question(statement: str) -> str:
-    """ "The cat is on the sofa." -> "Is the cat on the sofa?"; without "is" or "are" the statement is quoted whole."""
+    """Of "The cat is on the sofa.": "Is the cat on the sofa?"; without "is" or "are" the statement is quoted whole."""
     words = statement.strip().rstrip(".")
     words = words[:1].lower() + words[1:]
     found = VERB.match(words)

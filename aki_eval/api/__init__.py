@@ -1,0 +1,1 @@
+"""The Python door: `aki_eval.evaluate` and what it gives back."""

@@ -1,0 +1,51 @@
+"""What a run is asked for, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.errors import UserError
+from benchmarks.records import PromptStyle
+from benchmarks.task import Task
+
+from ..judges import JudgeOptions
+from .score import TaskOutcome
+from .subset import Subset
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `aki-eval run` was asked for. `batch_size` None means automatic."""
+
+    tasks: Sequence[Task]
+    data: str
+    out: Path
+    prompts: PromptStyle = "aki"
+    subset: Subset | None = None
+    batch_size: int | None = None
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
+    max_new_tokens: int | None = None
+    max_failure_rate: float = 0.1
+    check_batching: int = 0
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"--batch-size: {self.batch_size}, expected auto or a positive number")
+        if not 0 < self.max_failure_rate <= 1:
+            raise UserError(f"--max-failure-rate: {self.max_failure_rate}, expected a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came out.
+
+    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0.
+    """
+
+    num_predicted: int
+    seconds: float
+    seconds_in_model: float
+    results: list[TaskOutcome]
