@@ -89,7 +89,8 @@ class Encoder:
 
     def _plain(self, text: str) -> str:
         """Data may speak of "<image>" or "<|end|>"; only the frame may place one."""
-        return as_plain_text(text.replace(self.image_token, "image"))
+        plain: str = as_plain_text(text.replace(self.image_token, "image"))
+        return plain
 
     def _caption(self, caption: str) -> str:
         first_image = self.image_order == "image_first"
