@@ -38,7 +38,11 @@ COMMANDS = {
         "command",
         "Draw who sees whom in a prompt, and what its image tokens attend to.",
     ),
-    "judge-agreement": ("aki_eval.judge_agreement", "command", "How far two judges agree on the same answers."),
+    "judge-agreement": (
+        "aki_eval.commands.judge_agreement",
+        "command",
+        "How far two judges agree on the same answers.",
+    ),
     "vlmevalkit": ("aki_eval.commands.vlmevalkit", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
 }
 

@@ -291,3 +291,13 @@ def test_a_frozen_model_may_not_become_less_readable(tmp_path: Path, before: int
         runs.append(open_run(write_scored_run(tmp_path / name, {TASK: values})))
     frozen = Policy(confidence=0.95, allowed_drop={(TASK, "overall"): 5.0}, decide_by="difference")
     assert decide(runs[1], runs[0], frozen).verdict == verdict
+    lenient = replace(frozen, allowed_unread=1.0)  # one of these hundred
+    assert decide(runs[1], runs[0], lenient).verdict == "GO"
+
+
+@pytest.mark.parametrize("share", ["-1", "101", '"5"', "true"])
+def test_allowed_unread_is_a_percentage(tmp_path: Path, share: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f'decide_by = "difference"\nallowed_unread = {share}\n[allowed_drop.pope]\nf1 = 1.0\n')
+    with pytest.raises(UserError, match="allowed_unread is"):
+        read_policy(path)

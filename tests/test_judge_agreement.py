@@ -10,8 +10,8 @@ import pytest
 from judge_server import JudgeServer, Script
 
 from aki_eval.commands.import_ import command as import_answers
+from aki_eval.commands.judge_agreement import agreements, command
 from aki_eval.commands.score import score
-from aki_eval.judge_agreement import agreements, command
 from benchmarks.data.load import load_samples
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run

@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 
 from benchmarks.errors import UserError
 
+from .checkpoint import write_specification
 from .data.captions import FOLDERS, CaptionStream, Lane, find_shards
 from .data.collate import Collator, Encoder
 from .data.instructions import SETS, InstructionData
@@ -20,7 +21,7 @@ from .data.pictures import PictureReader, PixelReader
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
 from .recipe import Stage
-from .trainer import AkiTrainer, saved_positions, write_specification
+from .trainer import AkiTrainer, saved_positions
 
 
 def run_stage(

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
 
+from .checkpoint import write_specification
 from .cost import Cost
 from .data.captions import CaptionStream
 from .data.mixture import LengthGroups, Mixture
@@ -29,7 +29,6 @@ from .recipe import Stage
 from .schedule import CosineSchedule
 
 POSITIONS = "positions.rank{rank}.json"
-SPECIFICATION = "stage.json"
 
 
 class AkiTrainer(Trainer):  # type: ignore[misc]
@@ -211,11 +210,6 @@ def parameter_groups(model: Any, stage: Stage) -> list[dict[str, Any]]:
         for decays, parameters in groups.items()
         if parameters
     ]
-
-
-def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
-    """What a checkpoint or model was made with. Written last and at once: it says that the folder is complete."""
-    write_atomically(folder / SPECIFICATION, json.dumps(content, indent=1) + "\n")
 
 
 def saved_positions(checkpoint: Path) -> dict[int, Any]:

@@ -72,11 +72,11 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
             raise UserError(f"the policy names {task}.{name}, which {task} does not have; it has {', '.join(known)}")
         checks.append(_check(known[name], drop, policy))
     if policy.decide_by == "difference":
-        checks = [_by_difference(check, run, baseline) for check in checks]
+        checks = [_by_difference(check, run, baseline, policy) for check in checks]
     return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=comparison.warnings)
 
 
-def _by_difference(check: Check, run: RunFolder, baseline: RunFolder) -> Check:
+def _by_difference(check: Check, run: RunFolder, baseline: RunFolder, policy: Policy) -> Check:
     """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons.
 
     Answers that nobody could read speak against a comparison of two models, not of a frozen one with itself: they are
@@ -86,7 +86,7 @@ def _by_difference(check: Check, run: RunFolder, baseline: RunFolder) -> Check:
     if compared is None or compared.difference is None or compared.num_lost:
         return replace(check, verdict="NO-GO")
     before, now = (_num_unread(side, check.task) for side in (baseline, run))
-    if now > before:
+    if now - before > policy.allowed_unread / 100 * len(run.scores(check.task, run.results[check.task].headline)):
         return replace(
             check, verdict="NO-GO", reason=f"answers that could not be read: {now}, in the baseline {before}"
         )

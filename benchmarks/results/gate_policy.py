@@ -23,11 +23,14 @@ class Policy:
     `decide_by`: the `bounds` of the paired difference, where the questions are a sample of all that could be asked; or
     the `difference` itself, where they are not: a frozen model that must answer as it did, or an allowance that holds
     all the noise there is. Then nothing is inconclusive: what was not measured or got lost is a NO-GO.
+
+    `allowed_unread`: with `difference`, so many percent of a task's answers may be unread beyond the baseline's.
     """
 
     confidence: float
     allowed_drop: dict[tuple[str, str], float]
     decide_by: DecideBy = "bounds"
+    allowed_unread: float = 0.0
 
     def __post_init__(self) -> None:
         if self.decide_by not in ("bounds", "difference"):
@@ -36,6 +39,9 @@ class Policy:
             raise UserError(
                 f"the gate's confidence is {self.confidence}, expected a number between 0.5 and 1, such as 0.95"
             )
+        share = self.allowed_unread
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 100:
+            raise UserError(f"the gate's allowed_unread is {share!r}, expected percent of a task's answers, 0 to 100")
         if not self.allowed_drop:
             raise UserError("the gate's policy names no metric; expected [allowed_drop.TASK] with METRIC = NUMBER")
 
@@ -63,16 +69,18 @@ def read_policy(path: Path) -> Policy:
         raise UserError(f"{path} is no text; the gate's policy is a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from error
-    unknown = sorted(content.keys() - {"confidence", "allowed_drop", "decide_by"})
+    unknown = sorted(content.keys() - {"confidence", "allowed_drop", "decide_by", "allowed_unread"})
     if unknown:
         raise UserError(
-            f"{path}: {unknown[0]!r} is no setting of a policy; expected confidence, decide_by and [allowed_drop.TASK]"
+            f"{path}: {unknown[0]!r} is no setting of a policy; expected confidence, decide_by, "
+            "allowed_unread and [allowed_drop.TASK]"
         )
     allowed = dict(_allowed(path, content.get("allowed_drop", {})))
     return Policy(
         confidence=content.get("confidence", 0.95),
         allowed_drop=allowed,
         decide_by=content.get("decide_by", "bounds"),
+        allowed_unread=content.get("allowed_unread", 0.0),
     )
 
 

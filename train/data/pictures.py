@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 import torch
@@ -53,6 +53,18 @@ def read_picture(source: Path | IO[bytes]) -> Image.Image:
         raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
 
 
+def picture_path(root: Path, name: str) -> Path:
+    """The file of a picture that annotations name. Links below the data root are the user's; `..` is the annotations'.
+
+    Raises:
+        UnreadablePicture: the name leads out of the data root.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+        raise UnreadablePicture(f"{name[:80]!r} leads out of the data root")
+    return root / name
+
+
 class PixelReader:
     """Reads a picture from disk and processes it."""
 
@@ -62,7 +74,7 @@ class PixelReader:
 
     def __call__(self, name: str, rng: random.Random, may_augment: bool) -> dict[str, torch.Tensor]:
         """`pixel_values` (3, height, width). Raises UnreadablePicture when the file is missing or no picture."""
-        image = read_picture(self.root / name)
+        image = read_picture(picture_path(self.root, name))
         return {"pixel_values": to_pixels(self.image_processor, augment(image, rng) if may_augment else image)}
 
 

@@ -15,7 +15,7 @@ from reports.formats import print_tables
 from reports.render import markdown
 from reports.tables import DASH, Cell, Column, Row, Table
 
-from .judges.agreement import KINDS, Agreement, agree, judges_in
+from ..judges.agreement import KINDS, Agreement, agree, judges_in
 
 FORMATS = ("term", "md", "json")
 
