@@ -91,13 +91,15 @@ class FeatureTable:
 
 def to_pixels(image_processor: Any, image: Image.Image) -> torch.Tensor:
     """Pixels, (3, height, width)."""
-    return image_processor(image, return_tensors="pt")["pixel_values"][0]
+    pixels: torch.Tensor = image_processor(image, return_tensors="pt")["pixel_values"][0]
+    return pixels
 
 
 @torch.no_grad()
 def compute_features(tower: Any, reader: PixelReader, names: Iterable[str], batch_size: int = 256) -> FeatureTable:
     """One pass of the vision tower over all pictures."""
-    names, features, unused = sorted(set(names)), {}, random.Random(0)
+    names, unused = sorted(set(names)), random.Random(0)
+    features: dict[str, torch.Tensor] = {}
     for start in range(0, len(names), batch_size):
         part = names[start : start + batch_size]
         pixels = torch.stack([reader(name, unused, False)["pixel_values"] for name in part])
