@@ -8,7 +8,7 @@ RUN    := runs/demo
 # A build of torch, and what is only there for its sake.
 TORCH  := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
-.PHONY: install lock docs demo example gate smoke toy-baseline toy-seeds test check clean
+.PHONY: install lock docs demo example gate smoke toy-baseline toy-seeds test test-faults check clean
 
 install: $(STAMP)
 
@@ -105,6 +105,10 @@ check: install
 
 test: check
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
+
+# Kills, damage and hostile input alone; make test runs these, too.
+test-faults: install
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10 tests/faults tests/security
 
 clean:
 	rm -rf .venv runs

@@ -32,11 +32,11 @@ def assemble(vision: str, text: str, *, num_latents: int = 144, seed: int = 0, *
     Raises ValueError when the tokenizer has the chat marks of no family we know.
     """
     torch.manual_seed(seed)  # the resampler and the new rows
-    tokenizer = AutoTokenizer.from_pretrained(text, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(text, padding_side="left", trust_remote_code=False)
     tokenizer.add_special_tokens({"additional_special_tokens": list(ADDED_TOKENS)})
     tokenizer.pad_token = ADDED_TOKENS[0]
     tower = SiglipVisionModel.from_pretrained(vision, dtype=torch.float32)
-    language = AutoModelForCausalLM.from_pretrained(text, dtype=torch.float32)
+    language = AutoModelForCausalLM.from_pretrained(text, dtype=torch.float32, trust_remote_code=False)
     language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     processor = AkiProcessor(AkiImageProcessor(size=tower.config.image_size), tokenizer, num_latents=num_latents)
     language.config.pad_token_id = tokenizer.pad_token_id

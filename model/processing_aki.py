@@ -53,7 +53,8 @@ class AkiProcessor(ProcessorMixin):
             return cls.from_published(folder, read_json(folder / "config.json"))
         if (settings := Path(pretrained_model_name_or_path) / "processor_config.json").exists():
             read_json(settings)  # a damaged one is an error with its name
-        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        # Never code of a checkpoint's own, and no question whether it may run.
+        return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "trust_remote_code": False})
 
     @classmethod
     def from_published(cls, folder: Path, raw: Mapping[str, Any]) -> Self:
@@ -63,7 +64,9 @@ class AkiProcessor(ProcessorMixin):
         blank and `<|system|>`: the tokenizer of its training put a lone word mark there.
         Raises ValueError when `<image>` does not get the id that the configuration says.
         """
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", add_eos_token=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, padding_side="left", add_eos_token=False, trust_remote_code=False
+        )
         known = tokenizer.get_vocab()
         tokenizer.add_special_tokens({"additional_special_tokens": [t for t in ADDED_TOKENS if t not in known]})
         tokenizer.pad_token = ADDED_TOKENS[0]

@@ -44,6 +44,11 @@ class Machine:
         return stage.batch_size // together
 
 
+def is_first() -> bool:
+    """Whether this is the process that speaks and writes for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def world_size() -> int:
     """Processes that torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))

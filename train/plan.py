@@ -76,12 +76,12 @@ def _missing_models(choice: ModelChoice) -> Iterator[str]:
 
     for what, name in (("vision tower", choice.vision), ("text backbone", choice.text)):
         try:
-            AutoConfig.from_pretrained(name, local_files_only=True)
+            AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError):
             yield f"{what} {name}: neither a folder nor in the Hub's cache; fetch it with `hf download {name}`"
             return
     try:
-        format_of(AutoTokenizer.from_pretrained(choice.text, local_files_only=True))
+        format_of(AutoTokenizer.from_pretrained(choice.text, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError) as error:
         yield f"tokenizer of {choice.text}: {_first_line(error)}"
 
@@ -109,7 +109,8 @@ def _read_parts(choice: ModelChoice) -> dict[str, Any]:
 
     try:
         vision, text = (
-            AutoConfig.from_pretrained(name, local_files_only=True) for name in (choice.vision, choice.text)
+            AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+            for name in (choice.vision, choice.text)
         )
     except (OSError, ValueError):
         raise UserError(

@@ -105,7 +105,7 @@ class Stage(Checked):
         return self
 
     def _check_data(self) -> None:
-        known: Mapping[str, Any] = FOLDERS if self.kind == "pretrain" else SETS
+        known = list(FOLDERS) if self.kind == "pretrain" else list(SETS)
         unknown = [name for name in self.data if name not in known]
         if unknown:
             raise ValueError(f"data names {unknown[0]!r}; sets of a {self.kind} stage are {', '.join(known)}")
@@ -115,7 +115,8 @@ class Stage(Checked):
     @property
     def reads_question(self) -> bool:
         """Whether pictures see the text behind them up to a question end."""
-        return KINDS[self.attention].question_reaches_image
+        reads: bool = KINDS[self.attention].question_reaches_image
+        return reads
 
 
 class ResamplerChoice(Checked):

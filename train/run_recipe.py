@@ -9,16 +9,17 @@ OUT/<stage>/skipped.jsonl     records that could not be used
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 
-from .machine import Machine
+from .checkpoint import SPECIFICATION, damage
+from .machine import Machine, is_first
 from .recipe import Recipe, Stage
 from .run_stage import run_stage
-from .trainer import SPECIFICATION
 
 
 class Parts(NamedTuple):
@@ -46,6 +47,8 @@ def run_recipe(
         finished = folder / "model"
         if (finished / SPECIFICATION).exists():
             check_specification(finished, recipe, stage)
+            if wrong := damage(finished):
+                raise UserError(f"{finished} is damaged: {wrong}; remove it, and the stage goes on from its checkpoint")
         elif only is None or stage.kind == only:
             _run(recipe, stage, previous, start, folder, data_root=data_root, machine=machine)
         elif stage.kind == "pretrain":
@@ -96,9 +99,25 @@ def load_parts(folder: Path) -> Parts:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a stage: one whose writing was cut off has no specification."""
-    complete = [path.parent for path in folder.glob(f"checkpoint-*/{SPECIFICATION}")]
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    """The newest whole checkpoint of a stage: one whose writing was cut off has no specification. What is passed over
+    is said on stderr.
+
+    Raises:
+        UserError: all that were whole once are damaged.
+    """
+    found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
+    damaged = None
+    for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        cut_off = not (path / SPECIFICATION).exists()
+        wrong = "its writing was cut off" if cut_off else damage(path)
+        if wrong is None:
+            return path
+        damaged = damaged or (None if cut_off else f"{path} is damaged: {wrong}")
+        if is_first():
+            print(f"aki-train: {path} is passed over: {wrong}", file=sys.stderr)
+    if damaged:
+        raise UserError(f"{damaged}, and there is no earlier one; remove it to begin the stage anew")
+    return None
 
 
 def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:

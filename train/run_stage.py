@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 
 from benchmarks.errors import UserError
 
+from .checkpoint import write_specification
 from .data.captions import FOLDERS, CaptionStream, Lane, find_shards
 from .data.collate import Collator, Encoder
 from .data.instructions import SETS, InstructionData
@@ -20,7 +21,7 @@ from .data.pictures import PictureReader, PixelReader
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
 from .recipe import Stage
-from .trainer import AkiTrainer, saved_positions, write_specification
+from .trainer import AkiTrainer, saved_positions
 
 
 def run_stage(
@@ -67,7 +68,8 @@ def run_stage(
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if save_to is not None:
         _save(trainer, processor, save_to, specification or {})
-    return trainer.state.log_history
+    log: list[dict[str, Any]] = trainer.state.log_history
+    return log
 
 
 def _save(trainer: AkiTrainer, processor: Any, folder: Path, specification: Mapping[str, Any]) -> None:
@@ -175,11 +177,11 @@ def caption_stream(
     stage: Stage, data_root: Path, processor: Any, machine: Machine, lane: Lane, resume: Path | None
 ) -> CaptionStream:
     """The stage's shards: the folder of its caption set below the data root."""
-    (kind,) = stage.data
+    kind = next(kind for kind in FOLDERS if kind in stage.data)
     steps_done = int(resume.name.rpartition("-")[2]) if resume else 0
     return CaptionStream(
         find_shards(data_root / FOLDERS[kind]),
-        kind,  # type: ignore[arg-type]
+        kind,
         image_processor=processor.image_processor,
         micro_batch=machine.micro_batch,
         num_streams=stage.streams,

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
 
+from .checkpoint import write_specification
 from .cost import Cost
 from .data.captions import CaptionStream
 from .data.mixture import LengthGroups, Mixture
@@ -29,7 +29,6 @@ from .recipe import Stage
 from .schedule import CosineSchedule
 
 POSITIONS = "positions.rank{rank}.json"
-SPECIFICATION = "stage.json"
 
 
 class AkiTrainer(Trainer):  # type: ignore[misc]
@@ -38,6 +37,9 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     The data set is a `Mixture` (drawn by position, skipped by position on resume) or a `CaptionStream` (its
     positions are saved and given back). Batches carry `notes`, which stay here.
     """
+
+    optimizer: torch.optim.Optimizer | None
+    lr_scheduler: LambdaLR | None
 
     def __init__(
         self,
@@ -77,17 +79,17 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
         if self.lr_scheduler is None:
             rate = schedule_of(self.stage)
-            self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer, lambda step: rate(step) / self.stage.learning_rate
-            )
+            chosen = optimizer or self.create_optimizer()
+            self.lr_scheduler = LambdaLR(chosen, lambda step: rate(step) / self.stage.learning_rate)
         return self.lr_scheduler
 
     # Data
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """Mixtures go through accelerate, which deals batches to the processes; a caption stream deals them itself."""
         if not isinstance(self.train_dataset, CaptionStream):
-            return super().get_train_dataloader()
+            loader: DataLoader[Any] = super().get_train_dataloader()
+            return loader
         return DataLoader(
             self.train_dataset,
             batch_size=self._train_batch_size,
@@ -96,7 +98,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             pin_memory=self.args.dataloader_pin_memory,
         )
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset = train_dataset or self.train_dataset
         if not isinstance(dataset, Mixture) or not self.stage.group_steps:
             return torch.utils.data.SequentialSampler(dataset)
@@ -104,7 +106,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list, Any]:
+    ) -> tuple[list[dict[str, Any]], Any]:
         """The micro-batches of an optimizer step, their notes taken out, and the number of tokens learned in them."""
         batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
@@ -191,7 +193,7 @@ def schedule_of(stage: Stage) -> CosineSchedule:
     )
 
 
-def parameter_groups(model: torch.nn.Module, stage: Stage) -> list[dict[str, Any]]:
+def parameter_groups(model: Any, stage: Stage) -> list[dict[str, Any]]:
     """Trainable parameters with and without weight decay.
 
     standard: matrices decay, embeddings, norms, biases and latents do not. original: everything but the embeddings
@@ -208,11 +210,6 @@ def parameter_groups(model: torch.nn.Module, stage: Stage) -> list[dict[str, Any
         for decays, parameters in groups.items()
         if parameters
     ]
-
-
-def write_specification(folder: Path, content: Mapping[str, Any]) -> None:
-    """What a checkpoint or model was made with. Written last and at once: it says that the folder is complete."""
-    write_atomically(folder / SPECIFICATION, json.dumps(content, indent=1) + "\n")
 
 
 def saved_positions(checkpoint: Path) -> dict[int, Any]:

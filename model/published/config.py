@@ -124,5 +124,5 @@ def _network(name: str, folder: Path | None) -> dict[str, Any]:
     if name in _NETWORKS:
         return _NETWORKS[name]
     beside = (folder or Path()) / name
-    config = AutoConfig.from_pretrained(beside if beside.is_dir() else name)
+    config = AutoConfig.from_pretrained(beside if beside.is_dir() else name, trust_remote_code=False)
     return getattr(config, "vision_config", config).to_dict()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
 from model.kinds import KINDS
 
-from ..machine import Machine
+from ..machine import Machine, is_first
 
 MACHINE = "machine"
 LOGGERS = ("tensorboard", "wandb")
@@ -129,3 +131,24 @@ def check_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keeps a second start out of the folder; the processes of one torchrun come in behind their first.
+
+    Raises:
+        UserError: another one trains there.
+    """
+    if not is_first():
+        yield
+        return
+    lock = FileLock(out / ".aki-train.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"--out {out}: another aki-train is at work there; wait, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -10,7 +10,7 @@ import typer
 from benchmarks.errors import UserError
 
 from ..machine import Machine
-from .options import Data, Out, RecipeName, check_writable, takes_machine
+from .options import Data, Out, RecipeName, alone_in, check_writable, takes_machine
 
 if TYPE_CHECKING:
     from ..recipe import Kind, Recipe
@@ -39,7 +39,8 @@ def run_stages(recipe: str, data: Path, out: Path, machine: Machine, only: Kind 
     if missing:
         more = f" (and {len(missing) - 1} more; `aki-train plan {recipe} --data {data}` lists them)"
         raise UserError(missing[0] + (more if len(missing) > 1 else ""))
-    model = run_recipe(chosen, lambda: _assembled(chosen), data_root=data, out=out, machine=machine, only=only)
+    with alone_in(out):
+        model = run_recipe(chosen, lambda: _assembled(chosen), data_root=data, out=out, machine=machine, only=only)
     typer.echo(f"{model}: done")
 
 

@@ -128,12 +128,12 @@ def missing_pictures(root: Path, pictures: Iterable[str]) -> list[str]:
 
 def damaged_pictures(root: Path, pictures: Sequence[str], count: int) -> list[str]:
     """Of `count` pictures drawn at random, those that do not decode."""
-    from .pictures import UnreadablePicture, read_picture
+    from .pictures import UnreadablePicture, picture_path, read_picture
 
     broken = []
     for picture in random.Random(0).sample(pictures, min(count, len(pictures))):
         try:
-            read_picture(root / picture)
+            read_picture(picture_path(root, picture))
         except UnreadablePicture as error:
             broken.append(f"{picture}: {error}")
     return broken

@@ -89,7 +89,8 @@ class Encoder:
 
     def _plain(self, text: str) -> str:
         """Data may speak of "<image>" or "<|end|>"; only the frame may place one."""
-        return as_plain_text(text.replace(self.image_token, "image"))
+        plain: str = as_plain_text(text.replace(self.image_token, "image"))
+        return plain
 
     def _caption(self, caption: str) -> str:
         first_image = self.image_order == "image_first"
@@ -186,7 +187,7 @@ class Collator:
 
     def _question_types(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(B, L) types in which the whole caption is a question: its last token ends it."""
-        types = token_types(input_ids, self.encoder.image_token_id, None)
+        types: torch.Tensor = token_types(input_ids, self.encoder.image_token_id, None)
         return types.scatter(1, attention_mask.sum(1, keepdim=True) - 1, QUESTION_END)
 
 

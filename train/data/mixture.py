@@ -24,7 +24,7 @@ from .samples import Item, Skip
 MAX_ATTEMPTS = 10
 
 
-class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
+class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
     """The samples of a whole stage, by position.
 
     Args:
@@ -81,7 +81,7 @@ class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
         """The sample without its picture: for measuring; a picture that cannot be read will make it another one."""
         name, index, rng = self.draw(position)
         example = self.data[name].example(index, rng)
-        picture = {} if example.image else None
+        picture: dict[str, torch.Tensor] | None = {} if example.image else None
         return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name)
 
     def _item(self, name: str, example: Example, rng: random.Random, skipped: tuple[Skip, ...]) -> Item:
@@ -92,7 +92,7 @@ class Mixture(torch.utils.data.Dataset):  # type: ignore[misc]
         return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name, skipped=skipped)
 
 
-class LengthGroups(torch.utils.data.Sampler):  # type: ignore[misc]
+class LengthGroups(torch.utils.data.Sampler[int]):  # type: ignore[misc]
     """Positions in order, sorted by length within windows of `window` samples.
 
     With a window of one optimizer step the samples of every step stay what they were, and so do loss and gradient

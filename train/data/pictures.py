@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 import torch
@@ -53,6 +53,18 @@ def read_picture(source: Path | IO[bytes]) -> Image.Image:
         raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
 
 
+def picture_path(root: Path, name: str) -> Path:
+    """The file of a picture that annotations name. Links below the data root are the user's; `..` is the annotations'.
+
+    Raises:
+        UnreadablePicture: the name leads out of the data root.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+        raise UnreadablePicture(f"{name[:80]!r} leads out of the data root")
+    return root / name
+
+
 class PixelReader:
     """Reads a picture from disk and processes it."""
 
@@ -62,7 +74,7 @@ class PixelReader:
 
     def __call__(self, name: str, rng: random.Random, may_augment: bool) -> dict[str, torch.Tensor]:
         """`pixel_values` (3, height, width). Raises UnreadablePicture when the file is missing or no picture."""
-        image = read_picture(self.root / name)
+        image = read_picture(picture_path(self.root, name))
         return {"pixel_values": to_pixels(self.image_processor, augment(image, rng) if may_augment else image)}
 
 
@@ -79,13 +91,15 @@ class FeatureTable:
 
 def to_pixels(image_processor: Any, image: Image.Image) -> torch.Tensor:
     """Pixels, (3, height, width)."""
-    return image_processor(image, return_tensors="pt")["pixel_values"][0]
+    pixels: torch.Tensor = image_processor(image, return_tensors="pt")["pixel_values"][0]
+    return pixels
 
 
 @torch.no_grad()
 def compute_features(tower: Any, reader: PixelReader, names: Iterable[str], batch_size: int = 256) -> FeatureTable:
     """One pass of the vision tower over all pictures."""
-    names, features, unused = sorted(set(names)), {}, random.Random(0)
+    names, unused = sorted(set(names)), random.Random(0)
+    features: dict[str, torch.Tensor] = {}
     for start in range(0, len(names), batch_size):
         part = names[start : start + batch_size]
         pixels = torch.stack([reader(name, unused, False)["pixel_values"] for name in part])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .instructions import SETS, InstructionData
 from .instructions.base import Example
-from .pictures import UnreadablePicture, read_picture
+from .pictures import UnreadablePicture, picture_path, read_picture
 
 if TYPE_CHECKING:
     from .collate import Encoder, ImageOrder
@@ -84,7 +84,7 @@ def _card(root: Path, title: str, example: Example, encoder: Encoder | None) -> 
     picture, small, problem = None, False, None
     if example.image is not None:
         try:
-            picture, small = _data_address(root / example.image)
+            picture, small = _data_address(picture_path(root, example.image))
         except UnreadablePicture as error:
             problem = str(error)
     return Card(

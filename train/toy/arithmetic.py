@@ -42,12 +42,12 @@ def fixed() -> Iterator[None]:
 
     threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(1)
-    torch.backends.mkldnn.set_flags(False)
+    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]  # torch has no types here
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.set_flags(onednn)
+        torch.backends.mkldnn.set_flags(onednn)  # type: ignore[no-untyped-call]
 
 
 def least_squares(left: Any, right: Any) -> Any:
@@ -68,7 +68,7 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "aten": torch.backends.cpu.get_cpu_capability(),
         "onednn": torch.backends.mkldnn.enabled,
-        "mkl": torch.backends.mkl.is_available(),
+        "mkl": torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call]
         "environment": {name: os.environ.get(name) for name in ENVIRONMENT},
         "machine": platform.machine(),
         "processor": _processor(),

@@ -48,11 +48,12 @@ class ToyVisionModel(nn.Module):
 def mean_of_cells(patches: Tensor) -> Tensor:
     """(B, side x side patches, D) -> (B, 4, D), the picture's quarters in reading order."""
     side = round(patches.shape[1] ** 0.5)
-    cells = patches.unflatten(1, (2, side // 2, 2, side // 2)).mean(dim=(2, 4))
+    batch, _, width = patches.shape
+    cells = patches.reshape(batch, 2, side // 2, 2, side // 2, width).mean(dim=(2, 4))
     return cells.flatten(1, 2)
 
 
-class SceneImages(torch.utils.data.Dataset):  # type: ignore[misc]
+class SceneImages(torch.utils.data.Dataset[dict[str, Tensor]]):  # type: ignore[misc]
     """Scenes as normalised pixels and labels; batches are fetched at once."""
 
     def __init__(self, scenes: Sequence[Scene], num_samples: int, seed: int) -> None:

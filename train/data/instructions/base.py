@@ -112,10 +112,11 @@ class InstructionData(Sequence[Row]):
         return [Skip(**json.loads(line)) for line in lines]
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return int(self._table.num_rows)
 
     def __getitem__(self, index: int) -> Row:  # type: ignore[override]
-        return self._table.slice(index, 1).to_pylist()[0]
+        row: Row = self._table.slice(index, 1).to_pylist()[0]
+        return row
 
     def example(self, index: int, rng: random.Random) -> Example:
         return self.instruction_set.to_example(self[index], rng)
