@@ -134,7 +134,7 @@ def question_end_token_id(tokenizer: Any, template: str) -> int:
     opened = _render(tokenizer, template, question, add_generation_prompt=True)
     prompt = opened.removeprefix(asked)
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    marks = [token for token in tokenizer.encode(prompt, add_special_tokens=False) if token in special]
+    marks: list[int] = [token for token in tokenizer.encode(prompt, add_special_tokens=False) if token in special]
     if not marks:
         raise ValueError(
             f"the chat template opens an answer with {prompt!r}, which holds no special token of the tokenizer; "
@@ -144,6 +144,7 @@ def question_end_token_id(tokenizer: Any, template: str) -> int:
 
 
 def _render(tokenizer: Any, template: str, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-    return tokenizer.apply_chat_template(
+    rendered: str = tokenizer.apply_chat_template(
         messages, chat_template=template, add_generation_prompt=add_generation_prompt, tokenize=False
     )
+    return rendered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
@@ -18,7 +18,7 @@ IMAGE_TOKEN = "<image>"
 """The placeholder's text. `AkiConfig.image_token_id` is its id; the resampler's latents take its place."""
 
 
-class AkiConfig(PreTrainedConfig):
+class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library's classes are Any
     """Configuration of `AkiForConditionalGeneration`. The defaults are AKI-4B's (paper section 4.1).
 
     vision_config, text_config: of the vision tower (SigLIP) and of the text backbone (Phi-3.5, Llama, Qwen2, ...).
@@ -43,8 +43,12 @@ class AkiConfig(PreTrainedConfig):
     model_type = "aki"
     sub_configs = {"vision_config": SiglipVisionConfig, "text_config": AutoConfig}  # noqa: RUF012 (the library's name)
 
-    vision_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    if TYPE_CHECKING:  # what they are once made; below, what may be given, which the library checks when it runs
+        vision_config: PreTrainedConfig
+        text_config: PreTrainedConfig
+    else:
+        vision_config: dict[str, Any] | PreTrainedConfig | None = None
+        text_config: dict[str, Any] | PreTrainedConfig | None = None
     num_latents: int = 144
     resampler_depth: int = 6
     resampler_heads: int = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,10 +14,15 @@ from transformers.utils import logging
 from . import attention
 from .backends import create_masks
 
+if TYPE_CHECKING:  # what the mix-in is mixed into
+    from .modeling_base import AkiPreTrainedModel as _Mixed
+else:
+    _Mixed = object
+
 logger = logging.get_logger(__name__)
 
 
-class AkiGeneration:
+class AkiGeneration(_Mixed):
     """Mix-in for the model class, placed before the library's `GenerationMixin`."""
 
     @staticmethod
@@ -69,7 +74,7 @@ class AkiGeneration:
             cache, next_sequence_length, is_first_iteration = None, None, True
         if (types := kwargs.get("mm_token_type_ids")) is not None:  # assisted decoding does not extend them
             kwargs["mm_token_type_ids"] = functional.pad(types, (0, max(0, input_ids.shape[1] - types.shape[1])))
-        return super().prepare_inputs_for_generation(
+        prepared: dict[str, Any] = super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
             cache=cache,
@@ -77,13 +82,14 @@ class AkiGeneration:
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
+        return prepared
 
     def _rope_changes(self, cache: Cache | None, input_ids: Tensor, position_ids: Tensor | None) -> bool:
         """Whether this step is the first beyond the length at which long rope changes its factors (Phi-3.5: 4096)."""
         rope = getattr(self.config.text_config, "rope_parameters", None) or {}
         if cache is None or rope.get("rope_type") != "longrope" or position_ids is None:
             return False
-        limit = rope["original_max_position_embeddings"]
+        limit: int = rope["original_max_position_embeddings"]
         if input_ids.shape[1] <= limit:
             return False
         if int(position_ids.max()) >= limit > int(position_ids.max(-1).values.min()):
@@ -116,7 +122,8 @@ class AkiGeneration:
     def _prepare_position_ids_for_generation(self, inputs_tensor: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
         types = model_kwargs.get("mm_token_type_ids")
         if self.config.attention != "cca" or types is None:
-            return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+            usual: Tensor = super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+            return usual
         return attention.positions("cca", types, model_kwargs.get("attention_mask"), self.config.num_latents)
 
     def _validate_generation_mode(

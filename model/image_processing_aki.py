@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 
-class AkiImageProcessor(BaseImageProcessor):
+class AkiImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # to mypy the library's classes are Any
     """Pictures -> `pixel_values` (M, 3, size, size) float32 in [-1, 1].
 
     size: pixels of a side. image_mean, image_std: subtracted and divided after scaling to [0, 1].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from huggingface_hub import HfApi
 
@@ -13,12 +13,39 @@ from .published.config import generation_settings
 from .published.hub import published_folder, read_json
 from .published.weights import Weights, load_published, weight_files
 
+if TYPE_CHECKING:  # what the mix-in is mixed into
+    from .modeling_base import AkiPreTrainedModel as _Mixed
+else:
+    _Mixed = object
+
 _HUB = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 """Arguments of `save_pretrained` that belong to `push_to_hub`."""
 
 
-class AkiLoading:
+class AkiLoading(_Mixed):
     """Mix-in for the model class, placed before the library's `PreTrainedModel`."""
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *args: Any,
+        config: AkiConfig | None = None,
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *args: Any,
+        config: AkiConfig | None = None,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
 
     @classmethod
     def from_pretrained(
@@ -82,7 +109,8 @@ class AkiLoading:
         had_card = HfApi(token=token).file_exists(repo_id, "README.md", revision=kwargs.get("revision"))
         done = super().push_to_hub(repo_id, *args, token=token, **kwargs)
         if not had_card and not kwargs.get("create_pr"):
-            model_card(self.config).push_to_hub(repo_id, token=token, revision=kwargs.get("revision"))
+            card = model_card(self.config)
+            card.push_to_hub(repo_id, token=token, revision=kwargs.get("revision"))  # type: ignore[arg-type]  # bools too
         return done
 
 

@@ -6,8 +6,9 @@ width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,14 @@ from .loading import AkiLoading
 from .modeling_base import AkiPreTrainedModel
 from .resampler import Resampler
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 # As on the library's own models: until 5.40 a caller's `past_key_values` is taken as `cache`, with a warning.
-renamed_cache = deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
+renamed_cache: Callable[[Method], Method] = deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
 
 
 @dataclass
-class AkiOutput(ModelOutput):
+class AkiOutput(ModelOutput):  # type: ignore[misc]  # to mypy the library's classes are Any
     """loss: mean over all label tokens of the batch. logits: (B, L, V). image_hidden_states: (M, N, T)."""
 
     loss: Tensor | None = None
@@ -51,7 +54,8 @@ class AkiModel(AkiPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.language_model.get_input_embeddings()
+        embedding: nn.Module = self.language_model.get_input_embeddings()
+        return embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.language_model.set_input_embeddings(value)
@@ -68,7 +72,8 @@ class AkiModel(AkiPreTrainedModel):
                 f"pixel_values have shape {tuple(pixel_values.shape)}, expected (pictures, "
                 f"{', '.join(map(str, wanted))}) as the image processor makes them"
             )
-        return self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype)).last_hidden_state
+        patches: Tensor = self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype)).last_hidden_state
+        return patches
 
     def get_image_features(
         self, pixel_values: Tensor | None = None, vision_hidden_states: Tensor | None = None, **kwargs: Any
@@ -115,7 +120,11 @@ class AkiModel(AkiPreTrainedModel):
         self._check_length(inputs_embeds)
         if inputs_embeds.shape[1] > 1 and not is_finished(attention_mask):
             attention_mask = create_masks(
-                self.config, inputs_embeds, attention_mask, cache, mm_token_type_ids=mm_token_type_ids
+                self.config,
+                inputs_embeds,
+                attention_mask,  # type: ignore[arg-type]  # a dict is finished
+                cache,
+                mm_token_type_ids=mm_token_type_ids,
             )
         # 4. The text backbone.
         outputs: BaseModelOutputWithPast = self.language_model(
@@ -145,7 +154,8 @@ class AkiModel(AkiPreTrainedModel):
                     f"attention={self.config.attention!r} with inputs_embeds needs mm_token_type_ids, types of "
                     "model.attention (zeros for text alone): embeddings do not tell pictures and questions apart"
                 )
-            return torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+            embeds: Any = inputs_embeds  # one of the two is given
+            return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         if self.config.image_token_id is None or (
             self.config.attention == "mma" and self.config.question_end_token_id is None
         ):
@@ -166,10 +176,12 @@ class AkiModel(AkiPreTrainedModel):
         if sum(given is not None for given in (pixel_values, vision_hidden_states, ready)) > 1:
             raise ValueError("pass only one of pixel_values, vision_hidden_states and mm_encoder_outputs['image']")
         if ready is not None:
-            return ready.pooler_output
+            vectors: Tensor = ready.pooler_output
+            return vectors
         if pixel_values is None and vision_hidden_states is None:
             return None
-        return self.get_image_features(pixel_values, vision_hidden_states).pooler_output
+        made: Tensor = self.get_image_features(pixel_values, vision_hidden_states).pooler_output
+        return made
 
     def _positions(
         self, types: Tensor, attention_mask: Tensor | dict[str, Tensor] | None, cache: Cache | None
@@ -197,7 +209,7 @@ class AkiModel(AkiPreTrainedModel):
 
 
 @dataclass
-class AkiModelOutput(BaseModelOutputWithPast):
+class AkiModelOutput(BaseModelOutputWithPast):  # type: ignore[misc]  # to mypy the library's classes are Any
     """The backbone's output, and the pictures' vectors (M, N, T)."""
 
     image_hidden_states: Tensor | None = None
@@ -228,7 +240,7 @@ def insert_images(inputs_embeds: Tensor, is_image: Tensor, vectors: Tensor | Non
     return inputs_embeds.masked_scatter(is_image[..., None], vectors.to(inputs_embeds))
 
 
-class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel, GenerationMixin):
+class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel, GenerationMixin):  # type: ignore[misc]  # Any
     """AKI with its language-model head."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
@@ -252,7 +264,7 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: nn.Linear) -> None:
         self.lm_head = value
 
     def get_vision_features(self, pixel_values: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -11,11 +12,14 @@ from transformers import initialization as init
 
 from .backends import refuse_backend
 from .configuration_aki import AkiConfig
-from .resampler import Resampler, near_identity
+from .resampler import Resampler, ResamplerLayer, near_identity
 
 
-class AkiPreTrainedModel(PreTrainedModel):
+class AkiPreTrainedModel(PreTrainedModel):  # type: ignore[misc]  # to mypy the library's classes are Any
     """What the library needs to know about every AKI module."""
+
+    if TYPE_CHECKING:  # when it runs, the library's business
+        config: AkiConfig
 
     config_class = AkiConfig
     base_model_prefix = "model"
@@ -36,7 +40,7 @@ class AkiPreTrainedModel(PreTrainedModel):
         init.normal_(module.latents, std=1.0)
         if self.config.resampler_init == "identity":
             std = 0.02
-            for layer in module.layers:
+            for layer in cast(Iterable[ResamplerLayer], module.layers):
                 for linear in (layer.attention.to_q, layer.attention.to_out):
                     init.copy_(linear.weight, near_identity(linear.weight, std))
                 halves = [near_identity(half, std) for half in layer.attention.to_kv.weight.chunk(2)]
@@ -46,4 +50,5 @@ class AkiPreTrainedModel(PreTrainedModel):
     def _check_and_adjust_attn_implementation(self, attn_implementation: str | None, *args: Any, **kwargs: Any) -> str:
         if isinstance(attn_implementation, str):
             refuse_backend(attn_implementation)
-        return super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
+        chosen: str = super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
+        return chosen

@@ -17,7 +17,7 @@ from .published.facts import ADDED_TOKENS
 from .published.hub import published_folder, read_json
 
 
-class AkiProcessor(ProcessorMixin):
+class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library's classes are Any
     """Tokenizer, image processor and chat template in one.
 
     A text holds one `<image>` for each picture; here it becomes `num_latents` placeholder tokens, whose places the
@@ -54,7 +54,8 @@ class AkiProcessor(ProcessorMixin):
         if (settings := Path(pretrained_model_name_or_path) / "processor_config.json").exists():
             read_json(settings)  # a damaged one is an error with its name
         # Never code of a checkpoint's own, and no question whether it may run.
-        return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "trust_remote_code": False})
+        made: Self = super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "trust_remote_code": False})
+        return made
 
     @classmethod
     def from_published(cls, folder: Path, raw: Mapping[str, Any]) -> Self:

@@ -35,7 +35,8 @@ class ResamplerAttention(nn.Module):
             query, key = query + positions[0], key + positions[1]
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
         answer = functional.scaled_dot_product_attention(query, key, value)
-        return self.to_out(answer.transpose(1, 2).flatten(2))
+        mixed: Tensor = self.to_out(answer.transpose(1, 2).flatten(2))
+        return mixed
 
 
 class ResamplerLayer(nn.Module):
@@ -51,7 +52,8 @@ class ResamplerLayer(nn.Module):
     def forward(self, patches: Tensor, latents: Tensor, positions: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(M, P, D), (M, N, D) -> (M, N, D)."""
         latents = latents + self.attention(patches, latents, positions)
-        return latents + self.down(functional.gelu(self.up(self.norm(latents))))
+        change: Tensor = self.down(functional.gelu(self.up(self.norm(latents))))
+        return latents + change
 
 
 class Resampler(nn.Module):
@@ -76,7 +78,8 @@ class Resampler(nn.Module):
         positions = self._positions(patches) if self.position_encoding == "sincos" else None
         for layer in self.layers:
             latents = layer(patches, latents, positions)
-        return self.projection(self.norm(latents))
+        projected: Tensor = self.projection(self.norm(latents))
+        return projected
 
     def _positions(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Sine-cosine places of latents and patches: latents stand where a coarser grid would put them."""

@@ -61,7 +61,8 @@ def settings_of(raw: Mapping[str, Any], folder: Path | None = None) -> dict[str,
 
 def _question_end(raw: Mapping[str, Any], family: str) -> int:
     """The published config.json does not say, for Phi; for another family it must."""
-    return raw.get("assistant_token_id", PHI_ASSISTANT) if family == "phi3" else raw["assistant_token_id"]
+    token: int = raw.get("assistant_token_id", PHI_ASSISTANT) if family == "phi3" else raw["assistant_token_id"]
+    return token
 
 
 def with_settings_of_ours(
@@ -125,4 +126,5 @@ def _network(name: str, folder: Path | None) -> dict[str, Any]:
         return _NETWORKS[name]
     beside = (folder or Path()) / name
     config = AutoConfig.from_pretrained(beside if beside.is_dir() else name, trust_remote_code=False)
-    return getattr(config, "vision_config", config).to_dict()
+    found: dict[str, Any] = getattr(config, "vision_config", config).to_dict()
+    return found

@@ -167,7 +167,8 @@ def _write_published_config(config: AkiConfig, source: Path, target: Path) -> No
 
 def _stop_tokens(config: AkiConfig, source: Path) -> list[int]:
     if not (source / "generation_config.json").exists():
-        return generation_settings(config)["eos_token_id"]
+        usual: list[int] = generation_settings(config)["eos_token_id"]
+        return usual
     stop = GenerationConfig.from_pretrained(source).eos_token_id
     return stop if isinstance(stop, list) else [] if stop is None else [stop]
 
@@ -190,7 +191,7 @@ def _processor_settings(source: Path, was_published: bool) -> dict[str, Any]:
 
 def _num_rows(config: AkiConfig, rest: Any) -> int:
     """Rows of the published embedding: as they were, or the vocabulary rounded up to 64, as Phi's is."""
-    base = config.text_config.vocab_size - 2
+    base: int = config.text_config.vocab_size - 2
     if isinstance(rest, Weights):
         return base + rest.shapes[EMBEDDING][0]
     return -(-base // 64) * 64

@@ -80,7 +80,7 @@ def plan_shapes(model_class: Any, config: PreTrainedConfig, rows: int, num_added
     return ShapePlan(ours, published | _pooling_head_shapes(config), base, rows)
 
 
-def _pooling_head_shapes(config: PreTrainedConfig) -> Shapes:
+def _pooling_head_shapes(config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         tower = SiglipVisionModel(SiglipVisionConfig(**config.vision_config.to_dict() | {"vision_use_head": True}))
     return {POOLING_HEAD + name: tuple(value.shape) for name, value in tower.head.state_dict().items()}

@@ -39,7 +39,8 @@ class Weights(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         with open_safetensors(self._file_of[name]) as opened:
-            return opened.get_tensor(name)
+            tensor: Tensor = opened.get_tensor(name)
+            return tensor
 
     def __iter__(self) -> Any:
         return iter(self._file_of)
