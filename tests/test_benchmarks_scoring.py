@@ -306,3 +306,12 @@ def test_cv_bench_averages_sources_and_not_questions(toy: Path) -> None:
         assert metric("cv_bench", scores, "2d", protocol)["value"] == pytest.approx(50)
     assert metric("cv_bench", scores, "combined", "official")["value"] == pytest.approx(25)
     assert "combined" not in metrics_of(TASKS["cv_bench"], scores)["protocols"]["kit"]
+
+
+def test_one_row_of_mmbench_with_an_index_that_is_no_number_does_not_end_the_others_scoring() -> None:
+    scores = [
+        Score(index=index, protocol="kit", value=value, reason=reason, cluster=index, groups=())
+        for index, value, reason in (("1", 1.0, None), ("2", 0.0, None), ("3[", None, "row_error"))
+    ]
+    found = TASKS["mmbench"].protocols["kit"].estimate(scores)["overall"]
+    assert found.value == 50.0

@@ -73,7 +73,12 @@ def num_moving(members: Sequence[Sample]) -> int:
 
 def estimate(scores: Sequence[Score]) -> dict[str, Estimate]:
     # The unrotated row comes first: its categories are the question's, as in the kit.
-    return mean_by_group(merged(sorted(scores, key=lambda score: int(score.index)), min))
+    return mean_by_group(merged(sorted(scores, key=_roll), min))
+
+
+def _roll(score: Score) -> float:
+    """A row whose index is no number is unscored, and last."""
+    return int(score.index) if score.index.isdecimal() else float("inf")
 
 
 def _circular(rule: ProtocolRule) -> ProtocolRule:
