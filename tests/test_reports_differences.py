@@ -167,7 +167,7 @@ def test_runs_that_were_not_asked_the_same_are_not_compared(
 def test_scores_that_cannot_be_paired_take_no_other_task_with_them(pair: tuple[Path, Path]) -> None:
     """A sample twice in one task: that task says why it is not compared, the others are."""
     for path in pair:
-        write_run(path / "more", {"mmmu": {"val": metric(50.0)}})
+        write_run(path / "more", {"mmmu": {"val": metric(50.0, num=2)}})
         (path / "more" / "mmmu").rename(path / "mmmu")
         line = {"protocol": "kit", "value": 1.0, "groups": ["val"], "parts": {}}
         write_lines(path / "mmmu" / "scores.jsonl", [{**line, "index": "1", "cluster": "1"}] * 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
-from reports_helpers import edit_json, metric, plan, write_run
+from reports_helpers import all_metrics, edit_json, metric, plan, write_run
 
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run, open_runs
@@ -108,7 +108,8 @@ def test_notes_name_data_that_is_not_the_benchmark(tmp_path: Path) -> None:
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    run = write_run(tmp_path / "mine")
+    nothing = {task: {name: metric(50.0, num=0) for name in names} for task, names in all_metrics().items()}
+    run = write_run(tmp_path / "mine", nothing)
     for task in open_run(run).results:
         (run / task / "scores.jsonl").write_text("", encoding="utf-8")
     folder = write_site(plan(open_runs([run])), tmp_path / "html").parent
@@ -169,7 +170,7 @@ def test_view_serves_runs_and_finished_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("reports.serving.make_server", OneLook)
-    run = write_run(tmp_path / "mine", {"pope": {"f1": metric(80.0)}})
+    run = write_run(tmp_path / "mine", {"pope": {"f1": metric(80.0, num=0)}})
     (run / "pope" / "scores.jsonl").write_text("", encoding="utf-8")
     finished = write_site(plan(open_runs([run])), tmp_path / "html").parent
     SEEN.clear()

@@ -273,11 +273,11 @@ def test_other_format_is_refused(tmp_path: Path) -> None:
 def test_damaged_metrics_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine")
     edit_json(run / "pope" / "metrics.json", protocols={"kit": {"f1": {"value": 1.0}}})
-    with pytest.raises(UserError, match="num_samples"):
+    with pytest.raises(UserError, match="ci95 is missing"):
         open_run(run)
     for value in (float("nan"), "80.0", [80.0]):
         edit_json(run / "pope" / "metrics.json", protocols={"kit": {"f1": {**metric(1.0), "value": value}}})
-        with pytest.raises(UserError, match="is no number"):
+        with pytest.raises(UserError, match="value is nan"):
             open_run(run)
     edit_json(run / "pope" / "metrics.json", task="mme")
     with pytest.raises(UserError, match="is about 'mme', expected 'pope'"):
@@ -294,7 +294,7 @@ def test_damaged_score_line_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine")
     good = '{"index": "1", "protocol": "kit", "value": 1.0, "cluster": "1", "later_field": 3}\n'
     (run / "mme" / "scores.jsonl").write_text(good + '{"index": "2"', encoding="utf-8")
-    with pytest.raises(UserError, match="line 2 is no score"):
+    with pytest.raises(UserError, match="line 2, is damaged"):
         open_run(run).scores("mme")
 
 

@@ -313,7 +313,7 @@ def _processor_order(checkpoint: Path) -> str:
         found = json.loads(own.read_text("utf-8")) if own.is_file() else read_config(checkpoint).get("processor") or {}
         return str(found.get("image_order", ORDERS[0]))
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"--model: {own} cannot be read ({error})") from error
+        raise UserError(f"--model: {checkpoint} cannot be loaded ({what_is_wrong(checkpoint, error)})") from error
 
 
 def _check_choice(option: str, value: str | None, known: Iterable[str]) -> None:
