@@ -148,6 +148,10 @@ def _label(path: Path) -> str:
     return path.name if path.name not in {"eval", "run", "out"} else f"{path.parent.name}/{path.name}"
 
 
+def _cause(error: Exception) -> str:
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else f"{error!s:.200}"
+
+
 def _result(path: Path, task: str) -> TaskResult:
     file = path / task / "metrics.json"
     content = _object(file, f"{file} not found")
@@ -161,7 +165,7 @@ def _result(path: Path, task: str) -> TaskResult:
         result = as_record(TaskResult, {**content, "protocols": protocols})
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{file} is not a metrics file of this version ({error!r:.200}); score the run again"
+            f"{file} is not a metrics file of this version ({_cause(error)}); score the run again"
         ) from error
     if result.headline not in protocols:
         raise UserError(f"{file}: headline protocol {result.headline!r} is not among {sorted(protocols)}")
