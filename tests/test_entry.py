@@ -88,3 +88,12 @@ def test_installed_commands_enter_here() -> None:
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert set(wheel["packages"]) == set(aki_entry.PACKAGES)
     assert wheel["force-include"] == {"aki_entry.py": "aki_entry.py"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_installed_command_starts_from_any_folder(command: str, tmp_path: Path) -> None:
+    """The very script that the installation wrote, which must find this checkout and no copy of the entry point."""
+    installed = Path(sys.executable).with_name(command)
+    done = run([str(installed), "--help"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
