@@ -279,8 +279,8 @@ def document() -> Iterator[str]:
         "\nDisagreements of `strict` with the published reading, by eye. All were judged once, 72 of IDEFICS' by their "
         'pattern ("The answer is (A) ..." against a published "N/A"); a second judge read about 271 of them, '
         "long answers cut: all but 15 of IDEFICS', all of Bard's and ChatGPT's, and of LLaVAR's all but 54 of the "
-        "*inferred*. The two agreed on about 260 (96 %); where not, the second verdict stands here. Of the *inferred* that "
-        "were read twice every tenth turned out to be *missed*, so that LLaVAR's coverage may be a little lower.\n"
+        "*inferred*. The two agreed on about 260 (96 %); where not, the second verdict stands here. Of the *inferred* "
+        "that were read twice every tenth turned out to be *missed*, so that LLaVAR's coverage may be a little lower.\n"
     )
     yield "| answers | " + " | ".join([*VERDICTS, "not looked at"]) + " | precision | coverage |"
     yield "|---" * (len(VERDICTS) + 4) + "|"
