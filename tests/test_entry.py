@@ -86,8 +86,8 @@ def test_installed_commands_enter_here() -> None:
     project = tomllib.loads((aki_entry.HOME / "pyproject.toml").read_text())
     assert project["project"]["scripts"] == {name: f"aki_entry:{function}" for name, function in COMMANDS.items()}
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert set(wheel["packages"]) == set(aki_entry.PACKAGES)
-    assert wheel["force-include"] == {"aki_entry.py": "aki_entry.py"}
+    assert set(wheel["only-include"]) == {*aki_entry.PACKAGES, "aki_entry.py"}
+    assert wheel["dev-mode-dirs"] == ["."]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
