@@ -37,7 +37,8 @@ def copy_checkout(folder: Path) -> Path:
     for path in (ROOT / "tests").glob("*.py"):
         shutil.copy2(path, folder / "tests")
     (folder / "tests" / "data").symlink_to(ROOT / "tests" / "data")
-    shutil.copy2(ROOT / "pyproject.toml", folder)
+    for name in ("pyproject.toml", "aki_entry.py"):
+        shutil.copy2(ROOT / name, folder)
     return folder
 
 
