@@ -313,7 +313,7 @@ def test_a_row_that_makes_no_sense_is_unscored_and_no_other(task: str, column: s
     from benchmarks.toy_world import ensure_tables
 
     table = TASKS[task].tables[0].name
-    for source in ensure_tables().iterdir():
+    for source in ensure_tables().glob("*.tsv"):
         (tmp_path / source.name).write_bytes(source.read_bytes())
     with (tmp_path / f"{table}.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
