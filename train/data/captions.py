@@ -35,7 +35,7 @@ from .samples import Item, Skip
 CaptionKind = Literal["kale", "ocr"]
 PICTURES = ("jpg", "jpeg", "png", "webp")
 END_OF_TAR = bytes(1024)
-NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<extension>[^/]+)", re.DOTALL)
+NAME = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?P<extension>[^/]+)", re.DOTALL)
 """Hidden files (those that macOS puts beside others, say) have no key and belong to no record."""
 MOST_IN_A_ROW = 1000
 
