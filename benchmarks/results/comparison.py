@@ -20,7 +20,7 @@ from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
 from ..tasks import COLUMNS, TASKS
 from .folder import RunFolder
-from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, refusal
+from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, probes_differ, refusal
 
 NOTHING_SCORED = "no sample is scored in both"
 TOO_FEW = "fewer than two independent clusters"
@@ -153,6 +153,8 @@ def compare(
     Raises:
         UserError: nothing in common, scores that cannot be paired, or runs that were not asked the same and `refuse`.
     """
+    if a.probe != b.probe and different != "leave_out":
+        raise probes_differ(a, b)
     tasks = common_tasks(a, b) if tasks is None else tasks
     unlike = {task: reasons for task in tasks if (reasons := asked_differently(task, a, b))}
     warnings = [reason for reasons in unlike.values() for reason in reasons]

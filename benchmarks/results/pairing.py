@@ -64,6 +64,14 @@ def refusal(warnings: list[str]) -> UserError:
     )
 
 
+def probes_differ(a: RunFolder, b: RunFolder) -> UserError:
+    """The error to raise where one of two runs asked otherwise on purpose: whatever is allowed, they are no pair."""
+    first, second = (
+        f"{run.label} asked {f'under the probe {run.probe}' if run.probe else 'plainly'}" for run in (a, b)
+    )
+    return UserError(f"{first}, {second}: such runs are never compared; aki-eval probes shows a run beside its probes")
+
+
 def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     first, second = a.results[task], b.results[task]
     tables_a, tables_b = first.checksums, second.checksums
@@ -71,6 +79,7 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
         if tables_a.get(name) != tables_b.get(name):
             yield f"table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
     for what, one, other in (
+        ("probe", a.probe, b.probe),
         ("prompts", first.prompts, second.prompts),
         ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
         ("judge", _judge(first), _judge(second)),
