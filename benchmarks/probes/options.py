@@ -211,7 +211,7 @@ def _has_no_options(task: Task) -> str | None:
 
 
 def _why_not_shuffled(task: Task) -> str | None:
-    if task.name == "mmbench":
+    if task.rolls_options:
         return "the benchmark itself asks every question with all rolls of its options"
     return _has_no_options(task)
 

@@ -51,6 +51,12 @@ class MetricComparison:
     num_pairs: int
     num_left_out: int
     num_lost: int
+    sides: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+    """The 95 % intervals of `a` and of `b`, each by itself."""
+
+    def ci95_of(self, side: str) -> tuple[float, float] | None:
+        """Of side `a` or `b`."""
+        return self.sides["ab".index(side)]
 
     @property
     def difference(self) -> float | None:
@@ -171,11 +177,11 @@ def compare(
             if different != "leave_out":
                 raise
             left_out[task] = [str(error)]
-    metrics = [metric for each in pairs for metric in _metrics(each, a, b)]
+    metrics = [metric for each in pairs for metric in compare_pairs(each, a.label, b.label)]
     return Comparison(
         a=a.label,
         b=b.label,
-        metrics=_corrected(sorted(metrics, key=lambda metric: not metric.is_column)),
+        metrics=corrected(sorted(metrics, key=lambda metric: not metric.is_column)),
         flips=[flip for each in pairs for flip in _flips(each)],
         warnings=warnings if different == "allow" else [],
         made_differently=made_differently(a, b),
@@ -183,7 +189,10 @@ def compare(
     )
 
 
-def _metrics(pairs: Pairs, a: RunFolder, b: RunFolder) -> Iterator[MetricComparison]:
+def compare_pairs(pairs: Pairs, a: str, b: str) -> Iterator[MetricComparison]:
+    """Every metric of paired scores, the paper's columns first, not yet corrected for being many; `a` and `b` name the
+    two sides.
+    """
     task = TASKS[pairs.task]
     before, after = (estimates_of(task, pairs.protocol, scores) for scores in (pairs.a, pairs.b))
     labels = {column.metric: column.label for column in COLUMNS if column.task == pairs.task}
@@ -199,10 +208,11 @@ def _metrics(pairs: Pairs, a: RunFolder, b: RunFolder) -> Iterator[MetricCompari
             a=before[name].value,
             b=after[name].value,
             paired=paired,
-            reason=_untested(task, pairs.protocol, {a.label: before[name], b.label: after[name]}, paired),
+            reason=_untested(task, pairs.protocol, {a: before[name], b: after[name]}, paired),
             num_pairs=before[name].num_scored,
             num_left_out=pairs.num_left_out,
             num_lost=pairs.num_lost,
+            sides=(before[name].interval(), after[name].interval()),
         )
 
 
@@ -217,18 +227,18 @@ def _untested(task: Task, protocol: str, sides: Mapping[str, Estimate], paired: 
     return TOO_FEW if paired.test is None else None
 
 
-def _corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
+def corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
     """With Holm's correction: the paper's columns are one family, the sub-scores of each task another."""
     families: dict[str, list[int]] = {}
     for place, metric in enumerate(metrics):
         if metric.p is not None:
             families.setdefault("" if metric.is_column else metric.task, []).append(place)
-    corrected = list(metrics)
+    known = list(metrics)
     for places in families.values():
         values = holm([p for place in places if (p := metrics[place].p) is not None])
         for place, value in zip(places, values, strict=True):
-            corrected[place] = replace(metrics[place], p_holm=value)
-    return corrected
+            known[place] = replace(metrics[place], p_holm=value)
+    return known
 
 
 def _flips(pairs: Pairs) -> Iterable[Flip]:
