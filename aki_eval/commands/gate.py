@@ -11,7 +11,7 @@ import typer
 
 from benchmarks.errors import UserError
 from benchmarks.results.baseline import open_baseline, write_baseline
-from benchmarks.results.folder import open_run
+from benchmarks.results.folder import open_run, told_apart
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
 from benchmarks.results.pairing import WARNING
@@ -44,7 +44,8 @@ def command(
         return 0
     if baseline is None:
         raise UserError("--baseline is missing: a run folder, or a file that --write-baseline made of one")
-    decision = decide(opened, open_baseline(baseline), read_policy(policy), allowed=allow_different)
+    other, opened = told_apart([open_baseline(baseline), opened])
+    decision = decide(opened, other, read_policy(policy), allowed=allow_different)
     table = decision_table(decision)
     print_tables([table])
     for path, text in ((markdown_file, markdown.render(table)), (junit, junit_xml(decision))):
