@@ -108,7 +108,7 @@ def print_tables(tables: list[Table]) -> None:
             terminal.show(table, console)
         return
     # As git sets it: colours, no clearing of the screen, and no pager for what fits on one.
-    os.environ.setdefault("LESS", "FRX")
+    os.environ["LESS"] = os.environ.get("LESS", "-FX") + " -R"
     with console.pager(styles=True):
         for table in tables:
             terminal.show(table, console)

@@ -1,8 +1,9 @@
-"""The answer on one screen: what `aki-eval run`, `score`, `import` and `report` end with, at most 20 lines of 80 columns.
+"""The answer on one screen: what `aki-eval run`, `score`, `import` and `report` end with, 20 lines of 80 columns.
 
-One run: each of the paper's columns with its interval, how it was read, what is unscored and unread, the paper's number
-and the difference. Several runs: their numbers side by side, and of two of them the paired difference. Then what must be
-known before any of it is compared, and where to look next. Everything else is in the tables (`report --all`) and pages.
+One run: each of the paper's columns with its interval, how it was read, what is unscored and unread, the paper's
+number and the difference. Several runs: their numbers side by side, and of two of them the paired difference. Then
+what must be known before any of it is compared, and where to look next. Everything else is in the tables
+(`report --all`) and pages.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.tasks import COLUMNS, TASKS
 
 from . import paper
+from .comparison_tables import difference_cell, p_text
 from .differences import to_paper
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
@@ -173,19 +175,11 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
         words = [f"{cell.number.removesuffix(cell.suffix)} {cell.interval}".rstrip() for cell in cells]
         if pair:
             found = pair.comparison.of_task(line.task).get(line.metric)
-            cell = Cell() if found is None else _paired(found.difference, found.ci95, found.significant)
-            words += [f"{cell.number} {cell.interval}".rstrip(), _p(found.p_holm if found else None)]
+            cell = Cell() if found is None else difference_cell(found)
+            words += [f"{cell.number} {cell.interval}".rstrip(), p_text(found.p_holm if found else None)]
         theirs = printed.cell(line.entry) if line.entry else Cell()
         body.append(Text(_spread(line.label, words, theirs.number.removesuffix(theirs.suffix))))
     return body
-
-
-def _paired(difference: float | None, ci95: tuple[float, float] | None, significant: bool) -> Cell:
-    return Cell(value=difference, ci95=ci95, signed=True, significant=significant)
-
-
-def _p(p: float | None) -> str:
-    return DASH if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _spread(label: str, words: Sequence[str], last: str) -> str:

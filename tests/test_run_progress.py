@@ -57,7 +57,7 @@ def test_one_line_for_the_task_at_work_one_for_all_and_one_for_each_that_is_done
     with progress.predicting({"mme": 2, "seed_image": 14233, "pope": 9000}):
         progress.advance("mme", [answers("1"), fails("2")], 1)
         progress.advance("seed_image", [answers(str(number)) for number in range(1000)], 700)
-    lines = [line for line in re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").split("\n")]
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").split("\n")
     assert max(map(len, lines)) <= width
     drawn = [line.split() for line in lines if " left" in line]
     assert [line[0] for line in drawn[-2:]] == ["seed_image", "all"]
