@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import paper
 from .attention_figures import INK, save
-from .chart_data import Chart, ChartRow, breakdown, overview
+from .chart_data import Chart, ChartRow, breakdown, others, overview
 from .notices import notices
+from .other_tables import measures_paper
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
 from .series import Series, paper_series, run_series
@@ -23,11 +24,14 @@ PEER, REFERENCE = "#cfc7be", "#655e57"
 
 def write_figures(plan: Plan, out: Path) -> list[Path]:
     """Every figure that there are numbers for."""
-    figures = {"table2_bars": bars(plan), "table2_radar": radar(plan)}
+    figures = {"table2_bars": bars(plan), "table2_radar": radar(plan)} if measures_paper(plan.runs) else {}
+    beside = others(plan)
+    if beside is not None:
+        figures["others"] = profile(beside, beside.title, plan)
     for number in paper.NUMBERS[2:]:
         task = paper.entries(number)[0].task
         if not plan.runs or any(task in run.results for run in plan.runs):
-            figures[f"table{number}_profile"] = profile(number, plan)
+            figures[f"table{number}_profile"] = profile(breakdown(number, plan), TITLES[number], plan)
     return [path for name, figure in figures.items() for path in save(figure, out, name)]
 
 
@@ -101,11 +105,10 @@ def _spoke_line(axis: Any, angles: list[float], values: list[float | None], colo
     axis.plot([*angles, angles[0]], [*drawn, drawn[0]], style, color=colour, linewidth=1.8, marker="o", markersize=3.5)
 
 
-def profile(number: str, plan: Plan) -> Figure:
-    """One per-subtask table as rows of dots with intervals, the paper's reference row as diamonds."""
+def profile(chart: Chart, title: str, plan: Plan) -> Figure:
+    """Rows of dots with intervals, the paper's reference row as diamonds."""
     from matplotlib.figure import Figure
 
-    chart: Chart = breakdown(number, plan)
     figure = Figure(figsize=(8, 1.3 + 0.28 * len(chart.rows)), layout="constrained")
     axis = figure.add_subplot()
     for place, row in enumerate(chart.rows):
@@ -119,7 +122,7 @@ def profile(number: str, plan: Plan) -> Figure:
     axis.set_axisbelow(True)
     axis.spines[["top", "right", "left"]].set_visible(False)
     _run_legend(figure, plan, "D", chart.reference)
-    _title(figure, TITLES[number], plan)
+    _title(figure, title, plan)
     return figure
 
 

@@ -14,6 +14,7 @@ from benchmarks.results.folder import open_runs
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, produce
 from .paper_tables import Plan, all_tables, reference_row
+from .task_option import TaskFiles
 
 
 def report(
@@ -25,6 +26,7 @@ def report(
     pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
     push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
+    task: TaskFiles = None,
 ) -> None:
     """Every table of the paper, the runs' numbers beside the printed ones."""
     wanted = parse_formats(formats)
@@ -71,6 +73,7 @@ def view(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
     reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
+    task: TaskFiles = None,
 ) -> None:
     """The HTML report on http://127.0.0.1, until Ctrl-C."""
     from tempfile import TemporaryDirectory

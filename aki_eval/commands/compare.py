@@ -15,6 +15,7 @@ from reports.comparison_tables import count_table, flip_table, making_table, met
 from reports.formats import print_tables, write
 from reports.render import markdown
 from reports.tables import Table
+from reports.task_option import TaskFiles
 
 FORMATS = ("term", "md", "json")
 
@@ -29,6 +30,7 @@ def command(
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Compare although data, prompts or judge differ.")
     ] = False,
+    task: TaskFiles = None,
 ) -> None:
     """Two runs, paired: is the difference real, and which questions flipped?"""
     if format not in FORMATS:

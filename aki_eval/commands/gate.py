@@ -19,6 +19,7 @@ from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write
 from reports.render import markdown
 from reports.tables import DASH, Cell, Column, Row, Table
+from reports.task_option import TaskFiles
 
 
 def command(
@@ -35,6 +36,7 @@ def command(
     write_to: Annotated[
         Path | None, typer.Option("--write-baseline", help="Store the run's scores as a baseline instead.")
     ] = None,
+    task: TaskFiles = None,
 ) -> int:
     """GO, NO-GO or INCONCLUSIVE against a baseline (exit code 0, 1 or 3)."""
     opened = open_run(run)

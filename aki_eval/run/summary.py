@@ -10,16 +10,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.catalogue import in_order
 from benchmarks.records import Metric
 from benchmarks.results.record import RunRecord
 from benchmarks.scoring import why_not_comparable, worth_saying
-from benchmarks.tasks import COLUMNS
+from benchmarks.tasks import headline_labels
 
 from .score import TaskOutcome
 
 
 def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -> None:
-    """A row for each of the paper's columns that was measured."""
+    """A row for each column that was measured: the paper's, then other benchmarks'."""
     table = Table()
     for heading, side in (
         ("benchmark", "left"),
@@ -30,12 +31,12 @@ def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -
     ):
         table.add_column(heading, justify="right" if side == "right" else "left")
     by_task = {result.task.name: result for result in results}
-    for column in COLUMNS:
-        if column.task in by_task:
-            result = by_task[column.task]
-            found = result.metrics["protocols"][result.metrics["headline"]].get(column.metric)
+    for task in in_order(by_task):
+        result = by_task[task]
+        for name, label in headline_labels(result.task).items():
+            found = result.metrics["protocols"][result.metrics["headline"]].get(name)
             metric = None if found is None else Metric(**found)
-            table.add_row(column.label, *_cells(metric), _note(result, metric))
+            table.add_row(label, *_cells(metric), _note(result, metric))
     console.print(table)
     for line in _remarks(root, results):
         console.print(line, highlight=False, soft_wrap=True)

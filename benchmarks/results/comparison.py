@@ -4,7 +4,7 @@ Both runs answered the same questions, so what counts is the difference on each;
 cancels out (Miller 2024, arXiv 2411.00640, section 4). `benchmarks/paired_tests.py` has the tests and says which
 metric gets which. Two runs give one answer: `aki-eval compare`, `gate`, `report` in all its formats and the pages show
 what `compare` returns, and so does the correction for many metrics, which does not depend on what is asked to be shown:
-the paper's columns are one family, the sub-scores of a task are another (Holm).
+the columns (the paper's, and other benchmarks' headlines) are one family, the sub-scores of a task are another (Holm).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..estimates import ALPHA, Estimate
 from ..paired_tests import Difference, holm, paired_difference
 from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
-from ..tasks import COLUMNS, TASKS
+from ..tasks import headline_labels
 from .folder import RunFolder
 from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, refusal
 
@@ -42,7 +42,7 @@ class MetricComparison:
     protocol: str
     unit: str
     is_column: bool
-    """One of the paper's twelve; otherwise a sub-score."""
+    """One of the paper's twelve, or the headline of another benchmark; otherwise a sub-score."""
     a: float | None
     b: float | None
     paired: Difference | None
@@ -107,7 +107,8 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`metrics`: the paper's columns first, then every sub-score. `flips`: the questions behind them.
+    """`metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
+    behind them.
 
     `warnings`: in what the two runs were not asked the same, where that was allowed. `left_out`: why a task was not
     compared, where that was asked for instead. `made_differently`: (field of run.json, value in A, value in B).
@@ -123,7 +124,7 @@ class Comparison:
 
     @property
     def columns(self) -> list[MetricComparison]:
-        """The metrics that are columns of the paper."""
+        """The metrics that are columns."""
         return [metric for metric in self.metrics if metric.is_column]
 
     def of_task(self, task: str) -> dict[str, MetricComparison]:
@@ -131,7 +132,7 @@ class Comparison:
         return {metric.metric: metric for metric in self.metrics if metric.task == task}
 
     def as_json(self, *, all_metrics: bool = True) -> dict[str, Any]:
-        """`all_metrics` False: the paper's columns only."""
+        """`all_metrics` False: the columns only."""
         return {
             "a": self.a,
             "b": self.b,
@@ -182,9 +183,9 @@ def compare(
 
 
 def _metrics(pairs: Pairs, a: RunFolder, b: RunFolder) -> Iterator[MetricComparison]:
-    task = TASKS[pairs.task]
+    task = b.results[pairs.task].about
     before, after = (estimates_of(task, pairs.protocol, scores) for scores in (pairs.a, pairs.b))
-    labels = {column.metric: column.label for column in COLUMNS if column.task == pairs.task}
+    labels = headline_labels(task)
     for name in [*(label for label in labels if label in before), *(name for name in before if name not in labels)]:
         paired = paired_difference(before[name], after[name])
         yield MetricComparison(
@@ -216,7 +217,7 @@ def _untested(task: Task, protocol: str, sides: Mapping[str, Estimate], paired: 
 
 
 def _corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
-    """With Holm's correction: the paper's columns are one family, the sub-scores of each task another."""
+    """With Holm's correction: the columns are one family, the sub-scores of each task another."""
     families: dict[str, list[int]] = {}
     for place, metric in enumerate(metrics):
         if metric.p is not None:
