@@ -55,7 +55,7 @@ def find_tasks(names: str) -> list[Task]:
         if name != ALL and _alias(name) not in known:
             tasks += [task for task in _others(name) if task not in tasks]
     if not tasks and INSTALLED not in wanted:
-        raise UserError(_unknown(repr(names)))
+        raise UserError(_unknown(names))
     return tasks
 
 
@@ -80,7 +80,7 @@ def _others(name: str) -> list[Task]:
 def _unknown(name: str) -> str:
     others = "".join(f"{name}, " for name in catalogue.installed().plugins)
     return (
-        f"--bench: unknown benchmark {name}; valid are all, {', '.join(TASKS)}, {others}VLMEvalKit's names such as "
+        f"--bench: unknown benchmark {name!r}; valid are all, {', '.join(TASKS)}, {others}VLMEvalKit's names such as "
         "MMBench_DEV_EN, or a file FILE.py"
     )
 
