@@ -33,6 +33,8 @@ class Cell:
     num_samples: int | None = None
     num_scored: int | None = None
     num_unread: int | None = None
+    num_units: int | None = None
+    """Questions behind the scored samples, where several samples are one question."""
     p_value: float | None = None
     p_holm: float | None = None
     test: str | None = None
@@ -47,6 +49,11 @@ class Cell:
     link: str | None = None
     """Where the samples behind it are shown."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int | None:
+        """The n of tables: scored samples, or the questions that they are."""
+        return self.num_scored if self.num_units is None else self.num_units
 
     @property
     def half_width(self) -> float | None:
