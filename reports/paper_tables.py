@@ -31,12 +31,14 @@ TITLES = {
     "13": "Table 13. POPE by split",
     "14": "Table 14. MM-Vet by capability",
     "15": "Table 15. CV-Bench by source",
-    OTHERS: "Other benchmarks",
 }
 ACROSS = {"7": "Subtask", "9": "Dimension", "11": "Subject", "12": "Skill or task"}
 """Tables whose columns are models, with the heading of their first column; in the others models are rows."""
 
-INTERVALS = "± is half the width of the 95 % interval, n the number of scored samples; the paper prints neither."
+INTERVALS = (
+    "± is half the width of the 95 % interval, n the number of scored samples (of MMBench: of questions, each asked "
+    "once for every rotation of its options); the paper prints neither."
+)
 MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "
     "model's own paper, * measured by the authors."
@@ -63,7 +65,7 @@ class Frame:
     def table(self, corner: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
         return Table(
             key=OTHERS if self.number == OTHERS else f"table{self.number}",
-            title=TITLES[self.number],
+            title=TITLES.get(self.number, "Other benchmarks"),
             corner=corner,
             columns=tuple(columns),
             rows=tuple(rows),
@@ -108,15 +110,18 @@ def all_tables(plan: Plan) -> list[Table]:
 def main_tables(plan: Plan) -> list[Table]:
     """Tables 1 and 2, where a run says something about them, and the table of the other benchmarks."""
     tables = [main_table(number, plan) for number in ("1", "2")] if measures_paper(plan.runs) else []
+    return [*tables, other_table(plan)] if other_tasks(plan.runs) else tables
+
+
+def other_table(plan: Plan) -> Table:
+    """The benchmarks outside the paper: their columns, the runs, and their differences."""
     entries = other_entries(plan.runs)
-    if not entries:
-        return tables
     series: list[Series] = []
     for run in plan.runs:
         series += [run_series(run), *other_readings(run, entries)]
         series += [pair.series(entries) for pair in plan.pairs if pair.run is run]
     frame = Frame(number=OTHERS, entries=entries, notices=notices(plan.runs), remarks=_remarks(series))
-    return [*tables, down(frame, series)]
+    return down(frame, series)
 
 
 def pair_tables(plan: Plan) -> list[Table]:

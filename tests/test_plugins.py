@@ -99,7 +99,7 @@ def test_a_benchmark_of_one_file_is_shown_everywhere(
     (metric,) = json.loads(said)["metrics"]
     assert (metric["label"], round(metric["difference"], 1), metric["test"]) == ("Quiz", -33.3, "exact McNemar")
     code, said, _ = call("gate", "b", "--baseline", "a")
-    assert "quiz overall" in said
+    assert "Quiz " in said
     (tmp_path / "policy.toml").write_text("[allowed_drop.quiz]\noverall = 50.0\n[allowed_drop.pope]\nf1 = 1.0\n")
     (tmp_path / "own.toml").write_text('decide_by = "difference"\n[allowed_drop.quiz]\noverall = 50.0\n')
     assert call("gate", "b", "--baseline", "a", "--policy", "policy.toml")[0] == 3  # pope is not scored

@@ -18,7 +18,7 @@ from ..estimates import ALPHA, Estimate
 from ..paired_tests import Difference, holm, paired_difference
 from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
-from ..tasks import headline_labels
+from ..tasks import headline_labels, metric_label
 from .folder import RunFolder
 from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, refusal
 
@@ -191,7 +191,7 @@ def _metrics(pairs: Pairs, a: RunFolder, b: RunFolder) -> Iterator[MetricCompari
         yield MetricComparison(
             task=pairs.task,
             metric=name,
-            label=labels.get(name, f"{task.title} {name}"),
+            label=metric_label(task, name),
             protocol=pairs.protocol,
             unit=before[name].unit,
             is_column=name in labels,

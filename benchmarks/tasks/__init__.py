@@ -57,3 +57,8 @@ def headline_labels(task: Task) -> dict[str, str]:
     if len(task.headline_metrics) == 1:
         return {task.headline_metrics[0]: task.title}
     return {metric: f"{task.title} {metric}" for metric in task.headline_metrics}
+
+
+def metric_label(task: Task, metric: str) -> str:
+    """How a metric is called wherever people read it: the column, or the benchmark and its sub-score."""
+    return headline_labels(task).get(metric, f"{task.title} {metric}")
