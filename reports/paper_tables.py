@@ -34,7 +34,10 @@ TITLES = {
 ACROSS = {"7": "Subtask", "9": "Dimension", "11": "Subject", "12": "Skill or task"}
 """Tables whose columns are models, with the heading of their first column; in the others models are rows."""
 
-INTERVALS = "± is half the width of the 95 % interval, n the number of scored samples; the paper prints neither."
+INTERVALS = (
+    "± is half the width of the 95 % interval, n the number of scored samples (of MMBench: of questions, each asked "
+    "once for every rotation of its options); the paper prints neither."
+)
 MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "
     "model's own paper, * measured by the authors."
@@ -93,8 +96,10 @@ class Plan:
         baseline = next((arm for arm in self.arms if self.baseline is None or self.baseline in arm.runs), None)
         return tuple(Pair(arm, baseline) for arm in self.arms if baseline is not None and arm is not baseline)
 
-    def pair(self, arm: Arm) -> Pair | None:
-        return next((pair for pair in self.pairs if pair.run is arm), None)
+    def pair(self, side: Arm | RunFolder) -> Pair | None:
+        """Of an arm, or of a run's arm, with the baseline."""
+        wanted = side.runs[0] if isinstance(side, Arm) else side
+        return next((pair for pair in self.pairs if any(run is wanted for run in pair.run.runs)), None)
 
 
 def all_tables(plan: Plan) -> list[Table]:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TypeVar
 
 from benchmarks.arms import ArmEstimate
+from benchmarks.printable import in_words
 from benchmarks.records import Metric
 from benchmarks.results.arms import Arm
 from benchmarks.results.comparison import arm_estimates
@@ -207,6 +208,7 @@ def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell
         num_samples=found.num_samples,
         num_scored=found.num_scored,
         num_unread=found.num_unread,
+        num_units=found.num_units,
         suffix=NOT_COMPARABLE if result.why_not_comparable(found, protocol) else "",
         task=result.task,
         metric=name,
@@ -232,7 +234,7 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
     if not result.complete and not metric.num_unscored:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
-        yield f"Subset: {describe_subset(result.subset)}."
+        yield f"Subset: {in_words(result.subset)}."
     if result.data.get("source") not in {"official", "toy"}:
         yield "Measured on local tables, which may differ from the official ones."
     if result.judge is not None:
@@ -258,11 +260,3 @@ def judge_caveat(result: TaskResult) -> str:
     if not result.comparable_judge:
         return f"Judged by {name}." if "not comparable" in name else f"Judged by {name}: not comparable to GPT-4."
     return f"Judged by {name}; the paper says {PAPER_JUDGE}."
-
-
-def describe_subset(subset: object) -> str:
-    """`size 100, seed 2503` from the run's own record of its subset."""
-    if isinstance(subset, dict):
-        given = {name: value for name, value in subset.items() if value is not None}
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
-    return str(subset)

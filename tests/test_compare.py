@@ -164,8 +164,8 @@ def test_nothing_in_common_to_score(tmp_path: Path) -> None:
             {"data": {"source": "x", "tables": {"REAL_WORLD_QA": {"sha256": "1" * 64}}}},
             "table REAL_WORLD_QA has sha256",
         ),
-        ({"judge": {"name": "gpt-x", "comparable": True}}, "judge None and gpt-x"),
-        ({"subset": {"size": 9}}, "subset None and"),
+        ({"judge": {"name": "gpt-x", "comparable": True}}, "judge none and gpt-x"),
+        ({"subset": {"size": 9}}, "subset none and"),
     ],
 )
 def test_different_questions_are_refused_unless_told(tmp_path: Path, fields: dict[str, Any], message: str) -> None:

@@ -22,7 +22,7 @@ from ..paired_tests import Difference, holm
 from ..records import Score
 from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
-from ..tasks import COLUMNS, TASKS
+from ..tasks import COLUMNS, TASKS, metric_label
 from .arms import SEEDS_NOT_INCLUDED, Arm, as_arm
 from .folder import RunFolder
 from .pairing import (
@@ -252,9 +252,9 @@ def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
     before, after = (
         [estimates_of(task, pairs.protocol, scores) for scores in runs] for runs in (pairs.runs_a, pairs.runs_b)
     )
-    labels = {column.metric: column.label for column in COLUMNS if column.task == pairs.task}
+    columns = [column.metric for column in COLUMNS if column.task == pairs.task]
     first = before[0]
-    for name in [*(label for label in labels if label in first), *(name for name in first if name not in labels)]:
+    for name in [*(name for name in columns if name in first), *(name for name in first if name not in columns)]:
         own, other = _seeded(name, a, before), _seeded(name, b, after)
         paired = arm_difference(own, other)
         sides = arm_estimate(own), arm_estimate(other)
@@ -262,10 +262,10 @@ def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
         yield MetricComparison(
             task=pairs.task,
             metric=name,
-            label=labels.get(name, f"{task.title} {name}"),
+            label=metric_label(pairs.task, name),
             protocol=pairs.protocol,
             unit=first[name].unit,
-            is_column=name in labels,
+            is_column=name in columns,
             a=sides[0].mean.value,
             b=sides[1].mean.value,
             paired=paired,
