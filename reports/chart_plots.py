@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import paper
 from .attention_figures import INK, save
-from .chart_data import Chart, ChartRow, breakdown, overview
+from .chart_data import Chart, ChartRow, breakdown, others, overview
 from .notices import notices
+from .other_tables import measures_paper
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
-from .series import Series, paper_series, run_series
+from .series import Series, arm_series, paper_series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,11 +24,14 @@ PEER, REFERENCE = "#cfc7be", "#655e57"
 
 def write_figures(plan: Plan, out: Path) -> list[Path]:
     """Every figure that there are numbers for."""
-    figures = {"table2_bars": bars(plan), "table2_radar": radar(plan)}
+    figures = {"table2_bars": bars(plan), "table2_radar": radar(plan)} if measures_paper(plan.runs) else {}
+    beside = others(plan)
+    if beside is not None:
+        figures["others"] = profile(beside, beside.title, plan)
     for number in paper.NUMBERS[2:]:
         task = paper.entries(number)[0].task
         if not plan.runs or any(task in run.results for run in plan.runs):
-            figures[f"table{number}_profile"] = profile(number, plan)
+            figures[f"table{number}_profile"] = profile(breakdown(number, plan), TITLES[number], plan)
     return [path for name, figure in figures.items() for path in save(figure, out, name)]
 
 
@@ -35,7 +39,7 @@ def bars(plan: Plan) -> Figure:
     """Table 2: one panel a column, one bar a model; runs with their 95 % intervals."""
     from matplotlib.figure import Figure
 
-    series = [paper_series("2", model) for model in paper.models("2")] + [run_series(run) for run in plan.runs]
+    series = [paper_series("2", model) for model in paper.models("2")] + [arm_series(arm) for arm in plan.arms]
     figure = Figure(figsize=(13, 1.4 + 3 * (0.9 + 0.19 * len(series))), layout="constrained")
     for axis, entry in zip(figure.subplots(3, 4, sharey=True).flat, paper.entries("main"), strict=True):
         _bar_panel(axis, entry, series)
@@ -87,7 +91,7 @@ def radar(plan: Plan) -> Figure:
     axis.set_theta_zero_location("N")
     axis.set_theta_direction(-1)
     _spoke_line(axis, angles, [row.reference.at if row.reference else None for row in rows], REFERENCE, "--")
-    for place in range(len(plan.runs)):
+    for place in range(len(plan.arms)):
         values = [next((dot.at for dot in row.dots if dot.run == place), None) for row in rows]
         _spoke_line(axis, angles, values, RUN_COLOURS[place % len(RUN_COLOURS)], "-")
     _run_legend(figure, plan, "--", reference_row(plan.reference)[1].label)
@@ -101,15 +105,14 @@ def _spoke_line(axis: Any, angles: list[float], values: list[float | None], colo
     axis.plot([*angles, angles[0]], [*drawn, drawn[0]], style, color=colour, linewidth=1.8, marker="o", markersize=3.5)
 
 
-def profile(number: str, plan: Plan) -> Figure:
-    """One per-subtask table as rows of dots with intervals, the paper's reference row as diamonds."""
+def profile(chart: Chart, title: str, plan: Plan) -> Figure:
+    """Rows of dots with intervals, the paper's reference row as diamonds."""
     from matplotlib.figure import Figure
 
-    chart: Chart = breakdown(number, plan)
     figure = Figure(figsize=(8, 1.3 + 0.28 * len(chart.rows)), layout="constrained")
     axis = figure.add_subplot()
     for place, row in enumerate(chart.rows):
-        _profile_row(axis, place, row, len(plan.runs))
+        _profile_row(axis, place, row, len(plan.arms))
     labels = [f"{row.label} {row.scale}".strip() for row in chart.rows]
     axis.set_yticks(range(len(chart.rows)), labels, fontsize=8, parse_math=False)
     axis.set_ylim(len(chart.rows) - 0.4, -0.6)
@@ -119,7 +122,7 @@ def profile(number: str, plan: Plan) -> Figure:
     axis.set_axisbelow(True)
     axis.spines[["top", "right", "left"]].set_visible(False)
     _run_legend(figure, plan, "D", chart.reference)
-    _title(figure, TITLES[number], plan)
+    _title(figure, title, plan)
     return figure
 
 
@@ -134,16 +137,18 @@ def _profile_row(axis: Any, place: int, row: ChartRow, num_runs: int) -> None:
         colour = RUN_COLOURS[run % len(RUN_COLOURS)]
         if dot.low is not None and dot.high is not None:
             axis.plot([dot.low, dot.high], [y, y], color=colour, alpha=0.4, linewidth=3, solid_capstyle="round")
+        if dot.seed_low is not None and dot.seed_high is not None:  # for other seeds: thin, with ends
+            axis.plot([dot.seed_low, dot.seed_high], [y, y], color=colour, linewidth=1, marker="|", markersize=6)
         axis.plot(dot.at, y, "o", color=colour, markersize=5)
 
 
 def _run_legend(figure: Figure, plan: Plan, reference_style: str, reference: str | None) -> None:
     from matplotlib.lines import Line2D
 
-    colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.runs))]
+    colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.arms))]
     lines = [
-        Line2D([], [], color=colour, marker="o", label=run.label)
-        for colour, run in zip(colours, plan.runs, strict=True)
+        Line2D([], [], color=colour, marker="o", label=arm.label)
+        for colour, arm in zip(colours, plan.arms, strict=True)
     ]
     if reference:
         dashed = reference_style == "--"

@@ -22,6 +22,7 @@ from reports.attention_figures import (
     mask_figure,
     save,
 )
+from reports.chart_data import breakdown
 from reports.chart_plots import bars, profile, radar
 from reports.cli import report
 from reports.paper_tables import Plan
@@ -56,7 +57,7 @@ def test_radar_is_per_cent_of_the_most_possible(one_run: Plan) -> None:
 
 
 def test_profile_shows_intervals(one_run: Plan) -> None:
-    axis = profile("14", one_run).axes[0]
+    axis = profile(breakdown("14", one_run), "MM-Vet", one_run).axes[0]
     spans = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2]
     assert [tuple(span) for span in spans] == [(48.0, 52.0)] * 7
 
@@ -67,8 +68,9 @@ def test_toy_figures_carry_the_warning(tmp_path: Path) -> None:
 
 
 def test_figures_are_written_and_stay_the_same(one_run: Plan, tmp_path: Path) -> None:
-    first = {path.name: path.read_bytes() for path in save(profile("10", one_run), tmp_path / "first", "profile")}
-    second = {path.name: path.read_bytes() for path in save(profile("10", one_run), tmp_path / "second", "profile")}
+    drawn = profile(breakdown("10", one_run), "LLaVA-Bench", one_run)
+    first = {path.name: path.read_bytes() for path in save(drawn, tmp_path / "first", "profile")}
+    second = {path.name: path.read_bytes() for path in save(drawn, tmp_path / "second", "profile")}
     assert set(first) == {"profile.png", "profile.svg"}
     assert first == second
 

@@ -16,7 +16,8 @@ from typing import Any
 from ..errors import UserError
 from ..probes import PROBES, base_index
 from ..records import Score
-from ..tasks import COLUMNS, TASKS
+from ..tasks import COLUMNS
+from .arms import Arm, as_arm
 from .comparison import MetricComparison, compare_pairs, corrected
 from .folder import RunFolder, open_run
 from .pairing import Pairs, pair
@@ -129,12 +130,13 @@ def looks(found: ProbesOfRun) -> Looks:
             for task in run.results
             if task in probe.results
         ]
-        labels = ("without the picture", run.label) if name == PICTURE else (run.label, name)
-        compared[name] = _columns_of(pairs, labels)
+        other = as_arm(replace(probe, label="without the picture" if name == PICTURE else name))
+        sides = (other, as_arm(run)) if name == PICTURE else (as_arm(run), other)
+        compared[name] = _columns_of(pairs, *sides)
     orders = [
         found_pairs for task in run.results if (found_pairs := _orders(task, run, found.probes.get(ORDERS))) is not None
     ]
-    compared[ORDERS] = _columns_of(orders, ("mean over the orders", "right in all"))
+    compared[ORDERS] = _columns_of(orders, as_arm(run), as_arm(run))
     blind = found.probes.get(PICTURE)
     flagged = {task: sorted(answered_blind(task, run, blind)) for task in _shared(run, blind)}
     return Looks(
@@ -175,9 +177,9 @@ def _why_nothing(task: str, found: ProbesOfRun) -> dict[str, str]:
     return reasons
 
 
-def _columns_of(pairs: Sequence[Pairs], labels: tuple[str, str]) -> dict[tuple[str, str], MetricComparison]:
+def _columns_of(pairs: Sequence[Pairs], a: Arm, b: Arm) -> dict[tuple[str, str], MetricComparison]:
     """The paper's columns, as one family."""
-    metrics = [metric for each in pairs for metric in compare_pairs(each, *labels) if metric.is_column]
+    metrics = [metric for each in pairs for metric in compare_pairs(each, a, b) if metric.is_column]
     return {(metric.task, metric.metric): metric for metric in corrected(metrics)}
 
 
@@ -185,8 +187,7 @@ def _orders(task: str, run: RunFolder, shuffled: RunFolder | None) -> Pairs | No
     """One score a question, the mean over the orders of its options against the worst of them; None where there is one
     order only. A benchmark that rolls its options itself needs no probe.
     """
-    rule = TASKS[task]
-    if rule.rolls_options:
+    if run.results[task].about.rolls_options:
         return _by_question(task, run, lambda score: score.cluster, spread=True)
     if shuffled is None or task not in shuffled.results:
         return None
@@ -209,7 +210,7 @@ def _by_question(task: str, run: RunFolder, question: Callable[[Score], str], *,
         kept = members if spread else members[:1]
         for worth, scores in ((fmean(values), a), (min(values), b)):
             scores += [replace(score, value=worth, reason=unread, answer=None, target=None) for score in kept]
-    return Pairs(task=task, protocol=protocol, a=a, b=b, num_left_out=num_left_out, num_lost=0)
+    return Pairs(task=task, protocol=protocol, runs_a=[a], runs_b=[b], num_left_out=num_left_out, num_lost=0)
 
 
 def _values(task: str, run: RunFolder) -> dict[str, float]:
@@ -231,7 +232,7 @@ def answered_blind(task: str, run: RunFolder, probe: RunFolder | None) -> set[st
     """
     if probe is None or task not in probe.results or task not in run.results:
         return set()
-    rule, seen, unseen = TASKS[task], _values(task, run), _values(task, probe)
+    rule, seen, unseen = run.results[task].about, _values(task, run), _values(task, probe)
     flagged = {index for index in _both(task, run, probe) if unseen[index] >= (seen[index] if rule.judged else 1)}
     if not rule.whole_clusters:
         return flagged
