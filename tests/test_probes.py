@@ -267,7 +267,7 @@ def test_a_probe_is_a_run_inside_the_run(tmp_path: Path) -> None:
 def test_a_probe_is_another_run(tmp_path: Path) -> None:
     data, out = write_table(tmp_path / "data"), tmp_path / "run"
     evaluate(out, data)
-    with pytest.raises(UserError, match="probe was None and would now be"):
+    with pytest.raises(UserError, match="probe was none and would now be"):
         run(
             RunOptions(tasks=[TASK], data=str(data), out=out, probe=PROBES["blank"]),
             ScriptedPredictor(),
