@@ -15,6 +15,7 @@ from benchmarks.results.folder import open_runs
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, produce
 from .paper_tables import TITLES, Plan, all_tables, main_table, reference_row, subtask_table
+from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 
@@ -28,6 +29,7 @@ def report(
     pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
     push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
+    style: Annotated[str, typer.Option(help=f"Of LaTeX tables and figures: {', '.join(STYLES)}.")] = SCREEN.name,
     everything: Annotated[bool, typer.Option("--all", help="On the terminal every table, not one screen.")] = False,
     numbers: Annotated[
         str | None,
@@ -43,12 +45,14 @@ def report(
         tables += [audit_table(), third_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
+    if style not in STYLES:
+        raise UserError(f"--style {style!r}: expected one of {', '.join(STYLES)}")
     one_screen = not (everything or chosen or audit)
     for name in wanted:
         if name == "term" and one_screen:
             show_summary(PlainConsole(), plan)
         else:
-            produce(name, tables, plan, Output(out, pictures, push))
+            produce(name, tables, plan, Output(out, pictures, push, STYLES[style]))
 
 
 def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> Plan:
