@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from . import paper
 from .paper import PaperLine
 from .paper_tables import Plan
-from .series import Series, paper_series, run_series
+from .series import Series, arm_series, paper_series
 from .tables import Cell
 
 LARGEST = {"perception": 2000.0, "cognition": 800.0}
@@ -17,13 +17,16 @@ LARGEST = {"perception": 2000.0, "cognition": 800.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Dot:
-    """A number on the scale. `at`, `low`, `high` are per cent of the chart's width; `run` numbers its colour."""
+    """A number on the scale. `at`, `low`, `high` are per cent of the chart's width; `run` numbers its arm's colour."""
 
     label: str
     text: str
     at: float
     low: float | None
     high: float | None
+    seed_low: float | None = None
+    """Of an arm: the interval for other training seeds, apart from that for other questions."""
+    seed_high: float | None = None
     run: int | None = None
     highlight: bool = False
 
@@ -82,7 +85,7 @@ def _row(
     entry: PaperLine, plan: Plan, reference: Series | None, others: Sequence[Series], link: str | None
 ) -> ChartRow:
     largest = _largest(entry)
-    runs = [(number, run_series(run)) for number, run in enumerate(plan.runs)]
+    runs = [(number, arm_series(arm)) for number, arm in enumerate(plan.arms)]
     dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
     printed = _dot(reference.label, reference.cell(entry), largest, highlight=True) if reference else None
     ticks = [_dot(series.label, series.cell(entry), largest) for series in others]
@@ -113,6 +116,7 @@ def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlig
     if cell.value is None:
         return None
     low, high = cell.ci95 or (None, None)
+    seed_low, seed_high = cell.seed_ci95 or (None, None)
     split = " (development split)" if cell.task == "mmmu" and str(cell.metric).startswith("dev") else ""
     return Dot(
         label=label + split,
@@ -120,6 +124,8 @@ def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlig
         at=_place(cell.value, largest),
         low=None if low is None else _place(low, largest),
         high=None if high is None else _place(high, largest),
+        seed_low=None if seed_low is None else _place(seed_low, largest),
+        seed_high=None if seed_high is None else _place(seed_high, largest),
         run=run,
         highlight=highlight,
     )

@@ -13,8 +13,12 @@ from .chart_data import Chart, ChartRow, breakdown, overview
 from .notices import notices
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
+<<<<<<< HEAD
 from .series import Series, paper_series, run_series
 from .styles import SCREEN, Style
+=======
+from .series import Series, arm_series, paper_series
+>>>>>>> main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +46,7 @@ def bars(plan: Plan, style: Style = SCREEN) -> Figure:
     """Table 2: one panel a column, one bar a model; runs with their 95 % intervals."""
     from matplotlib.figure import Figure
 
+<<<<<<< HEAD
     series = [paper_series("2", model) for model in paper.models("2")] + [run_series(run) for run in plan.runs]
     rows, columns = (3, 4) if style.width > NARROW else (4, 3)
     line = 0.19 * style.size(7) / 7
@@ -49,6 +54,13 @@ def bars(plan: Plan, style: Style = SCREEN) -> Figure:
     for axis, entry in zip(figure.subplots(rows, columns, sharey=True).flat, paper.entries("main"), strict=True):
         _bar_panel(axis, entry, series, style)
     _title(figure, "AKI-4B among its peers (paper, Table 2)", plan, style)
+=======
+    series = [paper_series("2", model) for model in paper.models("2")] + [arm_series(arm) for arm in plan.arms]
+    figure = Figure(figsize=(13, 1.4 + 3 * (0.9 + 0.19 * len(series))), layout="constrained")
+    for axis, entry in zip(figure.subplots(3, 4, sharey=True).flat, paper.entries("main"), strict=True):
+        _bar_panel(axis, entry, series)
+    _title(figure, "AKI-4B among its peers (paper, Table 2)", plan)
+>>>>>>> main
     return figure
 
 
@@ -97,7 +109,7 @@ def radar(plan: Plan, style: Style = SCREEN) -> Figure:
     axis.set_theta_zero_location("N")
     axis.set_theta_direction(-1)
     _spoke_line(axis, angles, [row.reference.at if row.reference else None for row in rows], REFERENCE, "--")
-    for place in range(len(plan.runs)):
+    for place in range(len(plan.arms)):
         values = [next((dot.at for dot in row.dots if dot.run == place), None) for row in rows]
         _spoke_line(axis, angles, values, RUN_COLOURS[place % len(RUN_COLOURS)], "-")
     colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.runs))]
@@ -127,7 +139,7 @@ def profile(number: str, plan: Plan, style: Style = SCREEN) -> Figure:
     figure = Figure(figsize=(min(8.0, style.width), 1.3 + height * len(chart.rows)), layout="constrained")
     axis = figure.add_subplot()
     for place, row in enumerate(chart.rows):
-        _profile_row(axis, place, row, len(plan.runs))
+        _profile_row(axis, place, row, len(plan.arms))
     labels = [f"{row.label} {row.scale}".strip() for row in chart.rows]
     axis.set_yticks(range(len(chart.rows)), labels, fontsize=style.size(8), parse_math=False)
     axis.set_ylim(len(chart.rows) - 0.4, -0.6)
@@ -182,8 +194,15 @@ def _profile_row(axis: Any, place: int, row: ChartRow, num_runs: int) -> None:
         run = dot.run or 0
         y = place + 0.22 * (run - (num_runs - 1) / 2)
         if dot.low is not None and dot.high is not None:
+<<<<<<< HEAD
             axis.plot([dot.low, dot.high], [y, y], **_interval_look(run))
         axis.plot(dot.at, y, **_dot_look(run))
+=======
+            axis.plot([dot.low, dot.high], [y, y], color=colour, alpha=0.4, linewidth=3, solid_capstyle="round")
+        if dot.seed_low is not None and dot.seed_high is not None:  # for other seeds: thin, with ends
+            axis.plot([dot.seed_low, dot.seed_high], [y, y], color=colour, linewidth=1, marker="|", markersize=6)
+        axis.plot(dot.at, y, "o", color=colour, markersize=5)
+>>>>>>> main
 
 
 def _own_title(number: str) -> str:
@@ -200,6 +219,7 @@ def _legend(figure: Figure, marks: Sequence[tuple[Looks, str]], style: Style) ->
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
 
+<<<<<<< HEAD
     handles = [tuple(Line2D([], [], **look) for look in looks) for looks, _ in marks]
     legend = figure.legend(
         handles=handles,
@@ -212,6 +232,23 @@ def _legend(figure: Figure, marks: Sequence[tuple[Looks, str]], style: Style) ->
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+=======
+    colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.arms))]
+    lines = [
+        Line2D([], [], color=colour, marker="o", label=arm.label)
+        for colour, arm in zip(colours, plan.arms, strict=True)
+    ]
+    if reference:
+        dashed = reference_style == "--"
+        look: dict[str, Any] = {"linestyle": "--"} if dashed else {"linestyle": "", "marker": reference_style}
+        lines.append(Line2D([], [], color=REFERENCE, label=f"{reference}, as printed", **look))
+    if lines:
+        legend = figure.legend(
+            handles=lines, loc="outside lower center", ncols=min(4, len(lines)), fontsize=8, frameon=False
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+>>>>>>> main
 
 
 def _title(figure: Figure, title: str, plan: Plan, style: Style) -> None:

@@ -13,15 +13,22 @@ from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
-from .formats import FORMATS, Output, produce
-from .paper_tables import TITLES, Plan, all_tables, main_table, reference_row, subtask_table
+from .formats import FORMATS, Output, print_tables, produce
+from .paper_tables import TITLES, Plan, all_tables, main_table, pair_tables, reference_row, subtask_table
+from .sides import SidesCommand, groups_of, open_arms
 from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 
 
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN_DIR...", help="Run folders, side by side.")] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN_DIR... [-- RUN_DIR...]",
+            help="Run folders, side by side. With -- between them: each group is one recipe's training seeds.",
+        ),
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
     out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
@@ -49,10 +56,15 @@ def report(
         raise UserError(f"--style {style!r}: expected one of {', '.join(STYLES)}")
     one_screen = not (everything or chosen or audit)
     for name in wanted:
-        if name == "term" and one_screen:
+        if name == "term" and one_screen and plan.grouped:
+            print_tables([main_table("1", plan), *pair_tables(plan)])
+        elif name == "term" and one_screen:
             show_summary(PlainConsole(), plan)
         else:
             produce(name, tables, plan, Output(out, pictures, push, STYLES[style]))
+
+
+report.command_class = SidesCommand  # type: ignore[attr-defined]
 
 
 def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> Plan:
@@ -62,11 +74,26 @@ def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> P
         UserError: a folder that is no run, or a reference that is no row of the paper.
     """
     reference_row(reference)
+    groups = groups_of(paths)
+    if len(groups) > 1:
+        return _grouped(groups, baseline, reference)
     known = {path.resolve(): place for place, path in enumerate(paths)}
     if baseline is not None and baseline.resolve() not in known:
         paths, known = [baseline, *paths], {baseline.resolve(): 0}
     runs = tuple(open_runs(paths))
     return Plan(runs, runs[known[baseline.resolve()]] if baseline else None, reference)
+
+
+def _grouped(groups: Sequence[Sequence[Path]], baseline: Path | None, reference: str) -> Plan:
+    """Arms side by side; the baseline is one of their runs, and stands for its arm."""
+    arms = tuple(open_arms(groups))
+    runs = tuple(run for arm in arms for run in arm.runs)
+    own = None
+    if baseline is not None:
+        own = next((run for run in runs if run.path.resolve() == baseline.resolve()), None)
+        if own is None:
+            raise UserError(f"--baseline {baseline} is in none of the groups: name a run of the arm to compare with")
+    return Plan(runs, own, reference, arms)
 
 
 def parse_tables(text: str | None) -> list[str]:
@@ -104,7 +131,10 @@ def parse_formats(text: str) -> list[str]:
 
 
 def view(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run folders, or one finished report.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN_DIR... [-- RUN_DIR...]", help="Run folders, arms of them, or one finished report."),
+    ],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
     reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
@@ -126,3 +156,6 @@ def view(
                 server.serve_forever()
             except KeyboardInterrupt:
                 typer.echo("")
+
+
+view.command_class = SidesCommand  # type: ignore[attr-defined]

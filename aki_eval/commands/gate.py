@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.results.arms import SEEDS_NOT_INCLUDED
 from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run, told_apart
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
@@ -83,6 +84,7 @@ def decision_table(decision: Decision, links: Links | None = None) -> Table:
             _remark(decision),
             "run - baseline with its 95 % interval; p: of no difference at all, as `aki-eval compare` gives it. The "
             "verdict does not follow from p.",
+            f"Every verdict here: {SEEDS_NOT_INCLUDED}.",
             *((links.remark,) if links else ()),
         ),
     )

@@ -61,6 +61,7 @@ def _write_site(plan: Plan, out: Path, with_pictures: bool) -> None:
     shared = {
         "tasks": {task.name: task.title for task in tasks},
         "runs": [run.label for run in plan.runs],
+        "arms": [arm.label for arm in plan.arms],
         "notices": notices(plan.runs),
     }
     environment = make_environment()
