@@ -13,12 +13,8 @@ from .chart_data import Chart, ChartRow, breakdown, overview
 from .notices import notices
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
-<<<<<<< HEAD
-from .series import Series, paper_series, run_series
-from .styles import SCREEN, Style
-=======
 from .series import Series, arm_series, paper_series
->>>>>>> main
+from .styles import SCREEN, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,21 +42,13 @@ def bars(plan: Plan, style: Style = SCREEN) -> Figure:
     """Table 2: one panel a column, one bar a model; runs with their 95 % intervals."""
     from matplotlib.figure import Figure
 
-<<<<<<< HEAD
-    series = [paper_series("2", model) for model in paper.models("2")] + [run_series(run) for run in plan.runs]
+    series = [paper_series("2", model) for model in paper.models("2")] + [arm_series(arm) for arm in plan.arms]
     rows, columns = (3, 4) if style.width > NARROW else (4, 3)
     line = 0.19 * style.size(7) / 7
     figure = Figure(figsize=(style.width, 1.4 + rows * (0.7 + line * len(series))), layout="constrained")
     for axis, entry in zip(figure.subplots(rows, columns, sharey=True).flat, paper.entries("main"), strict=True):
         _bar_panel(axis, entry, series, style)
     _title(figure, "AKI-4B among its peers (paper, Table 2)", plan, style)
-=======
-    series = [paper_series("2", model) for model in paper.models("2")] + [arm_series(arm) for arm in plan.arms]
-    figure = Figure(figsize=(13, 1.4 + 3 * (0.9 + 0.19 * len(series))), layout="constrained")
-    for axis, entry in zip(figure.subplots(3, 4, sharey=True).flat, paper.entries("main"), strict=True):
-        _bar_panel(axis, entry, series)
-    _title(figure, "AKI-4B among its peers (paper, Table 2)", plan)
->>>>>>> main
     return figure
 
 
@@ -112,8 +100,8 @@ def radar(plan: Plan, style: Style = SCREEN) -> Figure:
     for place in range(len(plan.arms)):
         values = [next((dot.at for dot in row.dots if dot.run == place), None) for row in rows]
         _spoke_line(axis, angles, values, RUN_COLOURS[place % len(RUN_COLOURS)], "-")
-    colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.runs))]
-    marks = [(_spoke_look(colour, "-"), run.label) for colour, run in zip(colours, plan.runs, strict=True)]
+    colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.arms))]
+    marks = [(_spoke_look(colour, "-"), arm.label) for colour, arm in zip(colours, plan.arms, strict=True)]
     marks.append((_spoke_look(REFERENCE, "--"), _as_printed(reference_row(plan.reference)[1].label)))
     _legend(figure, [((look,), label) for look, label in marks], style)
     _title(figure, "Twelve columns, per cent of the most possible", plan, style)
@@ -150,8 +138,10 @@ def profile(number: str, plan: Plan, style: Style = SCREEN) -> Figure:
     axis.set_axisbelow(True)
     axis.spines[["top", "right", "left"]].set_visible(False)
     marks: list[tuple[Looks, str]] = [
-        ((_interval_look(place), _dot_look(place)), run.label) for place, run in enumerate(plan.runs)
+        ((_interval_look(place), _dot_look(place)), arm.label) for place, arm in enumerate(plan.arms)
     ]
+    if any(dot.seed_low is not None for row in chart.rows for dot in row.dots):
+        marks.append(((_seeds_look(0),), "for other seeds"))
     if chart.reference:
         marks.append(((DIAMOND,), _as_printed(chart.reference)))
     if any(row.others for row in chart.rows):
@@ -180,6 +170,11 @@ def _interval_look(run: int) -> dict[str, Any]:
     return {"linestyle": "-", "color": colour, "alpha": 0.4, "linewidth": 3, "solid_capstyle": "round"}
 
 
+def _seeds_look(run: int) -> dict[str, Any]:
+    """For other seeds: thin, with ends."""
+    return {"color": RUN_COLOURS[run % len(RUN_COLOURS)], "linewidth": 1, "marker": "|", "markersize": 6}
+
+
 def _dot_look(run: int) -> dict[str, Any]:
     colour, marker = RUN_COLOURS[run % len(RUN_COLOURS)], MARKERS[run % len(MARKERS)]
     return {"linestyle": "", "marker": marker, "color": colour, "markersize": 5}
@@ -194,15 +189,10 @@ def _profile_row(axis: Any, place: int, row: ChartRow, num_runs: int) -> None:
         run = dot.run or 0
         y = place + 0.22 * (run - (num_runs - 1) / 2)
         if dot.low is not None and dot.high is not None:
-<<<<<<< HEAD
             axis.plot([dot.low, dot.high], [y, y], **_interval_look(run))
+        if dot.seed_low is not None and dot.seed_high is not None:
+            axis.plot([dot.seed_low, dot.seed_high], [y, y], **_seeds_look(run))
         axis.plot(dot.at, y, **_dot_look(run))
-=======
-            axis.plot([dot.low, dot.high], [y, y], color=colour, alpha=0.4, linewidth=3, solid_capstyle="round")
-        if dot.seed_low is not None and dot.seed_high is not None:  # for other seeds: thin, with ends
-            axis.plot([dot.seed_low, dot.seed_high], [y, y], color=colour, linewidth=1, marker="|", markersize=6)
-        axis.plot(dot.at, y, "o", color=colour, markersize=5)
->>>>>>> main
 
 
 def _own_title(number: str) -> str:
@@ -219,7 +209,6 @@ def _legend(figure: Figure, marks: Sequence[tuple[Looks, str]], style: Style) ->
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
 
-<<<<<<< HEAD
     handles = [tuple(Line2D([], [], **look) for look in looks) for looks, _ in marks]
     legend = figure.legend(
         handles=handles,
@@ -232,23 +221,6 @@ def _legend(figure: Figure, marks: Sequence[tuple[Looks, str]], style: Style) ->
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-=======
-    colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(plan.arms))]
-    lines = [
-        Line2D([], [], color=colour, marker="o", label=arm.label)
-        for colour, arm in zip(colours, plan.arms, strict=True)
-    ]
-    if reference:
-        dashed = reference_style == "--"
-        look: dict[str, Any] = {"linestyle": "--"} if dashed else {"linestyle": "", "marker": reference_style}
-        lines.append(Line2D([], [], color=REFERENCE, label=f"{reference}, as printed", **look))
-    if lines:
-        legend = figure.legend(
-            handles=lines, loc="outside lower center", ncols=min(4, len(lines)), fontsize=8, frameon=False
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
->>>>>>> main
 
 
 def _title(figure: Figure, title: str, plan: Plan, style: Style) -> None:
