@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import paper
 from .attention_figures import INK, save
-from .chart_data import Chart, ChartRow, breakdown, overview
+from .chart_data import Chart, ChartRow, breakdown, others, overview
 from .notices import notices
+from .other_tables import measures_paper
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
 from .series import Series, arm_series, paper_series
@@ -30,11 +31,16 @@ def write_figures(plan: Plan, out: Path, style: Style = SCREEN) -> list[Path]:
     import matplotlib
 
     with matplotlib.rc_context(dict(style.settings)):
-        figures = {"table2_bars": bars(plan, style), "table2_radar": radar(plan, style)}
+        figures: dict[str, Figure] = {}
+        if measures_paper(plan.runs):
+            figures = {"table2_bars": bars(plan, style), "table2_radar": radar(plan, style)}
+        beside = others(plan)
+        if beside is not None:
+            figures["others"] = profile(beside, beside.title, plan, style)
         for number in paper.NUMBERS[2:]:
             task = paper.entries(number)[0].task
             if not plan.runs or any(task in run.results for run in plan.runs):
-                figures[f"table{number}_profile"] = profile(number, plan, style)
+                figures[f"table{number}_profile"] = profile(breakdown(number, plan), _own_title(number), plan, style)
         return [path for name, figure in figures.items() for path in save(figure, out, name)]
 
 
@@ -118,11 +124,10 @@ def _spoke_look(colour: str, style: str) -> dict[str, Any]:
     return {"linestyle": style, "color": colour, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
 
 
-def profile(number: str, plan: Plan, style: Style = SCREEN) -> Figure:
-    """One per-subtask table as rows of dots with intervals, the paper's reference row as diamonds."""
+def profile(chart: Chart, title: str, plan: Plan, style: Style = SCREEN) -> Figure:
+    """Rows of dots with intervals, the paper's reference row as diamonds."""
     from matplotlib.figure import Figure
 
-    chart: Chart = breakdown(number, plan)
     height = 0.28 * style.size(8) / 8
     figure = Figure(figsize=(min(8.0, style.width), 1.3 + height * len(chart.rows)), layout="constrained")
     axis = figure.add_subplot()
@@ -147,7 +152,7 @@ def profile(number: str, plan: Plan, style: Style = SCREEN) -> Figure:
     if any(row.others for row in chart.rows):
         marks.append(((TICK,), "other rows of the paper"))
     _legend(figure, marks, style)
-    _title(figure, _own_title(number), plan, style)
+    _title(figure, title, plan, style)
     return figure
 
 

@@ -24,6 +24,7 @@ from reports.attention_figures import (
     mask_figure,
     save,
 )
+from reports.chart_data import breakdown
 from reports.chart_plots import bars, profile, radar
 from reports.cli import report
 from reports.paper_tables import Plan
@@ -59,7 +60,7 @@ def test_radar_is_per_cent_of_the_most_possible(one_run: Plan) -> None:
 
 
 def test_profile_shows_intervals(one_run: Plan) -> None:
-    axis = profile("14", one_run).axes[0]
+    axis = profile(breakdown("14", one_run), "MM-Vet", one_run).axes[0]
     spans = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2]
     assert [tuple(span) for span in spans] == [(48.0, 52.0)] * 7
 
@@ -67,7 +68,8 @@ def test_profile_shows_intervals(one_run: Plan) -> None:
 def test_the_legend_draws_with_the_figures_own_marks(tmp_path: Path) -> None:
     """Runs, the paper's row and its other rows: form, fill and edge of each mark in the plot stand in the legend."""
     runs = open_runs([write_run(tmp_path / "one"), write_run(tmp_path / "two")])
-    figure = profile("7", plan(runs))
+    drawn_plan = plan(runs)
+    figure = profile(breakdown("7", drawn_plan), "MME", drawn_plan)
     drawn = {look(line) for line in figure.axes[0].lines}
     (legend,) = figure.legends
     shown = {
@@ -95,12 +97,12 @@ def look(line: Line2D) -> tuple[object, ...]:
 def test_a_venues_style_has_its_width_its_fonts_and_no_title(tmp_path: Path) -> None:
     plan_ = plan(open_runs([write_run(tmp_path / "mine")]))
     for name, width in (("neurips", 5.5), ("cvpr", 6.875)):
-        figure = profile("7", plan_, STYLES[name])
+        figure = profile(breakdown("7", plan_), "MME", plan_, STYLES[name])
         assert figure.get_size_inches()[0] == pytest.approx(width)
         assert figure.get_suptitle() == ""
         sizes = [label.get_fontsize() for label in figure.axes[0].get_yticklabels()]
         assert min(sizes) >= 5.5
-    assert profile("7", plan_).get_suptitle() == "MME by subtask (points, 0 to 200 each) (paper, Table 7)"
+    assert profile(breakdown("7", plan_), "MME", plan_).get_suptitle() == "MME"
 
 
 def test_toy_figures_carry_the_warning(tmp_path: Path) -> None:
@@ -109,8 +111,9 @@ def test_toy_figures_carry_the_warning(tmp_path: Path) -> None:
 
 
 def test_figures_are_written_and_stay_the_same(one_run: Plan, tmp_path: Path) -> None:
-    first = {path.name: path.read_bytes() for path in save(profile("10", one_run), tmp_path / "first", "profile")}
-    second = {path.name: path.read_bytes() for path in save(profile("10", one_run), tmp_path / "second", "profile")}
+    drawn = profile(breakdown("10", one_run), "LLaVA-Bench", one_run)
+    first = {path.name: path.read_bytes() for path in save(drawn, tmp_path / "first", "profile")}
+    second = {path.name: path.read_bytes() for path in save(drawn, tmp_path / "second", "profile")}
     assert set(first) == {"profile.png", "profile.svg", "profile.pdf"}
     assert first == second
 

@@ -4,7 +4,7 @@ Both runs answered the same questions, so what counts is the difference on each;
 cancels out (Miller 2024, arXiv 2411.00640, section 4). `benchmarks/paired_tests.py` has the tests and says which
 metric gets which. Two runs give one answer: `aki-eval compare`, `gate`, `report` in all its formats and the pages show
 what `compare` returns, and so does the correction for many metrics, which does not depend on what is asked to be shown:
-the paper's columns are one family, the sub-scores of a task are another (Holm).
+the columns (the paper's, and other benchmarks' headlines) are one family, the sub-scores of a task are another (Holm).
 
 A side is a run, or an arm: one recipe's runs, which differ by training seed (`benchmarks/arms.py`).
 """
@@ -22,7 +22,7 @@ from ..paired_tests import Difference, holm
 from ..records import Score
 from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
-from ..tasks import COLUMNS, TASKS, metric_label
+from ..tasks import headline_labels, metric_label
 from .arms import SEEDS_NOT_INCLUDED, Arm, as_arm
 from .folder import RunFolder
 from .pairing import (
@@ -55,7 +55,7 @@ class MetricComparison:
     protocol: str
     unit: str
     is_column: bool
-    """One of the paper's twelve; otherwise a sub-score."""
+    """One of the paper's twelve, or the headline of another benchmark; otherwise a sub-score."""
     a: float | None
     b: float | None
     paired: Difference | None
@@ -146,7 +146,8 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`metrics`: the paper's columns first, then every sub-score. `flips`: the questions behind them.
+    """`metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
+    behind them.
 
     `warnings`: in what the two runs were not asked the same, where that was allowed. `left_out`: why a task was not
     compared, where that was asked for instead. `made_differently`: (field of run.json, value in A, value in B).
@@ -181,7 +182,7 @@ class Comparison:
 
     @property
     def columns(self) -> list[MetricComparison]:
-        """The metrics that are columns of the paper."""
+        """The metrics that are columns."""
         return [metric for metric in self.metrics if metric.is_column]
 
     def of_task(self, task: str) -> dict[str, MetricComparison]:
@@ -189,7 +190,7 @@ class Comparison:
         return {metric.metric: metric for metric in self.metrics if metric.task == task}
 
     def as_json(self, *, all_metrics: bool = True) -> dict[str, Any]:
-        """`all_metrics` False: the paper's columns only."""
+        """`all_metrics` False: the columns only."""
         return {
             "a": self.a,
             "b": self.b,
@@ -248,13 +249,13 @@ def compare(
 
 
 def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
-    task = TASKS[pairs.task]
+    task = b.runs[0].results[pairs.task].about
     before, after = (
         [estimates_of(task, pairs.protocol, scores) for scores in runs] for runs in (pairs.runs_a, pairs.runs_b)
     )
-    columns = [column.metric for column in COLUMNS if column.task == pairs.task]
+    labels = headline_labels(task)
     first = before[0]
-    for name in [*(name for name in columns if name in first), *(name for name in first if name not in columns)]:
+    for name in [*(name for name in labels if name in first), *(name for name in first if name not in labels)]:
         own, other = _seeded(name, a, before), _seeded(name, b, after)
         paired = arm_difference(own, other)
         sides = arm_estimate(own), arm_estimate(other)
@@ -262,10 +263,10 @@ def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
         yield MetricComparison(
             task=pairs.task,
             metric=name,
-            label=metric_label(pairs.task, name),
+            label=metric_label(task, name),
             protocol=pairs.protocol,
             unit=first[name].unit,
-            is_column=name in columns,
+            is_column=name in labels,
             a=sides[0].mean.value,
             b=sides[1].mean.value,
             paired=paired,
@@ -284,7 +285,7 @@ def _seeded(name: str, arm: Arm, found: Sequence[Mapping[str, Estimate]]) -> See
 
 def arm_estimates(arm: Arm, task: str, protocol: str, runs: Sequence[Sequence[Score]]) -> dict[str, ArmEstimate]:
     """Every metric of an arm, of its runs' aligned scores."""
-    found = [estimates_of(TASKS[task], protocol, scores) for scores in runs]
+    found = [estimates_of(arm.runs[0].results[task].about, protocol, scores) for scores in runs]
     return {name: arm_estimate(_seeded(name, arm, found)) for name in found[0]}
 
 
@@ -300,7 +301,7 @@ def _untested(task: Task, protocol: str, sides: Mapping[str, Estimate], paired: 
 
 
 def _corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
-    """With Holm's correction: the paper's columns are one family, the sub-scores of each task another."""
+    """With Holm's correction: the columns are one family, the sub-scores of each task another."""
     families: dict[str, list[int]] = {}
     for place, metric in enumerate(metrics):
         if metric.p is not None:

@@ -99,6 +99,7 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
         ("judge", _judge(first), _judge(second)),
         ("subset", first.subset, second.subset),
         ("protocol", first.headline, second.headline),
+        ("benchmark by", _code(first), _code(second)),
     ):
         if one != other:
             yield f"{what} {_short(one)} and {_short(other)}"
@@ -215,6 +216,13 @@ def _prompts_hash(run: RunFolder, task: str) -> object:
 
 def _judge(result: TaskResult) -> object:
     return result.judge.get("name") if result.judge else None
+
+
+def _code(result: TaskResult) -> object:
+    """Of a task outside the paper: what it was defined by, wherever it lay."""
+    source = str((result.definition or {}).get("source", ""))
+    place, known, digits = source.rpartition(" (sha256 ")
+    return f"{place.rpartition('/')[2]} {digits.rstrip(')')}" if known else source
 
 
 def _short(value: object) -> str:
