@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import kit
+from . import kit, likelihood
 from .estimates import Estimator
 from .judged import Extraction
 from .prompts import as_shown
@@ -58,6 +58,7 @@ def rules(estimate: Estimator) -> dict[str, ProtocolRule]:
     return {
         "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=estimate),
+        **likelihood.rules(estimate),
     }
 
 
