@@ -56,7 +56,7 @@ docs: $(DOCS)/venv/bin/mkdocs
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
-	$(BIN)/aki-eval report $(RUN)/eval --format term,md,html --out $(RUN)/report
+	$(BIN)/aki-eval report $(RUN)/eval --format md,html,term --out $(RUN)/report
 
 # The report of reports/example/README.md in runs/example/report, from the committed toy model; a minute or two.
 example: install

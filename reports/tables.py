@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 DASH = "–"
+WRAPPED = 22
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q: it has no superscript form in Unicode
 
 RowKind = Literal["paper", "run", "reading", "difference"]
@@ -43,6 +44,8 @@ class Cell:
     task: str | None = None
     metric: str | None = None
     protocol: str | None = None
+    link: str | None = None
+    """Where the samples behind it are shown."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -76,6 +79,8 @@ class Column:
     notes: tuple[str, ...] = ()
     text: bool = False
     """Words, not numbers: set flush left."""
+    wrap: bool = False
+    """Sentences: where there is little room they break between words, down to `WRAPPED` characters a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,8 @@ class Table:
     notices: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
     """What is said below the footnotes: how the numbers came about."""
+    as_list: bool = False
+    """On a terminal each row is a short paragraph: a line of its cells, then those of columns that wrap."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
