@@ -87,6 +87,22 @@ def refusal(warnings: list[str]) -> UserError:
     )
 
 
+def refuse_probes(a: Arm, b: Arm) -> None:
+    """Where one of several runs asked otherwise on purpose they are no pair, whatever is allowed.
+
+    Raises:
+        UserError: they are not all of one probe, or of none.
+    """
+    first, *others = (*a.runs, *b.runs)
+    for other in others:
+        if first.probe != other.probe:
+            said = " and ".join(
+                f"{run.label} was asked {f'under the probe {run.probe}' if run.probe else 'plainly'}"
+                for run in (first, other)
+            )
+            raise UserError(f"{said}: such runs are never compared; aki-eval probes shows a run beside its probes")
+
+
 def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     first, second = a.results[task], b.results[task]
     tables_a, tables_b = first.checksums, second.checksums
@@ -94,6 +110,7 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
         if tables_a.get(name) != tables_b.get(name):
             yield f"table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
     for what, one, other in (
+        ("probe", a.probe, b.probe),
         ("prompts", first.prompts, second.prompts),
         ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
         ("judge", _judge(first), _judge(second)),
