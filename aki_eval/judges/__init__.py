@@ -39,7 +39,7 @@ class JudgeOptions:
     is one. `auto` is the offline judge for the toy world and none for real tables.
 
     Raises:
-        UserError: a price or a budget that is none (on first use).
+        UserError: a price or a budget that is none (on `check` or first use).
     """
 
     name: str = "auto"
@@ -70,6 +70,20 @@ class JudgeOptions:
     def served(self) -> ServedJudge:
         server = ChatServer(self.name, self.base_url, option=BASE_URL)
         return ServedJudge(server, Price.parse(self.price) if self.price else None)
+
+    def check(self) -> None:
+        """That what was said of price, budget and server means something, though no judge may be needed.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.price is not None:
+            Price.parse(self.price)
+        _ = self.account
+        if self.is_served:
+            _ = self.served
+        elif self.base_url is not None and self.name != "auto":
+            raise UserError(f"{BASE_URL}: the judge {self.name!r} asks no server")
 
     def make(self, source: str, cache: Path) -> Judge | None:
         """The judge for one task; `cache` is where its replies are kept.
