@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -138,8 +138,8 @@ def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedC
 
 def check_config(config: AkiConfig) -> None:
     """Raises ValueError for settings that no model can have."""
-    choices = {
-        "attention": tuple(KINDS),
+    choices: dict[str, Collection[str]] = {
+        "attention": KINDS,
         "image_order": ("image_first", "text_first"),
         "resampler_position_encoding": ("none", "sincos"),
         "resampler_init": ("normal", "identity"),

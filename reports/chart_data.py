@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import paper
+from .other_tables import largest_of, other_entries
 from .paper import PaperLine
 from .paper_tables import Plan
 from .series import Series, arm_series, paper_series
@@ -71,6 +72,17 @@ def overview(plan: Plan) -> Chart:
     return Chart(title="Twelve columns", rows=tuple(rows), reference=reference.label)
 
 
+def others(plan: Plan) -> Chart | None:
+    """The headline numbers of benchmarks outside the paper that have a scale; None where there are none."""
+    rows = []
+    for entry in other_entries(plan.runs):
+        scale = largest_of(entry, plan.runs)
+        if scale is not None:
+            row = _row(entry, plan, None, [], f"benchmark-{entry.task}.html", scale)
+            rows.append(row)
+    return Chart(title="Other benchmarks", rows=tuple(rows), reference=None) if rows else None
+
+
 def breakdown(number: str, plan: Plan) -> Chart:
     """The lines of a per-subtask table. Its printed rows are the reference and the other four models."""
     printed = {model.model: paper_series(number, model) for model in paper.models("appendix")}
@@ -82,9 +94,14 @@ def breakdown(number: str, plan: Plan) -> Chart:
 
 
 def _row(
-    entry: PaperLine, plan: Plan, reference: Series | None, others: Sequence[Series], link: str | None
+    entry: PaperLine,
+    plan: Plan,
+    reference: Series | None,
+    others: Sequence[Series],
+    link: str | None,
+    largest: float | None = None,
 ) -> ChartRow:
-    largest = _largest(entry)
+    largest = largest or _largest(entry)
     runs = [(number, arm_series(arm)) for number, arm in enumerate(plan.arms)]
     dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
     printed = _dot(reference.label, reference.cell(entry), largest, highlight=True) if reference else None

@@ -15,7 +15,7 @@ from .tables import DASH, Cell, Column, Row, Table
 
 HOW = (
     "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
-    "over the paper's columns, or over the sub-scores of one task.",
+    "over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
     "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
     "where, and why.",

@@ -13,7 +13,9 @@ from benchmarks.results.folder import RunFolder
 from . import paper
 from .comparison_tables import metric_table
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
+from .metrics import every_metric
 from .notices import missing_tasks, notices
+from .other_tables import OTHERS, measures_paper, other_entries, other_tasks
 from .paper import PaperLine, PaperModel
 from .series import BARS, Series, arm_series, other_readings, paper_series, run_series
 from .tables import Cell, Column, Row, Table
@@ -63,8 +65,8 @@ class Frame:
 
     def table(self, corner: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
         return Table(
-            key=f"table{self.number}",
-            title=TITLES[self.number],
+            key=OTHERS if self.number == OTHERS else f"table{self.number}",
+            title=TITLES.get(self.number, "Other benchmarks"),
             corner=corner,
             columns=tuple(columns),
             rows=tuple(rows),
@@ -103,16 +105,35 @@ class Plan:
 
 
 def all_tables(plan: Plan) -> list[Table]:
-    """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows, and the runs beside each other.
+    """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows, other benchmarks, and the runs beside each other.
 
     Of the per-subtask tables, those that some run has numbers for; without runs, all of them.
     """
-    tables = [main_table(number, plan) for number in ("1", "2")] + pair_tables(plan)
+    tables = main_tables(plan) + pair_tables(plan)
     for number in paper.NUMBERS[2:]:
         task = paper.entries(number)[0].task
         if not plan.runs or any(task in run.results for run in plan.runs):
             tables.append(subtask_table(number, plan))
+    for task in other_tasks(plan.runs):
+        tables.append(replace(every_metric(task, plan.runs), notices=notices(plan.runs)))
     return tables
+
+
+def main_tables(plan: Plan) -> list[Table]:
+    """Tables 1 and 2, where a run says something about them, and the table of the other benchmarks."""
+    tables = [main_table(number, plan) for number in ("1", "2")] if measures_paper(plan.runs) else []
+    return [*tables, other_table(plan)] if other_tasks(plan.runs) else tables
+
+
+def other_table(plan: Plan) -> Table:
+    """The benchmarks outside the paper: their columns, the runs, and their differences."""
+    entries = other_entries(plan.runs)
+    series: list[Series] = []
+    for arm in plan.arms:
+        series += _arm_series(arm, entries)
+        series += [pair.series(entries) for pair in plan.pairs if pair.run is arm]
+    frame = Frame(number=OTHERS, entries=entries, notices=notices(plan.runs), remarks=_remarks(series))
+    return down(frame, series)
 
 
 def pair_tables(plan: Plan) -> list[Table]:

@@ -18,6 +18,7 @@ from reports.links import Links, links_between
 from reports.render import markdown
 from reports.sides import SidesCommand, two_sides
 from reports.tables import Table
+from reports.task_option import TaskFiles
 
 FORMATS = ("term", "md", "json")
 
@@ -37,6 +38,7 @@ def command(
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Compare although data, prompts or judge differ.")
     ] = False,
+    task: TaskFiles = None,
     report: Annotated[
         str | None,
         typer.Option("--links", help="Folder or address of both runs' HTML report. Default: where `view` serves it."),

@@ -22,7 +22,7 @@ def show_plan(options: RunOptions, predictor: Predictor, console: Console) -> No
     Raises:
         UserError: the run itself would: missing tables, a folder that holds another run.
     """
-    inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
+    inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens, options.probe)
     folder = RunStore(options.out)
     stored = folder.read_run()
     if stored is not None and not options.fresh:

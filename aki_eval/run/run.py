@@ -14,6 +14,7 @@ from .inputs import load
 from .interruption import Interruption
 from .opening import merge_ranks, open_for_writing, pending
 from .options import RunOptions, RunResult
+from .probing import take_over
 from .progress import Progress
 from .score import score_inputs
 from .sessions import begin_session, end_session, stored_run
@@ -33,8 +34,12 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
     with ExitStack() as held:
         interruption = held.enter_context(Interruption().watched())
         with world.main_first():
-            inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
+            inputs = load(
+                options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens, options.probe
+            )
             folder = held.enter_context(open_for_writing(options, predictor, inputs, world))
+            if options.probe is not None and world.is_main:
+                take_over(folder, inputs)
         todo = {given.task.name: pending(folder, given) for given in inputs}
         world.barrier()  # everybody holds a lock and knows what is to be done
         world.destroy()

@@ -4,7 +4,7 @@ Both runs answered the same questions, so what counts is the difference on each;
 cancels out (Miller 2024, arXiv 2411.00640, section 4). `benchmarks/paired_tests.py` has the tests and says which
 metric gets which. Two runs give one answer: `aki-eval compare`, `gate`, `report` in all its formats and the pages show
 what `compare` returns, and so does the correction for many metrics, which does not depend on what is asked to be shown:
-the paper's columns are one family, the sub-scores of a task are another (Holm).
+the columns (the paper's, and other benchmarks' headlines) are one family, the sub-scores of a task are another (Holm).
 
 A side is a run, or an arm: one recipe's runs, which differ by training seed (`benchmarks/arms.py`).
 """
@@ -22,7 +22,7 @@ from ..paired_tests import Difference, holm
 from ..records import Score
 from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
-from ..tasks import COLUMNS, TASKS, metric_label
+from ..tasks import headline_labels, metric_label
 from .arms import SEEDS_NOT_INCLUDED, Arm, as_arm
 from .folder import RunFolder
 from .pairing import (
@@ -33,6 +33,7 @@ from .pairing import (
     not_one_recipe,
     pair,
     refusal,
+    refuse_probes,
 )
 
 NOTHING_SCORED = "no sample is scored in both"
@@ -55,7 +56,7 @@ class MetricComparison:
     protocol: str
     unit: str
     is_column: bool
-    """One of the paper's twelve; otherwise a sub-score."""
+    """One of the paper's twelve, or the headline of another benchmark; otherwise a sub-score."""
     a: float | None
     b: float | None
     paired: Difference | None
@@ -71,6 +72,10 @@ class MetricComparison:
     def variances(self) -> Variances | None:
         """Where the difference's variance comes from; None between single runs, or without a test."""
         return self.paired.variances if isinstance(self.paired, ArmDifference) and not self.reason else None
+
+    def ci95_of(self, side: Literal["a", "b"]) -> tuple[float, float] | None:
+        """The 95 % interval of one side by itself."""
+        return self.arms["ab".index(side)].mean.interval()
 
     @property
     def difference(self) -> float | None:
@@ -146,7 +151,8 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`metrics`: the paper's columns first, then every sub-score. `flips`: the questions behind them.
+    """`metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
+    behind them.
 
     `warnings`: in what the two runs were not asked the same, where that was allowed. `left_out`: why a task was not
     compared, where that was asked for instead. `made_differently`: (field of run.json, value in A, value in B).
@@ -181,7 +187,7 @@ class Comparison:
 
     @property
     def columns(self) -> list[MetricComparison]:
-        """The metrics that are columns of the paper."""
+        """The metrics that are columns."""
         return [metric for metric in self.metrics if metric.is_column]
 
     def of_task(self, task: str) -> dict[str, MetricComparison]:
@@ -189,7 +195,7 @@ class Comparison:
         return {metric.metric: metric for metric in self.metrics if metric.task == task}
 
     def as_json(self, *, all_metrics: bool = True) -> dict[str, Any]:
-        """`all_metrics` False: the paper's columns only."""
+        """`all_metrics` False: the columns only."""
         return {
             "a": self.a,
             "b": self.b,
@@ -216,6 +222,8 @@ def compare(
         UserError: nothing in common, scores that cannot be paired, or runs that were not asked the same and `refuse`.
     """
     a, b = as_arm(a), as_arm(b)
+    if different != "leave_out":
+        refuse_probes(a, b)
     tasks = common_tasks(a, b) if tasks is None else tasks
     unlike = {task: reasons for task in tasks if (reasons := asked_differently_by_arms(task, a, b))}
     warnings = [reason for reasons in unlike.values() for reason in reasons]
@@ -232,11 +240,11 @@ def compare(
             if different != "leave_out":
                 raise
             left_out[task] = [str(error)]
-    metrics = [metric for each in pairs for metric in _metrics(each, a, b)]
+    metrics = [metric for each in pairs for metric in compare_pairs(each, a, b)]
     return Comparison(
         a=a.label,
         b=b.label,
-        metrics=_corrected(sorted(metrics, key=lambda metric: not metric.is_column)),
+        metrics=corrected(sorted(metrics, key=lambda metric: not metric.is_column)),
         flips=[flip for each in pairs for flip in _flips(each)],
         warnings=warnings if different == "allow" else [],
         made_differently=made_differently(a, b),
@@ -247,14 +255,15 @@ def compare(
     )
 
 
-def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
-    task = TASKS[pairs.task]
+def compare_pairs(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
+    """Every metric of paired scores, the columns first, not yet corrected for being many."""
+    task = b.runs[0].results[pairs.task].about
     before, after = (
         [estimates_of(task, pairs.protocol, scores) for scores in runs] for runs in (pairs.runs_a, pairs.runs_b)
     )
-    columns = [column.metric for column in COLUMNS if column.task == pairs.task]
+    labels = headline_labels(task)
     first = before[0]
-    for name in [*(name for name in columns if name in first), *(name for name in first if name not in columns)]:
+    for name in [*(name for name in labels if name in first), *(name for name in first if name not in labels)]:
         own, other = _seeded(name, a, before), _seeded(name, b, after)
         paired = arm_difference(own, other)
         sides = arm_estimate(own), arm_estimate(other)
@@ -262,10 +271,10 @@ def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
         yield MetricComparison(
             task=pairs.task,
             metric=name,
-            label=metric_label(pairs.task, name),
+            label=metric_label(task, name),
             protocol=pairs.protocol,
             unit=first[name].unit,
-            is_column=name in columns,
+            is_column=name in labels,
             a=sides[0].mean.value,
             b=sides[1].mean.value,
             paired=paired,
@@ -284,7 +293,7 @@ def _seeded(name: str, arm: Arm, found: Sequence[Mapping[str, Estimate]]) -> See
 
 def arm_estimates(arm: Arm, task: str, protocol: str, runs: Sequence[Sequence[Score]]) -> dict[str, ArmEstimate]:
     """Every metric of an arm, of its runs' aligned scores."""
-    found = [estimates_of(TASKS[task], protocol, scores) for scores in runs]
+    found = [estimates_of(arm.runs[0].results[task].about, protocol, scores) for scores in runs]
     return {name: arm_estimate(_seeded(name, arm, found)) for name in found[0]}
 
 
@@ -299,18 +308,18 @@ def _untested(task: Task, protocol: str, sides: Mapping[str, Estimate], paired: 
     return TOO_FEW if paired.test is None else None
 
 
-def _corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
-    """With Holm's correction: the paper's columns are one family, the sub-scores of each task another."""
+def corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
+    """With Holm's correction: the columns are one family, the sub-scores of each task another."""
     families: dict[str, list[int]] = {}
     for place, metric in enumerate(metrics):
         if metric.p is not None:
             families.setdefault("" if metric.is_column else metric.task, []).append(place)
-    corrected = list(metrics)
+    known = list(metrics)
     for places in families.values():
         values = holm([p for place in places if (p := metrics[place].p) is not None])
         for place, value in zip(places, values, strict=True):
-            corrected[place] = replace(metrics[place], p_holm=value)
-    return corrected
+            known[place] = replace(metrics[place], p_holm=value)
+    return known
 
 
 def _flips(pairs: Pairs) -> Iterable[Flip]:

@@ -87,6 +87,22 @@ def refusal(warnings: list[str]) -> UserError:
     )
 
 
+def refuse_probes(a: Arm, b: Arm) -> None:
+    """Where one of several runs asked otherwise on purpose they are no pair, whatever is allowed.
+
+    Raises:
+        UserError: they are not all of one probe, or of none.
+    """
+    first, *others = (*a.runs, *b.runs)
+    for other in others:
+        if first.probe != other.probe:
+            said = " and ".join(
+                f"{run.label} was asked {f'under the probe {run.probe}' if run.probe else 'plainly'}"
+                for run in (first, other)
+            )
+            raise UserError(f"{said}: such runs are never compared; aki-eval probes shows a run beside its probes")
+
+
 def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     first, second = a.results[task], b.results[task]
     tables_a, tables_b = first.checksums, second.checksums
@@ -94,11 +110,13 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
         if tables_a.get(name) != tables_b.get(name):
             yield f"table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
     for what, one, other in (
+        ("probe", a.probe, b.probe),
         ("prompts", first.prompts, second.prompts),
         ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
         ("judge", _judge(first), _judge(second)),
         ("subset", first.subset, second.subset),
         ("protocol", first.headline, second.headline),
+        ("benchmark by", _code(first), _code(second)),
     ):
         if one != other:
             yield f"{what} {_short(one)} and {_short(other)}"
@@ -215,6 +233,13 @@ def _prompts_hash(run: RunFolder, task: str) -> object:
 
 def _judge(result: TaskResult) -> object:
     return result.judge.get("name") if result.judge else None
+
+
+def _code(result: TaskResult) -> object:
+    """Of a task outside the paper: what it was defined by, wherever it lay."""
+    source = str((result.definition or {}).get("source", ""))
+    place, known, digits = source.rpartition(" (sha256 ")
+    return f"{place.rpartition('/')[2]} {digits.rstrip(')')}" if known else source
 
 
 def _short(value: object) -> str:
