@@ -9,10 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from PIL import Image, ImageStat
+from reports_helpers import plan
 from run_helpers import TASK, ScriptedPredictor, prompt, write_table
 
-from aki_eval.commands.run import run as run_command
+from aki_eval.commands.compare import _answered_blind
+from aki_eval.commands.compare import command as compare_command
+from aki_eval.commands.probes import command as probes_command
 from aki_eval.commands.score import score
 from aki_eval.run.inputs import TaskInput, load
 from aki_eval.run.probing import find_probes, probe_of
@@ -22,6 +26,7 @@ from aki_eval.run.score import JudgeOptions
 from aki_eval.run.subset import Subset
 from benchmarks.choice import strict
 from benchmarks.errors import UserError
+from benchmarks.paired_tests import holm
 from benchmarks.probes import PROBES, base_index
 from benchmarks.probes.options import labels_of, num_rolling, read_back, rolled
 from benchmarks.probes.pictures import blank_picture, blurred, damaged, exchange, noised, occluded, without_pictures
@@ -32,8 +37,11 @@ from benchmarks.results.comparison import compare
 from benchmarks.results.folder import open_run
 from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
+from benchmarks.results.looking import looks, open_probes
 from benchmarks.results.probes import not_its_own, probe_folder
 from benchmarks.tasks import TASKS
+from reports.links import samples_link
+from reports.pages import write_site
 
 CHOICE_TASKS = ("seed_image", "mmmu", "mathvista", "real_world_qa", "cv_bench")
 
@@ -149,6 +157,9 @@ def test_rolled_rows_are_scored_by_the_kit_as_they_are_shown() -> None:
         (("cat", "dog", "A and B"), None),
         (("cat", "Both A and B", "dog"), None),
         (("A cat", "A dog"), 2),
+        (("above", "below", "left of", "right of"), 4),
+        (("on both sides", "none of the cars"), 2),
+        (("left", "right", "both", "neither"), 2),
         (("vitamin A", "vitamin B"), 2),
     ],
 )
@@ -357,4 +368,119 @@ def test_names_of_probes() -> None:
     with pytest.raises(UserError, match="no_picture"):
         find_probes(["no_picture"])
     assert prompt("0").images == ()
-    assert callable(run_command)
+
+
+# What they say
+
+
+def by_prior(prompt: Prompt) -> str:
+    """A blind answerer: the words alone decide, and of them only those of the question and its options."""
+    if "Options:\n" in prompt.text:
+        return "B"
+    return "Yes" if len(prompt.text.replace("<image>", "").strip()) % 3 else "No"
+
+
+@pytest.fixture(scope="module")
+def blind_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a blind predictor on four of the toy's tasks, with probes."""
+    out = tmp_path_factory.mktemp("blind") / "run"
+    predictor = ScriptedPredictor(by_prior)
+    tasks = [TASKS[name] for name in ("mme", "mmbench", "seed_image", "pope")]
+    for probe in (None, "no_image", "blank", "wrong_image", "shuffle_options", "occlude"):
+        evaluate(out, Path("toy"), probe, predictor, tasks=tasks)
+    return out
+
+
+def test_who_does_not_look_gains_nothing(blind_run: Path) -> None:
+    """The truth about the blind: not a single answer moves without the picture, or with another."""
+    found = looks(open_probes(open_run(blind_run)))
+    assert [column.label for column in found.columns] == ["MME-P", "MME-C", "MMB", "SEED-I", "POPE"]
+    for column in found.columns:
+        assert column.gain is not None
+        assert (column.gain.difference, column.gain.p, column.gain.significant) == (0.0, 1.0, False)
+        assert column.gain.a == column.gain.b
+        for name in ("blank", "wrong_image", "occlude"):
+            assert column.effects[name].difference == 0.0
+    wrong = {task: found.num_questions[task] - len(found.blind[task]) for task in found.blind}
+    right = {
+        task: sum(score.value == 1 for score in open_run(blind_run).scores(task, "kit"))
+        for task in ("seed_image", "pope")
+    }
+    assert {task: len(found.blind[task]) for task in right} == right
+    assert all(wrong.values())
+
+
+def test_who_always_says_b_is_right_in_no_question_in_all_orders(blind_run: Path) -> None:
+    found = {column.label: column for column in looks(open_probes(open_run(blind_run))).columns}
+    seed, bench = found["SEED-I"].consistency, found["MMB"].consistency
+    assert seed is not None
+    assert bench is not None
+    assert seed.b == bench.b == 0.0
+    options = [len(each.choices) for each in probed(None, "seed_image").samples]
+    assert seed.a == pytest.approx(100 * sum(1 / number for number in options) / len(options))
+    assert seed.p is not None
+    assert seed.p < 1e-6
+    assert found["POPE"].consistency is None
+    assert "no options" in found["POPE"].why_not["shuffle_options"]
+
+
+def test_only_where_looking_matters(blind_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On what the blind cannot answer blind, the blind scores nothing: a seeing model's lead is all of its score."""
+    other = tmp_path / "seeing"
+    task = TASKS["pope"]
+    right = {sample.index: sample.target for sample in probed(None, "pope").samples}
+    seeing = ScriptedPredictor(lambda prompt: right[prompt.index] if prompt.images else "No")
+    for probe in (None, "no_image"):
+        evaluate(other, Path("toy"), probe, seeing, tasks=[task])
+    both = [open_run(blind_run), open_run(other)]
+    without = _answered_blind(both)
+    compared = compare(*both, without=without).of_task("pope")["accuracy"]
+    assert compared.a == 0.0
+    assert compared.b == 100.0
+    assert compared.num_pairs == len(right) - len(without["pope"])
+    assert compared.num_pairs > 20
+    assert compared.num_left_out == 0
+    compare_command([blind_run, other], only="needs-picture")
+    assert "left out" in capsys.readouterr().err
+    with pytest.raises(UserError, match="needs-picture"):
+        compare_command([blind_run, other], only="pictures")
+    plain = tmp_path / "plain"
+    evaluate(plain, Path("toy"), None, seeing, tasks=[task])
+    with pytest.raises(UserError, match="not asked without the picture"):
+        compare_command([blind_run, plain], only="needs-picture")
+
+
+def test_gains_are_one_family(blind_run: Path) -> None:
+    columns = looks(open_probes(open_run(blind_run))).columns
+    consistency = [column.consistency for column in columns if column.consistency]
+    assert [each.p_holm for each in consistency] == pytest.approx(holm([each.p for each in consistency]))  # type: ignore[misc]
+
+
+def test_a_probe_of_another_model_is_left_out(tmp_path: Path) -> None:
+    data, out = write_table(tmp_path / "data"), tmp_path / "run"
+    tasks = {"tasks": [TASKS["pope"]], "subset": Subset(size=8)}
+    evaluate(out, Path("toy"), None, **tasks)  # type: ignore[arg-type]
+    other = ScriptedPredictor()
+    other.version = "2"
+    evaluate(out, Path("toy"), "blank", other, **tasks)  # type: ignore[arg-type]
+    found = open_probes(open_run(out))
+    assert dict(found.probes) == {}
+    assert "model.version" in found.left_out["blank"]
+    assert data.is_dir()
+
+
+def test_the_pages_say_it(blind_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probes_command(blind_run)
+    said = capsys.readouterr().out
+    assert "Does it look?" in said
+    assert "Not asked: letters, blur, noise, paraphrase" in said
+    probes_command(blind_run, format="json")
+    content = json.loads(capsys.readouterr().out)
+    assert [column["gain"]["difference"] for column in content["columns"]] == [0.0] * 5
+    with pytest.raises(UserError, match="--probe basic"):
+        probes_command(probe_folder(blind_run, "blank"))
+    page = (write_site(plan([open_run(blind_run)]), tmp_path / "html").parent / "probes.html").read_text("utf-8")
+    for column in ("SEED-I", "POPE"):
+        assert f"<strong>{column}</strong>" in page
+    (first, *_) = looks(open_probes(open_run(blind_run))).blind["pope"]
+    assert f'href="{escape(samples_link("pope", a=content["run"], id=first))}"' in page

@@ -56,6 +56,10 @@ def run(
         str | None,
         typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
     ] = None,
+    attention_layers: Annotated[
+        str | None,
+        typer.Option(metavar="LAYERS=KIND,..", help="Another kind in some layers: 0-9=causal."),
+    ] = None,
     image_order: Annotated[
         str | None,
         typer.Option(metavar="ORDER", help="image_first or text_first; default: the checkpoint's processor's."),
@@ -100,6 +104,7 @@ def run(
         offline=offline,
         attention=attention,
         image_order=image_order,
+        attention_layers=attention_layers,
     )
     if offline:
         _forbid_network(model, predictor, judge)

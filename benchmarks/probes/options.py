@@ -18,9 +18,12 @@ UNKNOWN_FORM = "its options stand in the question in a form that is not known"
 
 LETTERS_NAMED = re.compile(r"(?<![\w.])\(?[A-J]\)?\s*(?:,|and|or|&)\s*\(?[A-J]\)?(?![\w.])")
 PLACES_NAMED = re.compile(
-    r"\b(?:above|below|none of (?:these|them|the|all)|all of (?:these|them|the)|both of|neither of|both|neither)\b",
+    r"\b(?:all|none|both|neither|any|each) of "
+    r"(?:the (?:above|below|others?|rest|options|choices|answers)|above|these|those|them)"
+    r"\b|\bthe above\b|\ball above\b|\babove (?:options|choices|answers)\b|^\W*(?:both|neither|none|all)\W*$",
     re.IGNORECASE,
 )
+"""Not a bare "above": that is where something is."""
 NUMBER = re.compile(r"\W*\d+(?:[.,]\d+)?\W*")
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 

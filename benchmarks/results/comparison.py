@@ -11,7 +11,7 @@ A side is a run, or an arm: one recipe's runs, which differ by training seed (`b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -212,9 +212,15 @@ class Comparison:
 
 
 def compare(
-    a: RunFolder | Arm, b: RunFolder | Arm, *, different: Different = "refuse", tasks: Sequence[str] | None = None
+    a: RunFolder | Arm,
+    b: RunFolder | Arm,
+    *,
+    different: Different = "refuse",
+    tasks: Sequence[str] | None = None,
+    without: Mapping[str, Collection[str]] | None = None,
 ) -> Comparison:
-    """Compare side B with side A on `tasks`, or on every task that all runs have scored.
+    """Compare side B with side A on `tasks`, or on every task that all runs have scored; by task, `without` some
+    questions.
 
     With `leave_out`, a task whose scores cannot be paired is left out as well, and takes no other with it.
 
@@ -235,7 +241,7 @@ def compare(
         if task in left_out:
             continue
         try:
-            pairs.append(pair(task, a.runs[0].results[task].headline, a, b))
+            pairs.append(pair(task, a.runs[0].results[task].headline, a, b, (without or {}).get(task, ())))
         except UserError as error:
             if different != "leave_out":
                 raise

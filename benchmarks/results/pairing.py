@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import UserError
@@ -168,15 +168,15 @@ def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield name, value
 
 
-def pair(task: str, protocol: str, a: Arm | RunFolder, b: Arm | RunFolder) -> Pairs:
-    """Align the scores of all runs of both sides.
+def pair(task: str, protocol: str, a: Arm | RunFolder, b: Arm | RunFolder, without: Collection[str] = ()) -> Pairs:
+    """Align the scores of all runs of both sides; samples in `without` count as if nobody had been asked.
 
     Raises:
         UserError: a run holds two scores for one sample, or the same index stands for different questions.
     """
     sides = [as_arm(a).runs, as_arm(b).runs]
     runs = [run for side in sides for run in side]
-    by_run = [_by_index(run, task, protocol) for run in runs]
+    by_run = [_by_index(run, task, protocol, without) for run in runs]
     first = by_run[0]
     common = [index for index in first if all(index in other for other in by_run)]
     for run, other in zip(runs[1:], by_run[1:], strict=True):
@@ -219,8 +219,8 @@ def _only_if(paired: bool, score: Score) -> Score:
     return score if paired or score.value is None else replace(score, value=None, reason=UNPAIRED, parts={})
 
 
-def _by_index(run: RunFolder, task: str, protocol: str) -> dict[str, Score]:
-    scores = run.scores(task, protocol)
+def _by_index(run: RunFolder, task: str, protocol: str, without: Collection[str]) -> dict[str, Score]:
+    scores = [score for score in run.scores(task, protocol) if score.index not in without]
     found = {score.index: score for score in scores}
     if len(found) < len(scores):
         raise UserError(f"{run.path / task}/scores.jsonl holds a sample twice under {protocol}; score the run again")
