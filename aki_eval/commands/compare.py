@@ -13,6 +13,7 @@ from benchmarks.errors import UserError
 from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
+from benchmarks.results.store import out_folder
 from reports.asked import asked
 from reports.comparison_tables import count_table, flip_table, making_table, metric_table
 from reports.formats import print_tables, write
@@ -35,7 +36,10 @@ def command(
         ),
     ],
     format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
     allow_different: Annotated[

@@ -16,6 +16,7 @@ from benchmarks.results.folder import open_run, told_apart
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
 from benchmarks.results.pairing import WARNING
+from benchmarks.results.store import out_file
 from benchmarks.tasks import TASKS, metric_label
 from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write
@@ -31,13 +32,20 @@ def command(
     policy: Annotated[
         Path, typer.Option(help="TOML: allowed drops and confidence.", show_default="gate.toml (built in)")
     ] = DEFAULT,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="For a pull request's comment.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="JUnit XML: a test case for each metric.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", parser=out_file, metavar="PATH", help="For a pull request's comment.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(parser=out_file, metavar="PATH", help="JUnit XML: a test case for each metric.")
+    ] = None,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Decide although data, prompts or judge differ.")
     ] = False,
     write_to: Annotated[
-        Path | None, typer.Option("--write-baseline", help="Store the run's scores as a baseline instead.")
+        Path | None,
+        typer.Option(
+            "--write-baseline", parser=out_file, metavar="PATH", help="Store the run's scores as a baseline instead."
+        ),
     ] = None,
     task: TaskFiles = None,
     report: Annotated[

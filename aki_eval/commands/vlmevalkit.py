@@ -69,6 +69,12 @@ def vlmevalkit(
         "tables": str(root.resolve()),
         "checked": tables != OFFICIAL,
     }
+    if not os.environ.get(KEY_NAME) and not any(text.startswith("--judge") for text in rest):
+        print(
+            f"aki-eval: no {KEY_NAME}: VLMEvalKit matches answers exactly; what needs a judge has no score",
+            file=sys.stderr,
+        )
+        rest += ["--judge", "exact_matching"]
     code = 0
     for name in names:
         folder = _folder(given, name, _owner(name, models.get(name), options, None if tables == OFFICIAL else root))
@@ -113,12 +119,6 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--reuse", action="store_true")
     given, rest = parser.parse_known_args(arguments)
     _refuse_secrets(rest)
-    if not os.environ.get(KEY_NAME) and not any(text.startswith("--judge") for text in rest):
-        print(
-            f"aki-eval: no {KEY_NAME}: VLMEvalKit matches answers exactly; what needs a judge has no score",
-            file=sys.stderr,
-        )
-        rest += ["--judge", "exact_matching"]
     return given, [*rest, *(["--reuse"] if given.reuse else [])]
 
 

@@ -52,10 +52,17 @@ class JudgeOptions:
     """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
 
     def resolve(self, source: str) -> str:
-        """The judge's name for tables from `source`."""
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else NONE
+        """The judge's name for tables from `source`.
+
+        Raises:
+            UserError: an address is given and nobody would be asked there.
+        """
+        name = self.name
+        if name == "auto":
+            name = OFFLINE if source == "toy" else NONE
+        if self.base_url is not None and not _is_served(name):
+            raise UserError(f"{BASE_URL}: the judge {name!r} asks no server; name a model as --judge")
+        return name
 
     @property
     def is_served(self) -> bool:
@@ -81,9 +88,7 @@ class JudgeOptions:
             Price.parse(self.price)
         _ = self.account
         if self.is_served:
-            _ = self.served
-        elif self.base_url is not None and self.name != "auto":
-            raise UserError(f"{BASE_URL}: the judge {self.name!r} asks no server")
+            self.served.server.require_key()
 
     def make(self, source: str, cache: Path) -> Judge | None:
         """The judge for one task; `cache` is where its replies are kept.

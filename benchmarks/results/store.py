@@ -50,6 +50,21 @@ def out_folder(text: str) -> Path:
     return Path(text)
 
 
+def out_file(text: str) -> Path:
+    """The value of an option that names a file to be written.
+
+    Raises:
+        UserError: it is empty, a folder, or below a file.
+    """
+    path = Path(text)
+    if not text.strip() or path.is_dir():
+        raise UserError(f"{text!r}: expected a file's name")
+    in_the_way = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
+    if in_the_way is not None:
+        raise UserError(f"{in_the_way} is a file, so {text} cannot be below it")
+    return path
+
+
 def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
     return {
         "index": prediction.index,

@@ -32,6 +32,8 @@ GOOD = {
     "aki-eval report": "{run} --format md",
     "aki-eval view": "{run}",
     "aki-eval compare": "{run} {run}",
+    "aki-eval power": "{run}",
+    "aki-eval probes": "{run}",
     "aki-eval gate": "{run} --baseline {run}",
     "aki-eval inspect": "--model {model} --image {picture} --question color --out {new}",
     "aki-eval judge-agreement": "{run} --judges a,b",
@@ -118,7 +120,7 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     for words, function in commands().items():
-        good = tuple(GOOD[words].split())
+        good = tuple(GOOD.get(words, "").split())
         yield Case(words, "unknown option", (*good, "--no-such-option"))
         yield Case(words, "option cut short", (*good, "--x"))
         taken = list(parameters(function))
@@ -151,6 +153,10 @@ FINE = {
     "aki-eval run: --protocols=": "none beside the usual ones, as without it",
     "aki-eval report: --out={missing}": "a new folder",
     "aki-eval report: --out={empty}": "a report may live there",
+    "aki-eval gate: --markdown={missing}": "a new file",
+    "aki-eval gate: --markdown={noise}": "is written over",
+    "aki-eval gate: --junit={missing}": "a new file",
+    "aki-eval gate: --junit={noise}": "is written over",
     "aki-eval data verify: --root={missing}": "says of each table that it is absent",
     "aki-eval data verify: --root={empty}": "says of each table that it is absent",
     "aki-eval data list: --root={missing}": "says of each table that it is absent",
@@ -235,6 +241,10 @@ def test_one_line(
     assert "\x1b" not in line
     assert inventory(Path(things["empty"]).parent) == before
     assert list(tmp_path.iterdir()) == [], "something was written"
+
+
+def test_every_command_is_called_rightly_somewhere() -> None:
+    assert set(GOOD) == set(commands())
 
 
 def test_what_is_said_to_be_fine_is_still_asked() -> None:
