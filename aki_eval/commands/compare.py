@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,13 +16,13 @@ from reports.formats import print_tables, write
 from reports.render import markdown
 from reports.tables import Table
 
-FORMATS = ("term", "md", "json")
+Format = Literal["term", "md", "json"]
 
 
 def command(
     run_a: Annotated[Path, typer.Argument(help="The run to compare with.")],
     run_b: Annotated[Path, typer.Argument(help="The run of interest: differences are B minus A.")],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    format: Annotated[Format, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
     out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
@@ -31,8 +31,6 @@ def command(
     ] = False,
 ) -> None:
     """Two runs, paired: is the difference real, and which questions flipped?"""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
     first, second = open_runs([run_a, run_b])
     comparison = compare(first, second, different="allow" if allow_different else "refuse")
     if format == "json":

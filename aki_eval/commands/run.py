@@ -30,8 +30,6 @@ from ..run.subset import parse
 from ..run.summary import count_samples, explain_incomplete, show_results
 from .options import takes_judge
 
-PROMPTS = ("aki", "vlmevalkit")
-
 
 @takes_judge
 def run(
@@ -42,7 +40,7 @@ def run(
         Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Run folder. Default: runs/<model>[-toy].")
     ] = None,
     subset: Annotated[str | None, typer.Option(help="About N samples a task (whole clusters, nested), or ci.")] = None,
-    prompts: Annotated[str, typer.Option(help="Wording of the prompts: aki or vlmevalkit.")] = "aki",
+    prompts: Annotated[PromptStyle, typer.Option(help="Wording of the prompts.")] = "aki",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -72,8 +70,6 @@ def run(
 ) -> int:
     """Ask a model every question of the benchmarks, then score its answers. Run again to resume."""
     tasks = find_tasks(bench)
-    if prompts not in PROMPTS:
-        raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
     predictor = make_predictor(
         model,
         device=device,
@@ -90,7 +86,7 @@ def run(
         tasks=tasks,
         data=data,
         out=out or Path("runs") / (predictor.name + ("-toy" if data == TOY else "")),
-        prompts="aki" if prompts == "aki" else "vlmevalkit",
+        prompts=prompts,
         subset=parse(subset),
         batch_size=_batch_size(batch_size),
         judge=judge,
