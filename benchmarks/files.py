@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
     UTF-8, no carriage returns; a lone surrogate is written as its escape. On the disk before it is seen.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # containers share pids
     try:
         with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             yield file

@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 
 from .card import model_card
 from .configuration_aki import AkiConfig
+from .files import readable_as_umask_says
 from .published.config import generation_settings
 from .published.hub import published_folder, read_json
 from .published.weights import Weights, load_published, weight_files
@@ -101,6 +102,8 @@ class AkiLoading(_Mixed):
         hub = {key: kwargs.pop(key) for key in _HUB if key in kwargs}
         hub |= {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}  # both sides take these
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process:
+            readable_as_umask_says(Path(save_directory).glob("*.safetensors"))
         if push_to_hub and is_main_process:
             self.push_to_hub(**{"repo_id": Path(save_directory).name} | hub)
 

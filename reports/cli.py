@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, produce
-from .paper_tables import Plan, all_tables, reference_row
+from .paper_tables import TITLES, Plan, all_tables, main_table, reference_row, subtask_table
+from .summary import show_summary
+from .tables import Table
 
 
 def report(
@@ -25,17 +28,27 @@ def report(
     pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
     push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="On the terminal every table, not one screen.")] = False,
+    numbers: Annotated[
+        str | None,
+        typer.Option("--table", metavar="N[,N]", help="Only these of the paper's tables, such as 7 or 1,15."),
+    ] = None,
 ) -> None:
-    """Every table of the paper, the runs' numbers beside the printed ones."""
+    """The runs' numbers beside the paper's: one screen, or every table in the formats asked for."""
     wanted = parse_formats(formats)
     plan = make_plan(runs or [], baseline, reference)
-    tables = all_tables(plan) if plan.runs or not audit else []
+    chosen = parse_tables(numbers)
+    tables = choose_tables(plan, chosen) if plan.runs or not audit or chosen else []
     if audit:
         tables += [audit_table(), third_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
+    one_screen = not (everything or chosen or audit)
     for name in wanted:
-        produce(name, tables, plan, Output(out, pictures, push))
+        if name == "term" and one_screen:
+            show_summary(PlainConsole(), plan)
+        else:
+            produce(name, tables, plan, Output(out, pictures, push))
 
 
 def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> Plan:
@@ -50,6 +63,26 @@ def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> P
         paths, known = [baseline, *paths], {baseline.resolve(): 0}
     runs = tuple(open_runs(paths))
     return Plan(runs, runs[known[baseline.resolve()]] if baseline else None, reference)
+
+
+def parse_tables(text: str | None) -> list[str]:
+    """Numbers of the paper's tables out of a comma-separated list; none of None.
+
+    Raises:
+        UserError: the paper has no such table, or it is none of results.
+    """
+    names = [name.strip().removeprefix("table") for name in (text or "").split(",") if name.strip()]
+    unknown = [name for name in names if name not in TITLES]
+    if unknown or (text is not None and not names):
+        raise UserError(f"--table {text!r}: expected numbers out of {', '.join(TITLES)}, separated by commas")
+    return names
+
+
+def choose_tables(plan: Plan, numbers: Sequence[str]) -> list[Table]:
+    """All tables, or those of the given numbers."""
+    if not numbers:
+        return all_tables(plan)
+    return [main_table(number, plan) if number in {"1", "2"} else subtask_table(number, plan) for number in numbers]
 
 
 def parse_formats(text: str) -> list[str]:

@@ -73,6 +73,7 @@ def _minus(own: Cell, printed: float, metric: str) -> Cell:
         value=own.value - printed,
         ci95=interval,
         num_scored=None,
+        num_units=None,
         signed=True,
         significant=interval is not None and not interval[0] <= 0 <= interval[1],
         notes=(*own.notes, *note),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,12 +100,18 @@ def folder_names(labels: Sequence[str]) -> dict[str, str]:
 
 
 def print_tables(tables: list[Table]) -> None:
-    """To the terminal; into a file or pipe with a fixed width, so that the output does not depend on the machine."""
+    """To the terminal, through a pager; into a file or pipe with a fixed width, whatever the machine."""
     console = PlainConsole()
     if not console.is_terminal:
         console = PlainConsole(width=180)
-    for table in tables:
-        terminal.show(table, console)
+        for table in tables:
+            terminal.show(table, console)
+        return
+    # As git sets it: colours, no clearing of the screen, and no pager for what fits on one.
+    os.environ["LESS"] = os.environ.get("LESS", "-FX") + " -R"
+    with console.pager(styles=True):
+        for table in tables:
+            terminal.show(table, console)
 
 
 def write(out: Path | None, name: str, content: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import UserError
+from benchmarks.printable import in_words
 from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.results.record import RunRecord
 from benchmarks.scoring import worth_saying
@@ -21,7 +22,7 @@ from benchmarks.tasks import TASKS
 from . import paper
 from .paper import PaperLine
 from .render import markdown
-from .series import describe_subset, find_metric, run_cell
+from .series import find_metric, run_cell
 from .tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
         comparable = "" if result.comparable_judge else " (not comparable to GPT-4)"
         parts.append(f"judge {result.judge.get('name')}{comparable}")
     if result.subset:
-        parts.append(f"subset: {describe_subset(result.subset)}")
+        parts.append(f"subset: {in_words(result.subset)}")
     source = result.data.get("source")
     parts.append(
         {"toy": "toy world, not the benchmark", "official": "VLMEvalKit's tables"}.get(str(source), "own tables")
@@ -90,11 +91,13 @@ def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
 
 
 def entries(run: RunFolder) -> dict[str, list[EvalResultEntry]]:
-    """Entries by task, one file each."""
+    """Entries by task, one file each; none for the toy world, whose numbers are no results of the benchmark named."""
     from huggingface_hub import EvalResultEntry
 
     found: dict[str, list[EvalResultEntry]] = {}
     for each in results(run):
+        if run.results[each.entry.task].toy:
+            continue
         entry = EvalResultEntry(
             dataset_id=DATASETS[each.entry.task],
             task_id=f"{each.entry.task}_{each.entry.metric}",
@@ -118,11 +121,14 @@ def model_index(run: RunFolder) -> list[EvalResult]:
     """The same numbers for the card's `model-index`."""
     from huggingface_hub import EvalResult
 
+    def toy(each: Result) -> bool:
+        return run.results[each.entry.task].toy
+
     return [
         EvalResult(
             task_type="image-text-to-text",
-            dataset_type=DATASETS[each.entry.task],
-            dataset_name=TASKS[each.entry.task].title,
+            dataset_type=f"toy-world/{each.entry.task}" if toy(each) else DATASETS[each.entry.task],
+            dataset_name=f"toy world's {TASKS[each.entry.task].title}" if toy(each) else TASKS[each.entry.task].title,
             metric_type=each.entry.metric,
             metric_name=f"{each.entry.label} ({each.notes})",
             metric_value=round(each.cell.value or 0.0, 2),
@@ -149,10 +155,11 @@ def write_card(run: RunFolder, name: str, tables: list[Table], out: Path) -> lis
     from huggingface_hub import eval_result_entries_to_yaml
 
     written = [out / CARD]
-    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     written[0].write_text(card(run, name, tables), encoding="utf-8")
     for task, found in entries(run).items():
         path = out / FOLDER / f"{task}.yaml"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(eval_result_entries_to_yaml(found), sort_keys=False), encoding="utf-8")
         written.append(path)
     return written

@@ -33,7 +33,10 @@ TITLES = {
 ACROSS = {"7": "Subtask", "9": "Dimension", "11": "Subject", "12": "Skill or task"}
 """Tables whose columns are models, with the heading of their first column; in the others models are rows."""
 
-INTERVALS = "± is half the width of the 95 % interval, n the number of scored samples; the paper prints neither."
+INTERVALS = (
+    "± is half the width of the 95 % interval, n the number of scored samples (of MMBench: of questions, each asked "
+    "once for every rotation of its options); the paper prints neither."
+)
 MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "
     "model's own paper, * measured by the authors."

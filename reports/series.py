@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from benchmarks.printable import in_words
 from benchmarks.records import Metric
 from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.scoring import worth_saying
@@ -147,6 +148,7 @@ def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell
         num_samples=found.num_samples,
         num_scored=found.num_scored,
         num_unread=found.num_unread,
+        num_units=found.num_units,
         suffix=NOT_COMPARABLE if result.why_not_comparable(found, protocol) else "",
         task=result.task,
         metric=name,
@@ -172,7 +174,7 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
     if not result.complete and not metric.num_unscored:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
-        yield f"Subset: {describe_subset(result.subset)}."
+        yield f"Subset: {in_words(result.subset)}."
     if result.data.get("source") not in {"official", "toy"}:
         yield "Measured on local tables, which may differ from the official ones."
     if result.judge is not None:
@@ -198,11 +200,3 @@ def judge_caveat(result: TaskResult) -> str:
     if not result.comparable_judge:
         return f"Judged by {name}." if "not comparable" in name else f"Judged by {name}: not comparable to GPT-4."
     return f"Judged by {name}; the paper says {PAPER_JUDGE}."
-
-
-def describe_subset(subset: object) -> str:
-    """`size 100, seed 2503` from the run's own record of its subset."""
-    if isinstance(subset, dict):
-        given = {name: value for name, value in subset.items() if value is not None}
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
-    return str(subset)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 DASH = "–"
+WRAPPED = 22
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q: it has no superscript form in Unicode
 
 RowKind = Literal["paper", "run", "reading", "difference"]
@@ -32,6 +33,8 @@ class Cell:
     num_samples: int | None = None
     num_scored: int | None = None
     num_unread: int | None = None
+    num_units: int | None = None
+    """Questions behind the scored samples, where several samples are one question."""
     p_value: float | None = None
     p_holm: float | None = None
     test: str | None = None
@@ -43,7 +46,14 @@ class Cell:
     task: str | None = None
     metric: str | None = None
     protocol: str | None = None
+    link: str | None = None
+    """Where the samples behind it are shown."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int | None:
+        """The n of tables: scored samples, or the questions that they are."""
+        return self.num_scored if self.num_units is None else self.num_units
 
     @property
     def half_width(self) -> float | None:
@@ -76,6 +86,8 @@ class Column:
     notes: tuple[str, ...] = ()
     text: bool = False
     """Words, not numbers: set flush left."""
+    wrap: bool = False
+    """Sentences: where there is little room they break between words, down to `WRAPPED` characters a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +111,8 @@ class Table:
     notices: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
     """What is said below the footnotes: how the numbers came about."""
+    as_list: bool = False
+    """On a terminal each row is a short paragraph: a line of its cells, then those of columns that wrap."""
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -147,7 +147,7 @@ def test_gate(
     gate_command.command(runs[1], baseline=runs[0], policy=file, markdown_file=tmp_path / "gate.md")
     for text in (capsys.readouterr().out, (tmp_path / "gate.md").read_text()):
         for metric in (expected["RealWorldQA"], expected["SEED-I"]):
-            cells = row(text, f"{metric.task} {metric.metric}")
+            cells = row(text, metric.label)
             assert p_text(metric.p) in cells
             assert metric.test in cells
 
@@ -172,7 +172,7 @@ def test_report_for_programs(written: Path, expected: dict[str, MetricComparison
 def test_report_for_people(
     written: Path, runs: tuple[Path, Path], expected: dict[str, MetricComparison], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report(list(runs), formats="term")
+    report(list(runs), formats="term", everything=True)
     assert_shows(capsys.readouterr().out, expected)
     assert_shows((written / "tables.md").read_text(), expected)
     assert_shows((written / "tables.tex").read_text(), expected)

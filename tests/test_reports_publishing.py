@@ -178,3 +178,13 @@ def test_view_serves_runs_and_finished_reports(
     view([finished])
     assert SEEN == [["benchmark-pope.html", "index.html", "paper.html", "samples.html"]] * 2
     assert "http://127.0.0.1:1234/index.html" in capsys.readouterr().out
+
+
+def test_toy_numbers_are_no_results_of_the_real_benchmark(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "toy", source="toy")
+    folder = write_card(run, tmp_path / "out")
+    assert [file.name for file in folder.iterdir()] == ["README.md"]
+    results = ModelCard.load(folder / "README.md").data.eval_results
+    assert results is not None
+    assert {result.dataset_type.split("/")[0] for result in results} == {"toy-world"}
+    assert entries(open_run(run)) == {}

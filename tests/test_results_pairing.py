@@ -86,15 +86,15 @@ def test_the_same_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"data": tables(ONE="1")}, "real_world_qa: table TWO has sha256 222222222222... and None"),
+        ({"data": tables(ONE="1")}, "real_world_qa: table TWO has sha256 222222222222... and none"),
         (
             {"data": tables(ONE="1", TWO="2", THREE="3")},
-            "real_world_qa: table THREE has sha256 None and 333333333333...",
+            "real_world_qa: table THREE has sha256 none and 333333333333...",
         ),
         ({"data": tables(ONE="1", TWO="3")}, "real_world_qa: table TWO has sha256 222222222222... and 333333333333..."),
         ({"prompts": "vlmevalkit"}, "real_world_qa: prompts aki and vlmevalkit"),
-        ({"judge": {"name": "gpt-x"}}, "real_world_qa: judge None and gpt-x"),
-        ({"subset": {"size": 9}}, "real_world_qa: subset None and {'size': 9}"),
+        ({"judge": {"name": "gpt-x"}}, "real_world_qa: judge none and gpt-x"),
+        ({"subset": {"size": 9}}, "real_world_qa: subset none and size 9"),
     ],
 )
 def test_what_was_asked_differently_is_named(tmp_path: Path, fields: dict[str, Any], sentence: str) -> None:
@@ -135,7 +135,7 @@ def test_how_runs_were_made_is_compared_field_by_field(tmp_path: Path) -> None:
         (path / "run.json").write_text(json.dumps(record | extra))
     assert made_differently(open_run(a), open_run(b)) == [
         ("model.name", "a", "b"),
-        ("dtype", "bfloat16", "None"),
-        ("commit.sha", "None", "cccccccccccc..."),
-        ("commit.dirty", "None", "False"),
+        ("dtype", "bfloat16", "none"),
+        ("commit.sha", "none", "cccccccccccc..."),
+        ("commit.dirty", "none", "False"),
     ]

@@ -105,7 +105,7 @@ def test_no_failure_text_is_ever_scored(tables: Path) -> None:
     ("change", "field"),
     [
         ({"prompts": "vlmevalkit"}, "prompts was 'aki' and would now be 'vlmevalkit'"),
-        ({"subset": Subset(size=6)}, "subset was None and would now be"),
+        ({"subset": Subset(size=6)}, "subset was none and would now be size 6"),
         ({"max_new_tokens": 9}, r"tasks.small.max_new_tokens was 8 and would now be 9"),
     ],
 )

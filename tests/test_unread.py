@@ -21,7 +21,7 @@ from benchmarks.records import JudgeRequest, Metric, Prediction, Sample, Score, 
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import metrics_of, no_answer, score_task, why_not_comparable, worth_saying
 from benchmarks.task import ProtocolRule
-from benchmarks.tasks import TASKS, PaperColumn
+from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 from reports.model_card import results as card_results
 from reports.model_card import unfit
@@ -244,8 +244,7 @@ def test_scores_list_what_is_unread(tmp_path: Path) -> None:
 
 
 def test_the_terminal_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    column = PaperColumn("small", "Small", "small", "overall")
-    monkeypatch.setattr("aki_eval.run.summary.COLUMNS", (column,))
+    monkeypatch.setitem(TASKS, "small", TASK)
     results = go(tmp_path, [TASK], lambda prompt: "<think>" if prompt.index == "3" else f"answer to {prompt.index}")
     console = Console(width=150, record=True)
     show_results(console, tmp_path, results)
@@ -260,8 +259,8 @@ def test_a_task_whose_scoring_fails_takes_no_other_with_it(
 
     rule = ProtocolRule(score=explode, estimate=TASK.protocols["kit"].estimate)
     broken = replace(TASK, name="broken", protocols={"kit": rule})
-    monkeypatch.setattr("aki_eval.run.summary.COLUMNS", ())
     results = go(tmp_path, [broken, TASK], lambda prompt: f"answer to {prompt.index}")
+    monkeypatch.setitem(TASKS, "small", TASK)
     assert [result.failure for result in results] == ["OverflowError: cannot convert float infinity to integer", None]
     assert json.loads((tmp_path / "run/small/metrics.json").read_text())["complete"]
     assert not (tmp_path / "run/broken/metrics.json").exists()

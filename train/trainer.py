@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,15 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         if self.stage.averaging == "micro_batch":
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
+        """Around models that FSDP2 shards; accelerate puts it around all others itself.
+
+        Nothing is cached: a weight's bf16 copy would outlive the layer's turn to be whole.
+        """
+        if not (self.is_fsdp_enabled and self.args.bf16):
+            return nullcontext()
+        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Stands between clipping and the optimizer's step: nothing that is not a number gets into the weights."""

@@ -97,8 +97,9 @@ def command(
         if is_new:
             folder.remove_empty()
         raise
+    code = explain_incomplete(folder.root, results, allow_partial, how_to_ask(run))
     show_results(PlainConsole(), folder.root, results)
-    return max(explain_incomplete(folder.root, results, allow_partial, how_to_ask(run)), int(bool(failed)))
+    return max(code, int(bool(failed)))
 
 
 def _model(sources: Sources, given: list[Path]) -> str:

@@ -46,5 +46,6 @@ def score(
         style: PromptStyle = "vlmevalkit" if run.prompts == "vlmevalkit" else "aki"
         inputs = load(tasks, data or run.data.source, style, from_record(run.subset))
         results = score_inputs(folder, run, inputs, judge)
+    code = explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))
     show_results(PlainConsole(), run_dir, results)
-    return explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))
+    return code

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
+from benchmarks.printable import in_words
 from benchmarks.records import Prompt
 from benchmarks.redaction import redact_command
 from benchmarks.results.record import Commit, RunRecord, RunSession
@@ -161,9 +162,14 @@ def check_same(root: Path, stored: RunRecord, wanted: RunRecord) -> None:
     difference = _first_difference(_comparable(stored, tasks, tables), _comparable(wanted, tasks, tables))
     if difference:
         raise UserError(
-            f"{root} holds another run: {difference.field} was {difference.before!r} and would now be "
-            f"{difference.after!r}; choose another --out, or --fresh to start over"
+            f"{root} holds another run: {difference.field} was {_shown(difference.before)} and would now be "
+            f"{_shown(difference.after)}; choose another --out, or --fresh to start over"
         )
+
+
+def _shown(value: object) -> str:
+    """Text in quotes, a record in words."""
+    return repr(value) if isinstance(value, str) else in_words(value)
 
 
 def extend(stored: RunRecord, wanted: RunRecord) -> RunRecord:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,7 @@ def _owner(folder: Path) -> str | None:
 
 
 def _link(link: Path, results: Path) -> None:
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    beside = link.with_name(f".{link.name}.{os.getpid()}-{secrets.token_hex(4)}")
     beside.symlink_to(results.relative_to(link.parent))
     os.replace(beside, link)
 

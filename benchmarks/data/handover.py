@@ -12,6 +12,7 @@ import ast
 import csv
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -31,7 +32,7 @@ def copy_checked(table: Path, target: Path) -> None:
     Raises:
         UserError: no such table, or a cell that the kit would run as code or that names a file elsewhere.
     """
-    beside = target.with_name(f"{target.name}.{os.getpid()}.part")
+    beside = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with beside.open("w", encoding="utf-8", newline="") as file:
             writer = None

@@ -18,7 +18,7 @@ from ..estimates import ALPHA, Estimate
 from ..paired_tests import Difference, holm, paired_difference
 from ..scoring import estimates_of, why_not_comparable
 from ..task import Task
-from ..tasks import COLUMNS, TASKS
+from ..tasks import COLUMNS, TASKS, metric_label
 from .folder import RunFolder
 from .pairing import Pairs, asked_differently, common_tasks, made_differently, pair, refusal
 
@@ -184,16 +184,16 @@ def compare(
 def _metrics(pairs: Pairs, a: RunFolder, b: RunFolder) -> Iterator[MetricComparison]:
     task = TASKS[pairs.task]
     before, after = (estimates_of(task, pairs.protocol, scores) for scores in (pairs.a, pairs.b))
-    labels = {column.metric: column.label for column in COLUMNS if column.task == pairs.task}
-    for name in [*(label for label in labels if label in before), *(name for name in before if name not in labels)]:
+    columns = [column.metric for column in COLUMNS if column.task == pairs.task]
+    for name in [*(name for name in columns if name in before), *(name for name in before if name not in columns)]:
         paired = paired_difference(before[name], after[name])
         yield MetricComparison(
             task=pairs.task,
             metric=name,
-            label=labels.get(name, f"{task.title} {name}"),
+            label=metric_label(pairs.task, name),
             protocol=pairs.protocol,
             unit=before[name].unit,
-            is_column=name in labels,
+            is_column=name in columns,
             a=before[name].value,
             b=after[name].value,
             paired=paired,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.errors import UserError
 from benchmarks.records import Metric, Prediction, Score, Verdict
@@ -113,6 +113,9 @@ class RunFolder:
         return read_predictions(predictions_files(self.path / task), mark)
 
 
+Named = TypeVar("Named", bound=RunFolder)
+
+
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
     """Opens several runs and gives each a label of its own.
 
@@ -122,6 +125,11 @@ def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
     runs = [open_run(path) for path in paths]
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise UserError(f"the same run folder is given twice: {', '.join(map(str, paths))}")
+    return told_apart(runs)
+
+
+def told_apart(runs: Sequence[Named]) -> list[Named]:
+    """Runs of one label are called by their paths: `demo/eval` and `demo/eval` say nothing."""
     labels = [run.label for run in runs]
     return [run if labels.count(run.label) == 1 else replace(run, label=str(run.path)) for run in runs]
 
@@ -139,10 +147,10 @@ def open_run(path: Path) -> RunFolder:
     results = {task: _result(path, task) for task in present if (path / task / "metrics.json").is_file()}
     if not results:
         raise UserError(f"{path} holds no scored task (no TASK/metrics.json); run `aki-eval score {path}` first")
-    return RunFolder(path, _label(path), record, results, tuple(task for task in present if task not in results))
+    return RunFolder(path, label_of(path), record, results, tuple(task for task in present if task not in results))
 
 
-def _label(path: Path) -> str:
+def label_of(path: Path) -> str:
     """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`)."""
     path = path.resolve()
     return path.name if path.name not in {"eval", "run", "out"} else f"{path.parent.name}/{path.name}"
@@ -157,6 +165,15 @@ def _result(path: Path, task: str) -> TaskResult:
     content = _object(file, f"{file} not found")
     if content.get("task") != task:
         raise UserError(f"{file} is about {content.get('task')!r}, expected {task!r}: was a folder renamed?")
+    return task_result(content, file)
+
+
+def task_result(content: Mapping[str, Any], file: Path) -> TaskResult:
+    """The content of a metrics.json, checked.
+
+    Raises:
+        UserError: it is none; `file` is where it came from.
+    """
     try:
         protocols = {
             protocol: {name: as_record(Metric, metric) for name, metric in metrics.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import UserError
+from ..printable import in_words
 from ..records import Score
 from .folder import RunFolder, TaskResult
 
@@ -146,5 +147,5 @@ def _judge(result: TaskResult) -> object:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = in_words(value)
     return f"{text[:12]}..." if len(text) == 64 else text

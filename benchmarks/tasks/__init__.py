@@ -48,3 +48,10 @@ COLUMNS: tuple[PaperColumn, ...] = (
     PaperColumn("CV-Bench_2D", "CV-Bench 2D", "cv_bench", "2d"),
     PaperColumn("CV-Bench_3D", "CV-Bench 3D", "cv_bench", "3d"),
 )
+
+
+def metric_label(task: str, metric: str) -> str:
+    """How a metric is called wherever people read it: the paper's column, or the benchmark and its sub-score."""
+    column = next((each for each in COLUMNS if (each.task, each.metric) == (task, metric)), None)
+    title = TASKS[task].title if task in TASKS else task
+    return column.label if column else f"{title} {metric}"

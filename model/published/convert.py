@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 
 from ..card import model_card
 from ..configuration_aki import AkiConfig
+from ..files import readable_as_umask_says
 from ..modeling_aki import AkiForConditionalGeneration
 from ..processing_aki import AkiProcessor
 from .config import generation_settings, is_published_config, published_config, with_settings_of_ours
@@ -94,6 +95,7 @@ def _to_ours(weights: Any, raw: dict[str, Any], folder: Path, target: Path) -> d
     state = {name: tensor.contiguous() for name, tensor in to_ours(plan, weights.__getitem__)}
     target.mkdir(parents=True, exist_ok=True)
     save_torch_state_dict(state, target, metadata={"format": "pt"})
+    readable_as_umask_says(target.glob("*.safetensors"))
     config.dtype = next(iter(state.values())).dtype
     config.architectures = ["AkiForConditionalGeneration"]
     config.save_pretrained(target)
@@ -111,6 +113,7 @@ def _keep_for_the_way_back(
 ) -> None:
     place.mkdir()
     save_file(rest_of(plan, weights.__getitem__, set(shapes)), place / "rest.safetensors")
+    readable_as_umask_says([place / "rest.safetensors"])
     if (folder / "config.json").exists():
         shutil.copy2(folder / "config.json", place / "config.json")
     else:
@@ -140,6 +143,7 @@ def _to_published(source: Path, target: Path) -> dict[str, Any]:
     state |= _no_bias(plan, state)
     target.mkdir(parents=True, exist_ok=True)
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})
+    readable_as_umask_says([target / "model.safetensors"])
     tokenizer = kept if kept.is_dir() else source
     for file in (tokenizer / name for name in _TOKENIZER_FILES):
         if file.exists():

@@ -7,7 +7,6 @@ tuning run through the recipe, loaders, collator and trainer of the real thing. 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from transformers import Phi3Config
 
 from benchmarks import toy_world
@@ -176,13 +176,14 @@ class Clock:
 def ensure_training_data(plan: ToyPlan) -> Path:
     """The plan's captions and instruction sets, written once under the user's cache folder."""
     root = toy_world.ensure_tables().parent / toy_world.VERSION / plan.key
-    if not root.exists():
-        temporary = root.with_name(f"{root.name}.{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        toy_world.write_training_data(
-            temporary, num_images=plan.num_images, num_captions=plan.num_captions, seed=0, shard_size=1000
-        )
-        temporary.rename(root)
+    with FileLock(root.with_name(f"{root.name}.lock")):  # several starts at once wait for the first one's
+        if not root.exists():
+            half = root.with_name(f"{root.name}.half")  # also what a killed start left
+            shutil.rmtree(half, ignore_errors=True)
+            toy_world.write_training_data(
+                half, num_images=plan.num_images, num_captions=plan.num_captions, seed=0, shard_size=1000
+            )
+            half.rename(root)
     return root
 
 

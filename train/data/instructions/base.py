@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
+from tqdm.auto import tqdm
 
 from benchmarks.errors import UserError
 
@@ -181,10 +182,12 @@ def _write(instruction_set: InstructionSet, root: Path, path: Path) -> None:
             if (first := next(batches, None)) is None:
                 examples = f" ({skipped[0].record}: {skipped[0].reason})" if skipped else ""
                 raise UserError(f"{where}: no {instruction_set.title} question in it{examples}")
-            with pa.ipc.new_file(temporary, first.schema) as writer:
+            bar = tqdm(desc=f"{instruction_set.title}: index", unit="row", unit_scale=True, delay=2, leave=False)
+            with bar, pa.ipc.new_file(temporary, first.schema) as writer:
                 for batch in chain([first], batches):
                     num_rows += batch.num_rows
                     writer.write_batch(batch)
+                    bar.update(batch.num_rows)
         except MALFORMED as error:
             if isinstance(error, UserError):
                 raise
