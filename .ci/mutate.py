@@ -3,15 +3,15 @@
     pip install --target DIR cosmic-ray                          # beside the project's environment, not in it
     python .ci/mutate.py --cosmic-ray DIR [MODULE...]            # the modules and their tests: .ci/mutation.toml
 
-The changes are cosmic-ray's (one operator, number, condition, loop, decorator at a time), and one of ours: a look-around of a
-regular expression left out. What is ours is the running. cosmic-ray starts a process and runs all tests for each mutant;
-here the tests are collected and run once, each mutant runs in a fork of that process, and only the tests that executed the
-changed statement run, those that killed before first. Files are never touched.
+The changes are cosmic-ray's (one operator, number, condition, loop, decorator at a time), and one of ours: a
+look-around of a regular expression left out. What is ours is the running. cosmic-ray starts a process and runs all tests
+for each mutant; here the tests are collected and run once, each mutant runs in a fork of that process, and only the tests
+that executed the changed statement run, those that killed before first. Files are never touched.
 
 - A change inside a function is put into the functions that live in the process (their code objects are exchanged). What
   survives that, and every change outside functions, runs in a process that imports the changed module afresh.
-- A mutant survives if no test fails. Left out as no other program: changes in annotations of functions and variables, and
-  in arguments of @dataclass (`frozen` forbids, it computes nothing).
+- A mutant survives if no test fails. Left out as no other program: changes in annotations of functions and variables,
+  and in arguments of @dataclass (`frozen` forbids, it computes nothing).
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ OURS = ("aki_eval", "benchmarks", "model", "reports", "train")
 TIMEOUT = "out of time"
 # Of cosmic-ray's replacements of one operator by every other, those that a slip of the hand would make.
 BINARY = "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Div Mod_Mul Pow_Mul BitOr_BitAnd BitAnd_BitOr"
-COMPARISON = "Eq_NotEq Eq_LtE Eq_GtE NotEq_Eq Lt_LtE Lt_GtE LtE_Lt LtE_Gt Gt_GtE Gt_LtE GtE_Gt GtE_Lt Is_IsNot IsNot_Is"
+COMPARISON = """
+    Eq_NotEq Eq_LtE Eq_GtE NotEq_Eq Lt_LtE Lt_GtE LtE_Lt LtE_Gt Gt_GtE Gt_LtE GtE_Gt GtE_Lt Is_IsNot IsNot_Is
+"""
 OTHER = """
     ReplaceUnaryOperator_Delete_USub ReplaceUnaryOperator_Delete_Not ReplaceUnaryOperator_Delete_Invert AddNot
     ReplaceTrueWithFalse ReplaceFalseWithTrue ReplaceAndWithOr ReplaceOrWithAnd ReplaceBreakWithContinue
@@ -88,7 +90,7 @@ def mutants(path: Path, every: int) -> list[Mutant]:
 
 
 def cosmic_ray_changes(source: str) -> Iterator[tuple[str, Callable[[], str]]]:
-    """cosmic-ray's changes, each as a function that makes the text. Its own way parses the module for every one of them."""
+    """cosmic-ray's changes, each as a function that makes the text. Its way parses the module for each."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator
 

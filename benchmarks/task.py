@@ -39,6 +39,11 @@ class ProtocolRule:
         return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}
 
 
+def protocol_name(name: str) -> str:
+    """The protocol's name in run folders: `vlmevalkit` is another word for `kit`, as it stands in files."""
+    return "kit" if name == "vlmevalkit" else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One benchmark: where its rows are, how a row is asked, how an answer is scored."""

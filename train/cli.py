@@ -40,7 +40,7 @@ def main() -> None:
         code = 2
     except USAGE_ERROR as error:
         if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message()} (see --help)")
+            _complain(f"{error.format_message().replace('Value error, ', '')} (see --help)")
         code = 2
     except typer.Abort:
         code = 130

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from benchmarks.errors import UserError
 from benchmarks.results.comparison import Comparison, compare
 from benchmarks.results.folder import open_runs
 from reports.asked import asked
@@ -19,13 +18,13 @@ from reports.links import Links, links_between
 from reports.render import markdown
 from reports.tables import Table
 
-Format = Literal["term", "md", "json"]
+from .options import TableFormat
 
 
 def command(
     run_a: Annotated[Path, typer.Argument(help="The run to compare with.")],
     run_b: Annotated[Path, typer.Argument(help="The run of interest: differences are B minus A.")],
-    format: Annotated[Format, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
     out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,

@@ -12,6 +12,7 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
+from benchmarks.records import PromptStyle
 from benchmarks.results.store import out_folder
 from model.kinds import KINDS
 
@@ -28,7 +29,7 @@ from ..run.run import run as run_all
 from ..run.specification import command
 from ..run.subset import parse
 from ..run.summary import count_samples, explain_incomplete, show_results
-from .options import takes_judge
+from .options import Dtype, ImageOrder, takes_judge
 
 
 @takes_judge
@@ -43,14 +44,13 @@ def run(
     prompts: Annotated[PromptStyle, typer.Option(help="Wording of the prompts.")] = "aki",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="auto: as the checkpoint's.")] = "auto",
     attention: Annotated[
         str | None,
         typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
     ] = None,
     image_order: Annotated[
-        str | None,
-        typer.Option(metavar="ORDER", help="image_first or text_first; default: the checkpoint's processor's."),
+        ImageOrder | None, typer.Option(help="Of image and text in prompts. Default: the checkpoint's processor's.")
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
