@@ -29,7 +29,8 @@ def assemble(vision: str, text: str, *, num_latents: int = 144, seed: int = 0, *
     beyond the tokenizer's length (backbones round them up) are cut off. The token that ends a question comes from the
     chat template of the backbone's family. `settings` are fields of `AkiConfig`. Weights are fp32.
 
-    Raises ValueError when the tokenizer has the chat marks of no family we know.
+    Raises:
+        ValueError: the tokenizer has the chat marks of no family we know.
     """
     torch.manual_seed(seed)  # the resampler and the new rows
     tokenizer = AutoTokenizer.from_pretrained(text, padding_side="left", trust_remote_code=False)

@@ -20,7 +20,11 @@ SUPPORTED = ("eager", "sdpa", "flex_attention")
 
 
 def refuse_backend(name: str) -> None:
-    """ValueError unless the back end takes an arbitrary mask."""
+    """Refuses back ends that would drop the mask.
+
+    Raises:
+        ValueError: the back end does not take an arbitrary mask.
+    """
     if name not in SUPPORTED:
         raise ValueError(
             f"attn_implementation={name!r} would drop AKI's attention mask and leave the model causal; "
@@ -40,6 +44,9 @@ def create_masks(
 
     inputs_embeds (B, Q, anything) gives dtype and device; attention_mask (B, past + Q), 1 = real, None = no padding;
     mm_token_type_ids (B, Q).
+
+    Raises:
+        ValueError: the backbone has layers of a type for which no mask is known.
     """
     text = config.get_text_config()
     refuse_backend(text._attn_implementation)

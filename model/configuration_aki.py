@@ -99,7 +99,8 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         """As the library's, for folders and Hub ids of ours and as AKI's authors publish them.
 
-        Raises ValueError for a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
+        Raises:
+            ValueError: a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
         """
         found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if is_published_config(found):

@@ -126,7 +126,11 @@ def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:
 
 
 def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
-    """Raises UserError that names the first setting in which the folder differs from the recipe."""
+    """Compares the folder's recipe with this one.
+
+    Raises:
+        UserError: they differ; the first setting that does is named.
+    """
     saved, wanted = json.loads((folder / SPECIFICATION).read_text()), specification(recipe, stage)
     for part in wanted:
         for key, value in wanted[part].items():

@@ -102,7 +102,11 @@ def run(
 
 
 def _forbid_network(model: str, predictor: Predictor, judge: JudgeOptions) -> None:
-    """Raises UserError for what needs a network; a server under a base URL is taken to be near."""
+    """Refuses what needs a network. A server under a base URL is taken to be near.
+
+    Raises:
+        UserError: the model or the judge is asked over the internet.
+    """
     if isinstance(predictor, EndpointPredictor) and predictor.server.address.is_openai:
         raise UserError(f"--offline: {model} is asked over the internet; give a server of yours as --base-url")
     if judge.is_served and judge.served.server.address.is_openai:

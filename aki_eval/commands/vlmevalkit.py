@@ -150,7 +150,10 @@ def _folder(given: argparse.Namespace, name: str, owner: Mapping[str, Any]) -> P
     """Where the kit works on one model.
 
     A folder that this command did not make is the user's to name with --reuse: what lies there is then scored in its
-    place, and holds no pickles. Raises UserError where the kit would take up answers that it should not.
+    place, and holds no pickles.
+
+    Raises:
+        UserError: the kit would take up answers that it should not.
     """
     reuse = given.reuse or given.mode == "eval"
     there = given.work_dir / name

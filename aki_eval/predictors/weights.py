@@ -28,7 +28,11 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def refuse_pickled(checkpoint: Path) -> None:
-    """Raises UserError when there are no safetensors: pickled weights are code, and are not loaded."""
+    """Refuses pickled weights: they are code.
+
+    Raises:
+        UserError: there are no safetensors.
+    """
     if not any(checkpoint.glob("*.safetensors")):
         raise UserError(f"--model: {checkpoint} holds no *.safetensors; weights load from safetensors only")
 

@@ -153,9 +153,12 @@ def _first_difference(before: Any, after: Any, field: str = "") -> FieldChange |
 
 
 def check_same(root: Path, stored: RunRecord, wanted: RunRecord) -> None:
-    """Raises UserError naming the first field in which `wanted` is another run than the one stored in `root`.
+    """Refuses to go on with another run than the one stored in `root`.
 
     Tasks that only one of them has are no difference: a run grows task by task.
+
+    Raises:
+        UserError: `wanted` is another run; the first field that differs is named.
     """
     tasks = stored.tasks.keys() & wanted.tasks.keys()
     tables = stored.data.tables.keys() & wanted.data.tables.keys()

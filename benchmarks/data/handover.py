@@ -48,7 +48,11 @@ def copy_checked(table: Path, target: Path) -> None:
 
 
 def check_cells(row: Mapping[str, str], table: Path) -> None:
-    """Raises UserError for a cell that must not reach the kit."""
+    """Looks through the cells that the kit would run or make paths of.
+
+    Raises:
+        UserError: a cell must not reach the kit.
+    """
     place = f"{table}: row {row['index'][:40]!r}"
     if not INDEX.fullmatch(row["index"]):
         raise UserError(

@@ -273,7 +273,11 @@ def unusable_records(path: Path, kind: CaptionKind) -> Iterator[Skip]:
 
 
 def find_shards(root: Path) -> list[Path]:
-    """The shards of a folder in the order of their names. Raises UserError when there is none."""
+    """The shards of a folder in the order of their names.
+
+    Raises:
+        UserError: there is none.
+    """
     shards = sorted(root.glob("*.tar"))
     if not shards:
         raise UserError(f"{root}: no *.tar shard here")
