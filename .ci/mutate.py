@@ -4,9 +4,9 @@
     python .ci/mutate.py --cosmic-ray DIR [MODULE...]            # the modules and their tests: .ci/mutation.toml
 
 The changes are cosmic-ray's (one operator, number, condition, loop, decorator at a time), and one of ours: a
-look-around of a regular expression left out. What is ours is the running. cosmic-ray starts a process and runs all tests
-for each mutant; here the tests are collected and run once, each mutant runs in a fork of that process, and only the tests
-that executed the changed statement run, those that killed before first. Files are never touched.
+look-around of a regular expression left out. What is ours is the running. cosmic-ray starts a process and runs all
+tests for each mutant; here the tests are collected and run once, each mutant runs in a fork of that process, and only
+the tests that executed the changed statement run, those that killed before first. Files are never touched.
 
 - A change inside a function is put into the functions that live in the process (their code objects are exchanged). What
   survives that, and every change outside functions, runs in a process that imports the changed module afresh.
@@ -71,7 +71,7 @@ class Mutant(NamedTuple):
 
 
 def mutants(path: Path, every: int) -> list[Mutant]:
-    """One in `every` of a module's changes, without those that leave the program the same, in the order of its lines."""
+    """One in `every` of a module's changes, without those that leave the program the same, by line."""
     source = path.read_text(encoding="utf-8")
     changes = [*cosmic_ray_changes(source), *look_around_changes(source)]
     seen = {program(source)}

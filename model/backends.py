@@ -102,7 +102,9 @@ def _mask(
 
 
 def _dtype(inputs_embeds: Tensor) -> torch.dtype:
-    """The type attention computes in. Under autocast it is a narrower one, in which the wider one's minimum is -inf;
+    """The type attention computes in.
+
+    Under autocast it is a narrower one, in which the wider one's minimum is -inf;
     rows of padding, where nothing is visible, must not depend on how a kernel treats that.
     """
     kind = inputs_embeds.device.type

@@ -102,7 +102,7 @@ def test_every_command_explains_itself(aki_eval: Callable[..., Done]) -> None:
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--prompts", "mine"], "--prompts"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--dtype", "int4"], "--dtype"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--device", "abacus"], "--device"),
-        (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--image-order", "last"], "'last' is not one of"),
+        (["run", "--bench", "mme", "--model", "{model}", "--image-order", "last"], "'last' is not one of"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--protocols", "vlm"], "--protocols: 'vlm'"),
         (["import", "{file}", "--prompts", "mine"], "'mine' is not one of 'aki', 'vlmevalkit', 'unknown'"),
         (["compare", "{empty}", "{empty}", "--format", "tex"], "'tex' is not one of 'term', 'md', 'json'"),

@@ -99,8 +99,9 @@ def load_parts(folder: Path) -> Parts:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a stage: one whose writing was cut off has no specification. What is passed over
-    is said on stderr.
+    """The newest whole checkpoint of a stage.
+
+    One whose writing was cut off has no specification. What is passed over is said on stderr.
 
     Raises:
         UserError: all that were whole once are damaged.

@@ -1,6 +1,4 @@
-"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream
-positions.
-"""
+"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, positions."""
 
 from __future__ import annotations
 

@@ -103,9 +103,7 @@ def _fetch_one(console: Console, table: DataTable, source: TableSource, folder: 
 
 @app.command("verify")
 def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
-    """Compare the tables with the lock file and with the published MD5 sums and row counts; exit code 1 when one
-    differs.
-    """
+    """Compare the tables with the lock file and the published MD5 sums and row counts; exit code 1 when one differs."""
     folder = root or official_root()
     wrong = 0
     console = PlainConsole()

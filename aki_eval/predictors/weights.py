@@ -49,7 +49,9 @@ def settings_checksum(checkpoint: Path) -> str:
 
 
 def what_is_wrong(checkpoint: Path, error: Exception) -> str:
-    """Why a checkpoint did not load, in one short line: a damaged or missing file by name, else the library's words
+    """Why a checkpoint did not load, in one short line.
+
+    A damaged or missing file by name, else the library's words
     (which may be several kB over several lines, or as bare as a KeyError's).
     """
     for path in sorted(checkpoint.glob("*.json")):

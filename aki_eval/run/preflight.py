@@ -19,13 +19,12 @@ SECONDS = 10.0
 
 
 def check_ahead(predictor: Predictor | None, judge: JudgeOptions, tasks: Sequence[Task]) -> None:
-    """Before the first sample of `tasks`: does the predictor's server answer, does the judge's, is there such a model
-    there, and a key?
+    """Asks, before the first sample of `tasks`, whether servers answer, know the model and take the key.
 
     A judge is asked in every task, if only to read answers that no rule can.
 
     Raises:
-        UserError: it is not.
+        UserError: one does not.
     """
     if not tasks:
         return

@@ -1,6 +1,4 @@
-"""What a person sees while a run works: a line for the task worked on and one for all of them on a terminal, plain
-lines in a log file.
-"""
+"""What a person sees while a run works: two lines on a terminal (the task, all tasks), plain lines in a log file."""
 
 from __future__ import annotations
 

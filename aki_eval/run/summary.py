@@ -32,8 +32,9 @@ def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -
 def explain_incomplete(
     root: Path, results: Sequence[TaskOutcome], allow_partial: bool, again: str = "repeat the command"
 ) -> int:
-    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed,
-    or when scoring itself failed.
+    """Says on stderr what is missing and what to do, and returns the exit code.
+
+    It is 1 when something is missing and that was not allowed, or when scoring itself failed.
 
     `again` is how unasked samples come to be asked, seen from the command that speaks.
     """

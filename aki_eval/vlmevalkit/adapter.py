@@ -129,8 +129,9 @@ def _repair_the_kit() -> None:
 
 
 def hand_over(names: Sequence[str], root: Path, folder: Path) -> None:
-    """Puts the tables into the kit's folder: those it publishes itself as they are, others as far as we know what the
-    kit does with their cells.
+    """Puts the tables into the kit's folder.
+
+    Those it publishes itself as they are, others as far as we know what the kit does with their cells.
 
     Raises:
         UserError: a table that is not there or must not be handed on.

@@ -73,6 +73,8 @@ def _decoded(text: str) -> bytes:
 
 @dataclass(frozen=True)
 class PicturesInMemory:
+    """The pictures of each row, as texts."""
+
     texts: list[list[str]]
 
     def keys(self, position: int) -> list[str]:

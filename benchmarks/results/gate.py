@@ -1,5 +1,6 @@
-"""Has a run lost more than it may? One metric at a time, by the paired difference to a baseline and its one-sided
-bounds.
+"""Has a run lost more than it may?
+
+One metric at a time, by the paired difference to a baseline and its one-sided bounds.
 
 Non-inferiority with three outcomes: a drop is within what is allowed, beyond it, or the questions cannot tell. All
 metrics have to be within for a GO (each is a chance to fail, so no correction is due); one beyond suffices for a
@@ -41,6 +42,8 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
+    """What the gate says of a run: a check for each metric, and the verdict that follows from all."""
+
     run: str
     baseline: str
     policy: Policy

@@ -77,9 +77,13 @@ def _delete_ours(folder: Path) -> None:
 
 
 class Appender:
-    """Appends batches to one file. A batch has left this process when the call returns, so that killing it loses
-    nothing; a thread waits for the disk meanwhile, one batch behind. Raises OSError, at the latest on leaving, when the
-    disk is full.
+    """Appends batches to one file.
+
+    A batch has left this process when the call returns, so that killing it loses nothing; a thread waits for the disk
+    meanwhile, one batch behind.
+
+    Raises:
+        OSError: the disk is full; at the latest on leaving.
     """
 
     def __init__(self, path: Path, mark: str | None) -> None:

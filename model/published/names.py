@@ -1,5 +1,4 @@
-"""Between the published AKI checkpoint (and its training checkpoints) and ours: one table of names, both directions
-exact.
+"""Between published AKI checkpoints (or training checkpoints) and ours: one table of names, both directions exact.
 
 The published state dict has names of its own; a text embedding and a head of 32064 rows of which the first 32012 are in
 use, with `<image>` and `<|endofchunk|>` in two small tensors beside them; a bias on the head; and SigLIP's pooling
