@@ -15,8 +15,9 @@ from scored_run_helpers import score, scores, write_scored_run
 from aki_eval.commands.gate import command, junit_xml
 from benchmarks.errors import UserError
 from benchmarks.paired_tests import paired_difference
+from benchmarks.records import Score
 from benchmarks.results.baseline import open_baseline, write_baseline
-from benchmarks.results.folder import open_run
+from benchmarks.results.folder import RunFolder, open_run
 from benchmarks.results.gate import Decision, _judge, decide
 from benchmarks.results.gate_policy import DEFAULT, Policy, read_policy
 from benchmarks.scoring import estimates_of
@@ -103,6 +104,18 @@ def test_missing_task_never_goes(tmp_path: Path) -> None:
     decision = decide(open_run(run), open_run(baseline), policy(mm_vet=3.0))
     assert [(check.task, check.verdict) for check in decision.checks] == [(TASK, "GO"), ("mm_vet", "INCONCLUSIVE")]
     assert decision.verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("side", ["run", "baseline"])
+def test_a_task_of_one_side_never_goes(tmp_path: Path, side: str) -> None:
+    both = {TASK: scores(answers(50, 30))}
+    paths = {
+        name: write_scored_run(tmp_path / name, both | ({} if name == side else {"seed_image": scores([1.0] * 9)}))
+        for name in ("run", "baseline")
+    }
+    decision = decide(open_run(paths["run"]), open_run(paths["baseline"]), policy(seed_image=3.0))
+    assert [check.verdict for check in decision.checks] == ["GO", "INCONCLUSIVE"]
+    assert decision.checks[1].reason == f"seed_image is not scored in the {side}"
 
 
 def test_single_cluster_never_goes(tmp_path: Path) -> None:
@@ -293,6 +306,26 @@ def test_a_frozen_model_may_not_become_less_readable(tmp_path: Path, before: int
     assert decide(runs[1], runs[0], frozen).verdict == verdict
     lenient = replace(frozen, allowed_unread=1.0)  # one of these hundred
     assert decide(runs[1], runs[0], lenient).verdict == "GO"
+
+
+def test_a_frozen_models_scores_are_read_once_more_and_not_for_every_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [score(number, float(number % 2), groups=(f"dimension/{number % 5}",)) for number in range(100)]
+    run = open_run(write_scored_run(tmp_path / "run", {"seed_image": given}))
+    names = list(run.results["seed_image"].protocols["kit"])
+    reads = []
+    read = RunFolder.scores
+
+    def counted(folder: RunFolder, task: str, protocol: str | None = None) -> list[Score]:
+        reads.append(task)
+        return read(folder, task, protocol)
+
+    monkeypatch.setattr(RunFolder, "scores", counted)
+    allowed = {("seed_image", name): 1.0 for name in names}
+    assert decide(run, run, Policy(confidence=0.95, allowed_drop=allowed, decide_by="difference")).verdict == "GO"
+    assert len(names) == 6
+    assert reads == ["seed_image"] * 4  # two to compare, two to count
 
 
 @pytest.mark.parametrize("share", ["-1", "101", '"5"', "true"])

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 
 from .commands.convert import convert
 from .commands.data import app as data_app
@@ -48,4 +49,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-train:", " ".join(text.split()), file=sys.stderr)
+    print("aki-train:", printable(" ".join(text.split())), file=sys.stderr)

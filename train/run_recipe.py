@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 
 from .checkpoint import SPECIFICATION, damage
 from .machine import Machine, is_first
@@ -115,7 +116,7 @@ def last_checkpoint(folder: Path) -> Path | None:
             return path
         damaged = damaged or (None if cut_off else f"{path} is damaged: {wrong}")
         if is_first():
-            print(f"aki-train: {path} is passed over: {wrong}", file=sys.stderr)
+            print(printable(f"aki-train: {path} is passed over: {wrong}"), file=sys.stderr)
     if damaged:
         raise UserError(f"{damaged}, and there is no earlier one; remove it to begin the stage anew")
     return None

@@ -9,11 +9,10 @@ from rich.table import Table as Grid
 
 from benchmarks.console import PlainConsole
 from benchmarks.data.fetch import read_lock
+from benchmarks.data.load import is_present
 from benchmarks.data.root import official_root
 from benchmarks.task import DataTable
 from benchmarks.tasks import COLUMNS, TASKS
-
-from .data import is_present
 
 
 def list_tasks() -> None:

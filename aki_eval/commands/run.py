@@ -147,7 +147,7 @@ def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_
             f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
             f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
         )
-    code = explain_incomplete(options.out, result.results, allow_partial)
+    code = explain_incomplete(options.out, result.results, allow_partial, left_out=result.left_out)
     show_results(PlainConsole(), options.out, result.results)
     return code
 

@@ -14,7 +14,7 @@ from benchmarks.results.store import RunStore
 from benchmarks.tasks import TASKS
 
 from ..judges import JudgeOptions
-from ..run.inputs import find_tasks, load
+from ..run.inputs import find_tasks, load, with_tables
 from ..run.score import score_inputs
 from ..run.subset import from_record
 from ..run.summary import explain_incomplete, how_to_ask, show_results
@@ -44,8 +44,9 @@ def score(
     with folder.locked():
         # Of imported answers nobody knows the prompts; scoring needs none.
         style: PromptStyle = "vlmevalkit" if run.prompts == "vlmevalkit" else "aki"
+        tasks, left_out = with_tables(tasks, data or run.data.source)
         inputs = load(tasks, data or run.data.source, style, from_record(run.subset))
         results = score_inputs(folder, run, inputs, judge)
-    code = explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))
+    code = explain_incomplete(run_dir, results, allow_partial, how_to_ask(run), left_out)
     show_results(PlainConsole(), run_dir, results)
     return code

@@ -56,7 +56,7 @@ class Lane:
     world_size: int = 1
 
 
-class CaptionStream(torch.utils.data.IterableDataset[Item]):  # type: ignore[misc]
+class CaptionStream(torch.utils.data.IterableDataset[Item]):
     """Items of one process, micro-batch after micro-batch.
 
     Args:
