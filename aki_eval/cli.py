@@ -30,7 +30,12 @@ COMMANDS = {
     "compare": (
         "aki_eval.commands.compare",
         "command",
-        "Two runs, paired: is the difference real, which questions flipped?",
+        "Two runs, or two arms of training seeds, paired: is the difference real, which questions flipped?",
+    ),
+    "power": (
+        "aki_eval.commands.power",
+        "command",
+        "How many seeds and questions a difference needs, before anything is run.",
     ),
     "gate": ("aki_eval.commands.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
     "inspect": (
@@ -72,7 +77,8 @@ def make_app(wanted: str | None) -> typer.Typer:
         if name == wanted:
             function = getattr(import_module(module), attribute)
             settings = getattr(function, "context_settings", {})
-        app.command(name, help=summary, context_settings=CONTEXT | settings)(function)
+        kind = getattr(function, "command_class", None)
+        app.command(name, cls=kind, help=summary, context_settings=CONTEXT | settings)(function)
     for name, (module, attribute, summary) in GROUPS.items():
         group = getattr(import_module(module), attribute) if name == wanted else typer.Typer()
         if name != wanted:

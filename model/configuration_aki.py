@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -37,7 +37,8 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
         for the published text backbone; a processor knows them by the same names.
     lm_head_bias: the published weights have one.
 
-    Raises ValueError for settings that exclude each other.
+    Raises:
+        ValueError: settings exclude each other.
     """
 
     model_type = "aki"
@@ -131,8 +132,8 @@ def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedC
 
 
 def _check(config: AkiConfig) -> None:
-    choices = {
-        "attention": tuple(KINDS),
+    choices: dict[str, Collection[str]] = {
+        "attention": KINDS,
         "image_order": ("image_first", "text_first"),
         "resampler_position_encoding": ("none", "sincos"),
         "resampler_init": ("normal", "identity"),

@@ -9,9 +9,9 @@ Needs no torch, so that command lines and recipes can name the kinds at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -111,7 +111,44 @@ class Kind:
     """Whether a picture's last latent changes its earlier ones within one layer."""
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+GROUP = "aki_eval.mask_kinds"
+"""The entry points by which installed packages announce further kinds."""
+
+
+class Kinds(dict[str, Kind]):
+    """The kinds by name. One that is not among them is looked for in installed packages before it counts as unknown."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a kind.
+
+        Raises:
+            ValueError: a package announces it, and it cannot be used.
+        """
+        return isinstance(name, str) and (dict.__contains__(self, name) or self._installed(name))
+
+    def __missing__(self, name: str) -> Kind:
+        if name not in self:
+            raise KeyError(name)
+        return self[name]
+
+    def _installed(self, name: str) -> bool:
+        found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+        if len(found) > 1:
+            raise ValueError(f"attention={name!r}: {' and '.join(sorted(found))} have that name; uninstall one of them")
+        for value, entry in found.items():
+            try:
+                kind = entry.load()
+            except Exception as error:  # somebody else's module may do anything
+                raise ValueError(
+                    f"attention={name!r}: {value} does not load: {type(error).__name__}: {error}"
+                ) from error
+            if not isinstance(kind, Kind):
+                raise ValueError(f"attention={name!r}: {value} is a {type(kind).__name__}, expected a model.kinds.Kind")
+            self[name] = kind
+        return bool(found)
+
+
+KINDS = Kinds(
     {
         "mma": Kind(sees=mma, title="modality-mutual (Eq. 5)", first_row="image", question_reaches_image=True),
         "causal": Kind(sees=causal, title="causal (Eq. 2)", first_row=None, question_reaches_image=False),

@@ -24,7 +24,8 @@ class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library
     resampler's vectors take in the model. `image_order="text_first"` puts the pictures of every user turn behind its
     text (the T&I order of dual-order training, paper section 3.2); "image_first" leaves the parts in the order given.
 
-    Raises ValueError when the tokenizer does not know `<image>` as one token.
+    Raises:
+        ValueError: the tokenizer does not know `<image>` as one token.
     """
 
     def __init__(

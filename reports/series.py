@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
+from benchmarks.arms import ArmEstimate
 from benchmarks.printable import in_words
 from benchmarks.records import Metric
+from benchmarks.results.arms import Arm
+from benchmarks.results.comparison import arm_estimates
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.results.pairing import align
 from benchmarks.scoring import worth_saying
 
 from . import paper
@@ -25,6 +30,12 @@ PROTOCOLS = {
     "strict": "our reading and counting of the answers, see docs/reading_quality.md",
 }
 
+BARS = (
+    "Rows of several seeds are means over trainings, on the questions that all of them scored: ±q is half the width of "
+    "the 95 % interval for other questions (n of them), ±s for other training seeds. The two are never added here; "
+    "differences between arms have both."
+)
+
 Found = TypeVar("Found")
 
 
@@ -38,6 +49,8 @@ class Series:
     cell: Callable[[PaperLine], Cell]
     section: str = ""
     notes: tuple[str, ...] = ()
+    seeds: int = 1
+    """Trainings behind it."""
     comparator: str = ""
     """Of a difference: what is taken off, `paper` or `run`."""
 
@@ -111,6 +124,53 @@ def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = Non
 
     kind: RowKind = "run" if protocol is None else "reading"
     return Series(key=str(run.path) + suffix, label=run.label + suffix, kind=kind, cell=cell)
+
+
+def arm_series(arm: Arm, *, split: str = "val", suffix: str = "") -> Series:
+    """An arm's means over its training seeds, by each task's headline protocol, with two error bars."""
+    if len(arm.runs) == 1:
+        return run_series(arm.runs[0], split=split, suffix=suffix)
+
+    @cache
+    def estimates(task: str) -> dict[str, ArmEstimate]:
+        protocol = arm.runs[0].results[task].headline
+        return arm_estimates(arm, task, protocol, align(task, protocol, arm))
+
+    def cell(entry: PaperLine) -> Cell:
+        return _arm_cell(arm, entry.task, run_metric(entry, split), estimates) if entry.task in arm.tasks else Cell()
+
+    return Series(
+        key=f"{arm.runs[0].path} and others{suffix}",
+        label=arm.label + suffix,
+        kind="run",
+        cell=cell,
+        seeds=len(arm.runs),
+    )
+
+
+def _arm_cell(arm: Arm, task: str, name: str, estimates: Callable[[str], dict[str, ArmEstimate]]) -> Cell:
+    found = find_metric(estimates(task), name)
+    if found is None:
+        return Cell()
+    notes = [note for run in arm.runs for note in run_cell(run.results[task], name).notes]
+    reasons = [run.results[task].why_not_comparable(_own(run.results[task], name)) for run in arm.runs]
+    return Cell(
+        value=found.mean.value,
+        ci95=found.question_interval,
+        seed_ci95=found.seed_interval,
+        num_samples=found.mean.num_samples,
+        num_scored=found.mean.num_scored,
+        num_unread=found.mean.num_unread,
+        suffix=NOT_COMPARABLE if any(reasons) else "",
+        task=task,
+        metric=name,
+        protocol=arm.runs[0].results[task].headline,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _own(result: TaskResult, name: str) -> Metric | None:
+    return find_metric(result.protocols[result.headline], name)
 
 
 def other_readings(

@@ -30,6 +30,8 @@ class Cell:
     value: float | None = None
     text: str | None = None
     ci95: tuple[float, float] | None = None
+    seed_ci95: tuple[float, float] | None = None
+    """Of an arm's mean: other training seeds, the same questions. `ci95` is then that of other questions."""
     num_samples: int | None = None
     num_scored: int | None = None
     num_unread: int | None = None
@@ -72,8 +74,13 @@ class Cell:
 
     @property
     def interval(self) -> str:
-        """`±1.2`, or nothing."""
-        return "" if self.half_width is None or self.value is None else f"±{self.half_width:.1f}"
+        """`±1.2`, or nothing; of an arm `±1.2 q ±0.8 s`: by questions and by seeds, kept apart."""
+        if self.value is None:
+            return ""
+        own = "" if self.half_width is None else f"±{self.half_width:.1f}"
+        if self.seed_ci95 is None:
+            return own
+        return f"{own} q ±{(self.seed_ci95[1] - self.seed_ci95[0]) / 2:.1f} s".removeprefix(" q ")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -236,7 +236,6 @@ def test_committed_policies_name_the_twelve_columns(path: Path) -> None:
     [
         ("confidence = 0.95", "names no metric"),
         ("confidence = 95\n[allowed_drop.mme]\nperception = 1", "confidence is 95"),
-        ("[allowed_drop.mmee]\nperception = 1", "no task 'mmee'"),
         ("[allowed_drop.mme]\nperception = -1", "a number of at least 0"),
         ("[allowed_drop.mme]\nperception = true", "a number of at least 0"),
         ("[allowed_drops.mme]\nperception = 1", "'allowed_drops' is no setting"),
@@ -257,6 +256,9 @@ def test_policy_with_a_metric_that_does_not_exist(tmp_path: Path) -> None:
     wrong = Policy(confidence=0.95, allowed_drop={(TASK, "f1"): 1.0})
     with pytest.raises(UserError, match=r"names real_world_qa\.f1, which .* it has overall"):
         decide(open_run(run), open_run(baseline), wrong)
+    nobodys = Policy(confidence=0.95, allowed_drop={("mmee", "perception"): 1.0})
+    with pytest.raises(UserError, match="names a task 'mmee'; expected some of mme, "):
+        decide(open_run(run), open_run(baseline), nobodys)
 
 
 def test_junit_escapes_what_it_is_told(tmp_path: Path) -> None:

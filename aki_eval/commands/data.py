@@ -68,7 +68,7 @@ def _bring(console: Console, table: DataTable, folder: Path, from_hub: bool) -> 
     if from_hub or (not (folder / f"{table.name}.tsv").exists() and is_present(table, folder)):
         fetch_from_hub(table.name, folder)
         return f"hf://datasets/{HUB_REPOSITORY}"
-    source = _source(table, official_sources())
+    source = TableSource(table.url, table.md5) if table.url else _source(table, official_sources())
     _fetch_one(console, table, source, folder)
     return source.url
 
@@ -79,7 +79,10 @@ def _find(tasks: Sequence[str] | None) -> list[Task]:
 
 def _source(table: DataTable, sources: dict[str, TableSource]) -> TableSource:
     if table.name not in sources:
-        raise UserError(f"the installed VLMEvalKit publishes no address for {table.name}; pip install -U ms-vlmeval")
+        raise UserError(
+            f"the installed VLMEvalKit publishes no address for {table.name}; pip install -U ms-vlmeval, or give the "
+            "DataTable of a benchmark of your own its url"
+        )
     return sources[table.name]
 
 
@@ -125,7 +128,7 @@ def _verify(task: Task, folder: Path) -> list[tuple[DataTable, str | None]]:
         problem = None
         if entry and entry["sha256"] != real["sha256"]:
             problem = f"changed since it was locked ({entry['sha256'][:12]} then, {real['sha256'][:12]} now)"
-        elif (path := folder / f"{table.name}.tsv").exists() and md5_of(path) != table.md5:
+        elif (path := folder / f"{table.name}.tsv").exists() and table.md5 and md5_of(path) != table.md5:
             problem = f"not the published table (MD5 {md5_of(path)}, published {table.md5})"
         elif table.num_rows is not None and real["num_rows"] != table.num_rows:
             problem = f"{real['num_rows']} rows, expected {table.num_rows}"

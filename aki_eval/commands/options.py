@@ -14,6 +14,7 @@ from benchmarks.task import protocol_name
 from benchmarks.tasks import TASKS
 
 from ..judges import JudgeOptions
+from ..run.inputs import ALL, find_tasks
 
 TableFormat = Literal["term", "md", "json"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -52,7 +53,8 @@ def takes_judge(command: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(command)
     def with_judge(*arguments: Any, **given: Any) -> int:
-        judge = _judge_options(**{name: given.pop(name, default) for name, (_, default) in JUDGE_OPTIONS.items()})
+        options = {name: given.pop(name, default) for name, (_, default) in JUDGE_OPTIONS.items()}
+        judge = _judge_options(given.get("bench", ALL), **options)
         return command(*arguments, **given, judge=judge)
 
     signature = own.replace(parameters=[*ahead, *parameters.values()])
@@ -61,14 +63,15 @@ def takes_judge(command: Callable[..., int]) -> Callable[..., int]:
     return with_judge
 
 
-def _judge_options(judge: str, protocols: str, **options: Any) -> JudgeOptions:
+def _judge_options(bench: str, judge: str, protocols: str, **options: Any) -> JudgeOptions:
     names = tuple(protocol_name(name.strip()) for name in protocols.split(",") if name.strip())
-    known = sorted({name for task in TASKS.values() for name in task.protocols})
-    unknown = next((name for name in names if name not in known), None)
-    if unknown is not None:
-        raise UserError(
-            f"--protocols: {unknown!r}, expected some of {', '.join(known)} (kit is also called vlmevalkit)"
-        )
+    if names:
+        known = sorted({name for task in (*TASKS.values(), *find_tasks(bench)) for name in task.protocols})
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            raise UserError(
+                f"--protocols: {unknown!r}, expected some of {', '.join(known)} (kit is also called vlmevalkit)"
+            )
     return JudgeOptions(
         name=judge, protocols=names, **{name.removeprefix("judge_"): value for name, value in options.items()}
     )

@@ -34,7 +34,9 @@ from .options import Dtype, ImageOrder, takes_judge
 
 @takes_judge
 def run(
-    bench: Annotated[str, typer.Option(help="all, or names separated by commas; aki-eval list shows them.")],
+    bench: Annotated[
+        str, typer.Option(help="Names separated by commas (aki-eval list), all, installed, or FILE.py[:TASK].")
+    ],
     model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
     out: Annotated[

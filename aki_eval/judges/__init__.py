@@ -3,6 +3,8 @@
 offline             deterministic token overlap; toy world and CI; never comparable to GPT-4
 none                nothing is judged: those samples stay unscored
 replay[:NAME]       stored verdicts only, of the judge NAME where the store holds several
+FILE.py[:NAME]      the JUDGE (or NAME) of a file: what makes a judge of a store of verdicts
+NAME                the same of an installed plug-in, where one has that name
 any other name      a model of OpenAI, or of the compatible server at `base_url`; the key is read from OPENAI_API_KEY
 """
 
@@ -11,7 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from benchmarks import plugins
+from benchmarks.errors import UserError
 from benchmarks.records import Judge
 
 from ..chat.prices import Price
@@ -123,6 +128,9 @@ def make_judge(
         return OfflineJudge(store)
     if name.partition(":")[0] == REPLAY:
         return replay(store, name.partition(":")[2] or None, repeats=repeats)
+    maker = _plugged_in(name)
+    if maker is not None:
+        return _made(maker, store, name)
     if served is None:
         server = ChatServer(name, base_url, option=BASE_URL, timeout=timeout, retries=retries)
         served = ServedJudge(server, price)
@@ -131,4 +139,30 @@ def make_judge(
 
 
 def _is_served(name: str) -> bool:
-    return name not in (NONE, OFFLINE) and name.partition(":")[0] != REPLAY
+    return name not in (NONE, OFFLINE) and name.partition(":")[0] != REPLAY and _plugged_in(name) is None
+
+
+def _plugged_in(name: str) -> Any | None:
+    """What a plug-in has under the name; None where there is none.
+
+    Raises:
+        UserError: there is one, and it cannot be used.
+    """
+    if plugins.names_file(name):
+        module, attribute = plugins.load_file(name, "--judge")
+        return plugins.attribute(module, attribute or "JUDGE", "--judge")
+    found = plugins.installed(plugins.JUDGES).get(name)
+    return found.value if found else None
+
+
+def _made(maker: Any, store: VerdictStore, name: str) -> Judge:
+    try:
+        judge = maker(store)
+    except UserError:
+        raise
+    except Exception as error:  # somebody else's code
+        raise UserError(f"--judge {name} makes no judge: {type(error).__name__}: {error}") from error
+    if not all(hasattr(judge, part) for part in ("name", "comparable", "grade", "describe")):
+        raise UserError(f"--judge {name} makes a {type(judge).__name__}, which is no judge (benchmarks.records.Judge)")
+    made: Judge = judge
+    return made

@@ -21,7 +21,7 @@ from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS
 
 from .base import Generation, Unusable, is_out_of_memory
-from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum, what_is_wrong
+from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +92,7 @@ class AkiPredictor:
             "image_order": self.image_order or _processor_order(self.checkpoint),
             "trained_image_order": self.config.get("image_order"),
             "dtype": self.dtype,
+            **({} if (seed := training_seed(self.checkpoint)) is None else {"training_seed": seed}),
         }
 
     def self_test(self) -> dict[str, Any]:

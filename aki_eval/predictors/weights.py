@@ -48,6 +48,24 @@ def settings_checksum(checkpoint: Path) -> str:
     return file_checksums(sorted({path for name in names for path in checkpoint.glob(name)}))
 
 
+SEED_FILES = {"training/arithmetic.json": ("seed",), "stage.json": ("stage", "seed")}
+"""Where our trainings leave their seed beside the weights."""
+
+
+def training_seed(checkpoint: Path) -> int | None:
+    """Of the training that made a checkpoint; None where it does not say."""
+    for name, keys in SEED_FILES.items():
+        try:
+            found = json.loads((checkpoint / name).read_text("utf-8"))
+            for key in keys:
+                found = found[key]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not there, or no file of ours: then nobody says
+        if isinstance(found, int) and not isinstance(found, bool):
+            return found
+    return None
+
+
 def what_is_wrong(checkpoint: Path, error: Exception) -> str:
     """Why a checkpoint did not load, in one short line.
 

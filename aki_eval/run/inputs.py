@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import catalogue, plugins
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, is_present, load_samples
 from benchmarks.data.root import data_root
@@ -38,21 +39,50 @@ class TaskInput:
 
 
 def find_tasks(names: str) -> list[Task]:
-    """Tasks for `all` or a comma list of names, in the paper's order; VLMEvalKit's names of their tables are names too.
+    """Tasks for a comma list of names: the paper's in its order, then the others as they are named.
+
+    `all` is the paper's ten, whatever is installed; VLMEvalKit's names of their tables are names too. Beside them stand
+    installed plug-ins by name (`installed`: all of them) and files (`FILE.py`, `FILE.py:NAME`).
 
     Raises:
-        UserError: a name is unknown; it lists the valid ones.
+        UserError: a name is unknown, a plug-in does not load, or two tasks have one name.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = {_alias(alias): task.name for task in TASKS.values() for alias in task_names(task)}
-    unknown = [name for name in wanted if name != "all" and _alias(name) not in known]
-    if unknown or not wanted:
-        raise UserError(
-            f"--bench: unknown benchmark {', '.join(unknown) or names!r}; valid are all, {', '.join(TASKS)}, or "
-            "VLMEvalKit's names such as MMBench_DEV_EN"
-        )
-    chosen = {known[_alias(name)] for name in wanted if name != "all"}
-    return [task for name, task in TASKS.items() if "all" in wanted or name in chosen]
+    chosen = {known[_alias(name)] for name in wanted if _alias(name) in known}
+    tasks = [task for name, task in TASKS.items() if ALL in wanted or name in chosen]
+    for name in wanted:
+        if name != ALL and _alias(name) not in known:
+            tasks += [task for task in _others(name) if task not in tasks]
+    if not tasks and INSTALLED not in wanted:
+        raise UserError(_unknown(names))
+    return tasks
+
+
+ALL, INSTALLED = "all", "installed"
+
+
+def _others(name: str) -> list[Task]:
+    """Tasks outside the paper by one name."""
+    if plugins.names_file(name):
+        return catalogue.from_file(name)
+    found = catalogue.installed()
+    if name == INSTALLED:
+        return [plugin.value for plugin in found.plugins.values()]
+    task = catalogue.find_task(name) or next(
+        (each.value for each in found.plugins.values() if _alias(name) in map(_alias, task_names(each.value))), None
+    )
+    if task is None:
+        raise UserError(_unknown(name))
+    return [task]
+
+
+def _unknown(name: str) -> str:
+    others = "".join(f"{name}, " for name in catalogue.installed().plugins)
+    return (
+        f"--bench: unknown benchmark {name!r}; valid are all, {', '.join(TASKS)}, {others}VLMEvalKit's names such as "
+        "MMBench_DEV_EN, or a file FILE.py"
+    )
 
 
 def task_names(task: Task) -> list[str]:
@@ -101,6 +131,8 @@ def _load_task(
     task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
 ) -> TaskInput:
     samples = load_samples(task, root)
+    if style not in task.prompts:
+        raise UserError(f"{task.name} has no prompts {style!r}; it has {', '.join(task.prompts)} (--prompts)")
     prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
     tables = checksum(task, root)

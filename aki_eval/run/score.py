@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.catalogue import describe
 from benchmarks.errors import UserError
 from benchmarks.records import Judge, Prediction, Score
 from benchmarks.results.record import DataRecord, RunRecord
@@ -106,6 +107,7 @@ def _score(
         "complete": _is_complete(given, predictions, scores[task.headline]),
         "prompts": run.prompts,
         "data": DataRecord(source=run.data.source, tables=given.tables).model_dump(),
+        "definition": describe(task, scores),
     }
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]

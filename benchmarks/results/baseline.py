@@ -115,6 +115,7 @@ def _task(run: RunFolder, result: TaskResult) -> str:
         "judge": result.judge,
         "subset": result.subset,
         "data": result.data,
+        **({"definition": result.definition} if result.definition else {}),
     }
     scores = run.scores(result.task, result.headline)
     lines = ",\n".join(json.dumps({name: getattr(score, name) for name in FIELDS}) for score in scores)

@@ -14,7 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from ..catalogue import in_order
 from ..errors import UserError
+from ..tasks import TASKS
 from .comparison import MetricComparison, compare
 from .folder import RunFolder
 from .gate_policy import Policy
@@ -62,6 +64,8 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
     Raises:
         UserError: run and baseline were not asked the same and that is not `allowed`, or a metric does not exist.
     """
+    _refuse_unknown(policy, run, baseline)
+    policy = _with_other_tasks(policy, run, baseline)
     shared = [task for task in policy.tasks if task in run.results and task in baseline.results]
     comparison = compare(baseline, run, different="allow" if allowed else "refuse", tasks=shared)
     checks = []
@@ -78,6 +82,31 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
         answers = {task: (_Answers.of(baseline, task), _Answers.of(run, task)) for task in shared}
         checks = [_by_difference(check, policy, *answers.get(check.task, (None, None))) for check in checks]
     return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=comparison.warnings)
+
+
+def _refuse_unknown(policy: Policy, run: RunFolder, baseline: RunFolder) -> None:
+    """Refuses a policy with a task that nobody has.
+
+    Raises:
+        UserError: it is neither the paper's nor one of the two runs'.
+    """
+    here = in_order([*TASKS, *run.results, *run.unscored, *baseline.results])
+    unknown = next((task for task in policy.tasks if task not in here), None)
+    if unknown is not None:
+        raise UserError(f"the gate's policy names a task {unknown!r}; expected some of {', '.join(here)}")
+
+
+def _with_other_tasks(policy: Policy, run: RunFolder, baseline: RunFolder) -> Policy:
+    """The policy with what it allows tasks that it does not name, spelled out."""
+    if policy.other_tasks is None:
+        return policy
+    others = {
+        (task, metric): policy.other_tasks
+        for task, result in run.results.items()
+        if task not in TASKS and task in baseline.results and task not in policy.tasks
+        for metric in result.about.headline_metrics
+    }
+    return replace(policy, allowed_drop=policy.allowed_drop | others)
 
 
 class _Answers(NamedTuple):

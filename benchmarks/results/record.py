@@ -44,6 +44,8 @@ class ModelRecord(Described):
     """Of picture and text in the prompts; `trained_image_order` is that of the checkpoint's last training. In runs
     older than `trained_image_order` it is the latter."""
     trained_image_order: str | None = None
+    training_seed: int | None = None
+    """Of the training that made the weights; absent where nobody knows."""
 
 
 class SelfTest(Described):

@@ -25,7 +25,8 @@ _VISION = "vision_encoder."
 class Weights(Mapping[str, Tensor]):
     """Tensors of one or more safetensors files, read when asked for.
 
-    Raises ValueError, naming the file, when one is damaged or cut short.
+    Raises:
+        ValueError: one is damaged or cut short; the file is named.
     """
 
     def __init__(self, files: list[Path]) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 from rich.progress import track
 
+from benchmarks.catalogue import in_order
 from benchmarks.console import PlainConsole
 from benchmarks.records import Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
-from benchmarks.tasks import TASKS
 
 from .pictures import PictureFiles
 from .questions import questions
@@ -55,7 +55,7 @@ class BrowserTask:
 def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool = True) -> list[BrowserTask]:
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
     pictures = PictureFiles(out) if with_pictures else None
-    scored = [task for task in TASKS if any(task in run.results for run in runs)]
+    scored = in_order(task for run in runs for task in run.results)
     console = PlainConsole(stderr=True)
     steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
     tasks = [_write_task(task, runs, out, pictures) for task in steps]
@@ -94,7 +94,7 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
         _write(folder / f"page-{number}.js", f"{task}/page-{number}", records)
     return BrowserTask(
         name=task,
-        title=TASKS[task].title,
+        title=first.results[task].about.title,
         num_samples=len(order),
         protocols=protocols,
         headline=first.results[task].headline,

@@ -17,17 +17,18 @@ from markupsafe import Markup, escape
 
 from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
-from benchmarks.tasks import TASKS
+from benchmarks.tasks import headline_labels
 
 from .. import paper
 from ..audit import audit_table, third_version
-from ..chart_data import breakdown, overview
+from ..chart_data import breakdown, others, overview
+from ..metrics import every_metric
 from ..notices import notices
-from ..paper_tables import Plan, main_table, pair_tables, reference_row, subtask_table
+from ..other_tables import measures_paper
+from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtask_table
 from ..series import run_cell
 from ..tables import Table
 from .browser import BrowserTask, write_browser
-from .metrics import every_metric
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FOLDERS = ("assets", "data", "pictures")
@@ -61,6 +62,7 @@ def _write_site(plan: Plan, out: Path, with_pictures: bool) -> None:
     shared = {
         "tasks": {task.name: task.title for task in tasks},
         "runs": [run.label for run in plan.runs],
+        "arms": [arm.label for arm in plan.arms],
         "notices": notices(plan.runs),
     }
     environment = make_environment()
@@ -149,11 +151,9 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
         "index.html.j2",
         {
             "active": "index",
-            "chart": overview(plan),
-            "tables": [
-                _without_notices(table)
-                for table in (*(main_table(number, plan) for number in ("1", "2")), *pair_tables(plan))
-            ],
+            "chart": overview(plan) if measures_paper(plan.runs) else None,
+            "others": others(plan),
+            "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan))],
             "reference": reference_row(plan.reference)[1].label,
             "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
@@ -170,7 +170,7 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
     measured = [(place, run) for place, run in enumerate(plan.runs) if task.name in run.results]
     return {
         "active": task.name,
-        "task": TASKS[task.name],
+        "task": measured[0][1].results[task.name].about,
         "num_samples": task.num_samples,
         "headlines": [_headline(task.name, place, run) for place, run in measured],
         "chart": breakdown(number, plan) if number else None,
@@ -183,6 +183,7 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
     """A run's own numbers of a task, what must be known about them, and why samples are unscored or unread."""
     result = run.results[task]
     labels = {entry.metric: entry.label for entry in paper.entries("main") if entry.task == task}
+    labels = labels or headline_labels(result.about)
     cells = {label: run_cell(result, metric) for metric, label in labels.items()}
     scores = run.scores(task, result.headline)
     return {

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from benchmarks.results.folder import RunFolder
 
-from ..series import run_cell
-from ..tables import Column, Row, Table
+from .series import run_cell
+from .tables import Column, Row, Table
 
 
 def every_metric(task: str, runs: Sequence[RunFolder]) -> Table:
@@ -19,9 +19,10 @@ def every_metric(task: str, runs: Sequence[RunFolder]) -> Table:
         Row(label=name, cells=tuple(run_cell(run.results[task], name, protocol) for run, protocol in sides))
         for name in names
     ]
+    title = next(run.results[task].about.title for run in runs if task in run.results)
     return Table(
-        key="every-metric",
-        title="Every metric, every protocol",
+        key=f"every-metric-{task}",
+        title=f"{title}: every metric, every protocol",
         corner="Metric",
         columns=tuple(columns),
         rows=tuple(rows),
