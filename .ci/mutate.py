@@ -8,8 +8,8 @@ look-around of a regular expression left out. What is ours is the running. cosmi
 tests for each mutant; here the tests are collected and run once, each mutant runs in a fork of that process, and only
 the tests that executed the changed statement run, those that killed before first. Files are never touched.
 
-- A change inside a function is put into the functions that live in the process (their code objects are exchanged). What
-  survives that, and every change outside functions, runs in a process that imports the changed module afresh.
+- A change inside a function is put into the functions that live in the process (their code objects are exchanged); a
+  change outside functions runs in a process that imports the changed module afresh.
 - A mutant survives if no test fails. Left out as no other program: changes in annotations of functions and variables,
   and in arguments of @dataclass (`frozen` forbids, it computes nothing).
 """
@@ -98,6 +98,8 @@ def cosmic_ray_changes(source: str) -> Iterator[tuple[str, Callable[[], str]]]:
     for name in OPERATORS:
         operator = get_operator(f"core/{name}")()
         for node in nodes:
+            if node.type == "operator" and node.parent.type in ("parameters", "param"):
+                continue  # the bare star between parameters is no multiplication
             for index, _ in enumerate(operator.mutation_positions(node)):
                 yield name, functools.partial(changed_text, source, operator, node, index)
 
@@ -211,17 +213,24 @@ def live_functions(path: Path) -> list[FunctionType]:
     ]
 
 
-def put_in(mutant: Mutant, source: str, path: Path, functions: list[FunctionType]) -> None:
-    """Gives the functions of this process the mutant's code, and forgets what was computed with theirs."""
+def put_in(mutant: Mutant, source: str, path: Path, functions: list[FunctionType]) -> bool:
+    """Gives the functions of this process the mutant's code, and forgets what was computed with theirs.
+
+    False: none of them changed; the changed one does not live.
+    """
     old, new = codes(source, path), codes(mutant.text, path)
+    changed = False
     for function in functions:
         name = function.__code__.co_qualname
         lines = [code.co_firstlineno for code in old[name]]
         if name in new and len(new[name]) == len(lines) and function.__code__.co_firstlineno in lines:
-            function.__code__ = new[name][lines.index(function.__code__.co_firstlineno)]
+            code = new[name][lines.index(function.__code__.co_firstlineno)]
+            changed = changed or code != function.__code__
+            function.__code__ = code
     for each in gc.get_objects():
         if isinstance(each, functools._lru_cache_wrapper) and each.__module__.split(".")[0] in OURS:
             each.cache_clear()
+    return changed
 
 
 class Examination:
@@ -256,12 +265,12 @@ class Examination:
                 (item for item in session.items if item.nodeid in chosen), key=lambda i: chosen.index(i.nodeid)
             )
 
-            def run(mutant: Mutant = mutant, items: list[Any] = items) -> str:
-                put_in(mutant, self.source, self.path, functions)
-                return first_failing(items)
+            def run(mutant: Mutant = mutant, items: list[Any] = items) -> str | None:
+                return first_failing(items) if put_in(mutant, self.source, self.path, functions) else None
 
             failed = forked(run, select.limit(chosen))
-            select.killers[failed] += 1
+            if failed:
+                select.killers[failed] += 1
             self.result["outcomes"].append(failed)
         return True
 
@@ -364,8 +373,10 @@ def forked(work: Any, seconds: int | None = None) -> Any:
 
 
 def pytest_with(plugin: Any, tests: list[str]) -> None:
+    """`tests`: files or tests; with a `!` before it, one that is left out."""
     import pytest
 
+    tests = [f"--deselect={test[1:]}" if test.startswith("!") else test for test in tests]
     pytest.main(["-q", "-n0", "-p", "no:cacheprovider", "-p", "no:warnings", *tests], plugins=[plugin])
 
 
@@ -397,7 +408,7 @@ def examine(module: str, tests: list[str], every: int, log: Any) -> None:
     old = source.splitlines()
     for mutant, outcome in zip(chosen, found["outcomes"], strict=True):
         needed = select.tests(mutant)
-        if not outcome and needed:
+        if outcome is None and needed:
             outcome = forked(lambda m=mutant, n=needed: afresh(m, n), select.limit(needed) + 20)
         status = "killed" if outcome else "survived"
         counts[status] += 1

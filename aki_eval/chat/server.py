@@ -272,7 +272,7 @@ def _bounded_client(seconds: float) -> Any:
 
     http = import_module(DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])  # httpx, or what succeeds it
 
-    class BoundedClient(DefaultAsyncHttpxClient):  # type: ignore[misc]
+    class BoundedClient(DefaultAsyncHttpxClient):
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             try:
                 async with asyncio.timeout(seconds):
