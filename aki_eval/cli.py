@@ -37,6 +37,11 @@ COMMANDS = {
         "command",
         "How many seeds and questions a difference needs, before anything is run.",
     ),
+    "probes": (
+        "aki_eval.commands.probes",
+        "command",
+        "What the picture contributed to a run's scores, and how much the format mattered.",
+    ),
     "gate": ("aki_eval.commands.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
     "inspect": (
         "aki_eval.commands.inspect_",

@@ -67,6 +67,10 @@ class Task:
     max_new_tokens: int
     judged: bool = False
     """True: without a judge nothing of it can be scored."""
+    whole_clusters: bool = False
+    """True: the samples of a cluster make up one question."""
+    rolls_options: bool = False
+    """True: these are the rolls of its options."""
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:

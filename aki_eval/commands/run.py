@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
+from benchmarks.probes import PROBES
 from benchmarks.records import PromptStyle
 from benchmarks.results.store import out_folder
 from model.kinds import KINDS
@@ -23,6 +26,7 @@ from ..run.distributed import find_world
 from ..run.dry_run import show_plan
 from ..run.inputs import find_tasks
 from ..run.loop import TooManyFailures
+from ..run.probing import SETS, find_probes, with_probes
 from ..run.progress import Progress
 from ..run.run import RunOptions, RunResult
 from ..run.run import run as run_all
@@ -63,6 +67,13 @@ def run(
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Ask the same in another way too, a run of its own below probes/: {', '.join((*PROBES, *SETS))}.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked, with an example a task.")
     ] = False,
@@ -97,10 +108,12 @@ def run(
         check_batching=check_batching,
         fresh=fresh,
     )
+    probes = find_probes(probe or [])
     if dry_run:
-        show_plan(options, predictor, PlainConsole())
+        for each in with_probes(options, probes):
+            show_plan(each, predictor, PlainConsole())
         return 0
-    return _work(options, predictor, allow_partial)
+    return _work_all(list(with_probes(options, probes)), predictor, allow_partial)
 
 
 def _forbid_network(model: str, predictor: Predictor, judge: JudgeOptions) -> None:
@@ -126,7 +139,26 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> int:
+def _work_all(runs: Sequence[RunOptions], predictor: Any, allow_partial: bool) -> int:
+    """One after the other, with the same predictor; the exit code of the first that was stopped, else the worst."""
+    worst = 0
+    for options in runs:
+        if options.probe is not None and find_world().is_main:
+            print(f"\nprobe {options.probe.name}: {options.probe.does}", file=sys.stderr)
+            for task in options.tasks:
+                if reason := options.probe.why_not(task):
+                    print(f"  {task.name} is not asked: {reason}", file=sys.stderr)
+        if options.probe is not None and all(options.probe.why_not(task) for task in options.tasks):
+            continue
+        code, stopped = _work(options, predictor, allow_partial)
+        if stopped:
+            return code
+        worst = max(worst, code)
+    return worst
+
+
+def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> tuple[int, bool]:
+    """The exit code, and whether the work was stopped."""
     is_main = find_world().is_main
     progress = Progress(quiet=not is_main)
     try:
@@ -135,11 +167,11 @@ def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> int:
         progress.say(
             f"stopped; every answer up to the last batch is in {options.out}. To go on:\n  {_resume_command()}"
         )
-        return 130
+        return 130, True
     except TooManyFailures as error:
         progress.say(f"stopped: {error}\nTo ask the failed samples again, repeat the command:\n  {_resume_command()}")
-        return 1
-    return _conclude(options, result, progress, allow_partial) if is_main else 0
+        return 1, True
+    return (_conclude(options, result, progress, allow_partial) if is_main else 0), False
 
 
 def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_partial: bool) -> int:

@@ -23,7 +23,7 @@ def show_plan(options: RunOptions, predictor: Predictor, console: Console) -> No
         UserError: the run itself would: missing tables, a folder that holds another run.
     """
     tasks, left_out = with_tables(options.tasks, options.data)
-    inputs = load(tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
+    inputs = load(tasks, options.data, options.prompts, options.subset, options.max_new_tokens, options.probe)
     folder = RunStore(options.out)
     stored = folder.read_run()
     if stored is not None and not options.fresh:

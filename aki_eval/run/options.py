@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.errors import UserError
+from benchmarks.probes import ProbeRule
 from benchmarks.records import PromptStyle
 from benchmarks.task import Task
 
@@ -30,6 +31,7 @@ class RunOptions:
     max_failure_rate: float = 0.1
     check_batching: int = 0
     fresh: bool = False
+    probe: ProbeRule | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:

@@ -14,6 +14,7 @@ from .inputs import load, with_tables
 from .interruption import Interruption
 from .opening import merge_ranks, open_for_writing, pending
 from .options import RunOptions, RunResult
+from .probing import take_over
 from .progress import Progress
 from .score import score_inputs
 from .sessions import begin_session, end_session, stored_run
@@ -34,8 +35,10 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
         interruption = held.enter_context(Interruption().watched())
         with world.main_first():
             tasks, left_out = with_tables(options.tasks, options.data)
-            inputs = load(tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
+            inputs = load(tasks, options.data, options.prompts, options.subset, options.max_new_tokens, options.probe)
             folder = held.enter_context(open_for_writing(options, predictor, inputs, world))
+            if options.probe is not None and world.is_main:
+                take_over(folder, inputs)
         for name, reason in left_out.items():
             progress.say(f"{name} is left out: {reason}")
         todo = {given.task.name: pending(folder, given) for given in inputs}

@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.printable import in_words
 from benchmarks.records import Prompt
 from benchmarks.redaction import redact_command
-from benchmarks.results.record import Commit, RunRecord, RunSession
+from benchmarks.results.record import Commit, ProbeRecord, RunRecord, RunSession
 
 from ..chat.address import read_address
 
@@ -117,6 +117,8 @@ def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> 
     if isinstance(model.get("base_url"), str):  # once written down as it was typed
         model["base_url"] = read_address(model["base_url"], "run.json").server
     identity["model"] = model
+    if run.probe is not None:
+        identity["probe"] = {"name": run.probe.name, "does": run.probe.does}
     identity["tasks"] = {name: whole["tasks"][name] for name in sorted(tasks)}
     identity["data"] = {"tables": {name: whole["data"]["tables"][name] for name in sorted(tables)}}
     return identity
@@ -183,9 +185,21 @@ def extend(stored: RunRecord, wanted: RunRecord) -> RunRecord:
     tables = stored.data.tables | wanted.data.tables
     return stored.model_copy(
         update={
+            "probe": _extended(stored.probe, wanted.probe),
             "tasks": stored.tasks | wanted.tasks,
             "answers": added | stored.answers,
             "data": stored.data.model_copy(update={"tables": tables}),
+        }
+    )
+
+
+def _extended(stored: ProbeRecord | None, wanted: ProbeRecord | None) -> ProbeRecord | None:
+    if stored is None or wanted is None:
+        return stored
+    return stored.model_copy(
+        update={
+            "not_asked": stored.not_asked | wanted.not_asked,
+            "left_out": stored.left_out | wanted.left_out,
         }
     )
 

@@ -27,7 +27,7 @@ def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -
         if not result.failure
     }
     record = read_record(root / "run.json") if (root / "run.json").is_file() else None
-    run = RunFolder(root, label_of(root), record, scored)
+    run = RunFolder(root, label_of(root, record), record, scored)
     show_summary(console, Plan((run,)), failed=[result.task.name for result in results if result.failure])
 
 

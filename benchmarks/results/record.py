@@ -124,6 +124,15 @@ class RunSession(Checked):
     num_predicted: dict[str, int]
 
 
+class ProbeRecord(Checked):
+    """A run that asked the questions otherwise (`benchmarks.probes`)."""
+
+    name: str
+    does: str
+    not_asked: dict[str, str]
+    left_out: dict[str, dict[str, int]]
+
+
 class RunRecord(Checked):
     """The content of run.json."""
 
@@ -145,6 +154,7 @@ class RunRecord(Checked):
     commit: Commit | None
     command: list[str] | None
     sessions: list[RunSession]
+    probe: ProbeRecord | None = None
 
     @property
     def imported(self) -> bool:

@@ -32,6 +32,7 @@ from benchmarks.files import write_atomically
 from benchmarks.records import Prediction, Score
 
 from .jsonl import cut_torn_line, predictions_files, read_predictions, to_line
+from .probes import is_probe_folder
 from .record import RunRecord, read_record
 
 OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
@@ -133,7 +134,7 @@ class RunStore:
         if resolved == resolved.parent or resolved in (home := Path.home().resolve(), *home.parents):
             raise UserError(f"{resolved} is no place for a run; choose another --out")
         around = next((path for path in resolved.parents if (path / "run.json").is_file()), None)
-        if around is not None:
+        if around is not None and not is_probe_folder(resolved, around):
             raise UserError(f"{self.root} lies inside the run folder {around}; choose another --out")
         try:
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)

@@ -87,4 +87,6 @@ TASK = Task(
     headline="kit",
     headline_metrics=("overall",),
     max_new_tokens=512,
+    whole_clusters=True,
+    rolls_options=True,
 )
