@@ -43,7 +43,7 @@ class AkiGeneration(_Mixed):
         if config.get_text_config()._attn_implementation == "flex_attention":
             raise ValueError("static caches need dense masks, flex_attention takes none; use sdpa with a static cache")
         if mm_token_type_ids is None:
-            if inputs_embeds.shape[1] > 1 and config.attention != "causal":
+            if inputs_embeds.shape[1] > 1 and set(config.layer_kinds) != {"causal"}:
                 raise ValueError("a prompt's mask needs mm_token_type_ids; without them it would be causal")
             mm_token_type_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         return create_masks(config, inputs_embeds, attention_mask, cache, mm_token_type_ids=mm_token_type_ids)

@@ -12,6 +12,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import TrainingArguments
 
 from benchmarks.errors import UserError
+from model.configuration_aki import check_config
 
 from .checkpoint import write_specification
 from .data.captions import FOLDERS, CaptionStream, Lane, find_shards
@@ -94,6 +95,11 @@ def prepare_model(model: Any, stage: Stage) -> None:
     The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
     """
     model.config.attention = stage.attention
+    model.config.attention_layers = dict(stage.attention_layers) if stage.attention_layers else None
+    try:
+        check_config(model.config)
+    except ValueError as error:
+        raise UserError(f"stage {stage.name!r}: {error}") from error
     model.config.image_order = stage.image_order
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)

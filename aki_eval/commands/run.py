@@ -55,6 +55,10 @@ def run(
         str | None,
         typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
     ] = None,
+    attention_layers: Annotated[
+        str | None,
+        typer.Option(metavar="LAYERS=KIND,..", help="Another kind in some layers: 0-9=causal."),
+    ] = None,
     image_order: Annotated[
         ImageOrder | None, typer.Option(help="Of image and text in prompts. Default: the checkpoint's processor's.")
     ] = None,
@@ -92,6 +96,7 @@ def run(
         offline=offline,
         attention=attention,
         image_order=image_order,
+        attention_layers=attention_layers,
     )
     if offline:
         _forbid_network(model, predictor, judge)
