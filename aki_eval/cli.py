@@ -107,7 +107,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
         if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message()} (aki-eval {known}--help)")
+            _complain(f"{error.format_message().replace('Value error, ', '')} (aki-eval {known}--help)")
         code = 2
     except typer.Abort:
         code = 130

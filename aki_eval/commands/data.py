@@ -25,8 +25,13 @@ from benchmarks.data.fetch import (
     write_lock,
 )
 from benchmarks.data.hub import find_parquet
+<<<<<<< HEAD
 from benchmarks.data.load import checksum
 from benchmarks.data.root import official_root, table_folder
+=======
+from benchmarks.data.load import checksum, is_present
+from benchmarks.data.root import official_root
+>>>>>>> main
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 
@@ -68,11 +73,6 @@ def fetch_tables(
     return 0
 
 
-def is_present(table: DataTable, folder: Path) -> bool:
-    """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
-    return (folder / f"{table.name}.tsv").is_file() or find_parquet(table.name, folder) is not None
-
-
 def _bring(console: Console, table: DataTable, folder: Path, from_hub: bool) -> str:
     """Makes sure that the table is there and is the published one; where it comes from."""
     if from_hub or (not (folder / f"{table.name}.tsv").exists() and is_present(table, folder)):
@@ -111,9 +111,7 @@ def _fetch_one(console: Console, table: DataTable, source: TableSource, folder: 
 
 @app.command("verify")
 def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
-    """Compare the tables with the lock file and with the published MD5 sums and row counts; exit code 1 when one
-    differs.
-    """
+    """Compare the tables with the lock file and the published MD5 sums and row counts; exit code 1 when one differs."""
     folder = root or official_root()
     wrong = 0
     console = PlainConsole()

@@ -31,8 +31,10 @@ def make_predictor(
     image_order: str | None = None,
     attention_layers: str | None = None,
 ) -> Predictor:
-    """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed
-    plug-in, or the PREDICTOR of a `FILE.py`. Weights are loaded later.
+    """A predictor by its name; weights are loaded later.
+
+    A checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed plug-in, or the
+    PREDICTOR of a `FILE.py`.
 
     Args:
         attention: a kind of `model.kinds`, or of a file (`FILE.py:NAME`), instead of the one the checkpoint was trained

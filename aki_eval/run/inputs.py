@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import catalogue, plugins
 from benchmarks.data.fetch import check_lock
-from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.load import checksum, is_present, load_samples
 from benchmarks.data.root import data_root
 from benchmarks.errors import UserError
 from benchmarks.probes import ProbedTask, ProbeRule, base_index
@@ -100,6 +100,22 @@ def task_names(task: Task) -> list[str]:
 def _alias(name: str) -> str:
     """Without what people write differently: RealWorldQA, real_world_qa."""
     return name.casefold().replace("_", "").replace("-", "")
+
+
+def with_tables(tasks: Sequence[Task], source: str) -> tuple[list[Task], dict[str, str]]:
+    """The tasks whose tables are there; of the others, by name, which table is not.
+
+    A benchmark without tables takes no other with it. Where none has any, all are given back: `load` then says so.
+
+    Raises:
+        UserError: `source` is no folder.
+    """
+    root = data_root(source)
+    absent = {task.name: [table.name for table in task.tables if not is_present(table, root)] for task in tasks}
+    missing = {name: f"no table {', '.join(tables)} in {root}" for name, tables in absent.items() if tables}
+    if len(missing) == len(tasks):
+        return list(tasks), {}
+    return [task for task in tasks if task.name not in missing], missing
 
 
 def load(

@@ -15,7 +15,11 @@ import typer
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
+<<<<<<< HEAD
 from benchmarks.results.store import out_folder
+=======
+from benchmarks.printable import printable
+>>>>>>> main
 from model.kinds import KINDS
 
 from ..machine import Machine, is_first
@@ -144,6 +148,11 @@ def _machine(
         peak_flops=peak * 1e12,
         cpu=cpu,
     )
+
+
+def say(text: str) -> None:
+    """Prints a line, in which names of files may stand."""
+    typer.echo(printable(text))
 
 
 def check_writable(out: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from benchmarks.results.store import out_folder
 
-from .options import Attention, check_writable
+from .options import Attention, check_writable, say
 
 
 def toy(
@@ -34,4 +34,4 @@ def toy(
 
     seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    typer.echo(f"{out}: model and processor saved; loss curves in {out / 'training'} ({parts})")
+    say(f"{out}: model and processor saved; loss curves in {out / 'training'} ({parts})")
