@@ -9,10 +9,7 @@ import typer
 
 from benchmarks.errors import UserError
 from benchmarks.printable import printable
-<<<<<<< HEAD
 from benchmarks.redaction import redact
-=======
->>>>>>> main
 
 from .commands.convert import convert
 from .commands.data import app as data_app
@@ -53,8 +50,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-<<<<<<< HEAD
     print("aki-train:", printable(" ".join(redact(text).split())), file=sys.stderr)
-=======
-    print("aki-train:", printable(" ".join(text.split())), file=sys.stderr)
->>>>>>> main

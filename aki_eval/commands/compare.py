@@ -34,16 +34,11 @@ def command(
             help="Two runs, or two arms: a recipe's runs by training seed on each side of --. Shown is B minus A.",
         ),
     ],
-<<<<<<< HEAD
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
     out: Annotated[
         Path | None,
         typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
     ] = None,
-=======
-    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
->>>>>>> main
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
     allow_different: Annotated[

@@ -25,13 +25,8 @@ from benchmarks.data.fetch import (
     write_lock,
 )
 from benchmarks.data.hub import find_parquet
-<<<<<<< HEAD
-from benchmarks.data.load import checksum
-from benchmarks.data.root import official_root, table_folder
-=======
 from benchmarks.data.load import checksum, is_present
-from benchmarks.data.root import official_root
->>>>>>> main
+from benchmarks.data.root import official_root, table_folder
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 

@@ -69,17 +69,12 @@ def _judge_options(bench: str, judge: str, protocols: str, **options: Any) -> Ju
         known = sorted({name for task in (*TASKS.values(), *find_tasks(bench)) for name in task.protocols})
         unknown = next((name for name in names if name not in known), None)
         if unknown is not None:
-<<<<<<< HEAD
-            raise UserError(f"--protocols: {unknown!r}, expected some of {', '.join(known)}")
-    if not judge.strip():
-        raise UserError("--judge: it is empty; expected a model's name, offline, replay[:NAME], none or auto")
-    given = JudgeOptions(
-=======
             raise UserError(
                 f"--protocols: {unknown!r}, expected some of {', '.join(known)} (kit is also called vlmevalkit)"
             )
-    return JudgeOptions(
->>>>>>> main
+    if not judge.strip():
+        raise UserError("--judge: it is empty; expected a model's name, offline, replay[:NAME], none or auto")
+    given = JudgeOptions(
         name=judge, protocols=names, **{name.removeprefix("judge_"): value for name, value in options.items()}
     )
     given.check()

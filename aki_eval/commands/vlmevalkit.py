@@ -39,15 +39,10 @@ def vlmevalkit(
         str, typer.Option(help="official ($LMUData or ~/LMUData), toy, or a folder of tables.")
     ] = OFFICIAL,
     device: Annotated[str, typer.Option(help="For AKI: auto, cpu, cuda, ...")] = "auto",
-<<<<<<< HEAD
-    dtype: Annotated[str, typer.Option(help="For AKI: auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="For AKI; auto: as the checkpoint's.")] = "auto",
     max_new_tokens: Annotated[
         int, typer.Option(help="For AKI; the kit's own wrapper has 512.", min=1, max=1_000_000)
     ] = 512,
-=======
-    dtype: Annotated[Dtype, typer.Option(help="For AKI; auto: as the checkpoint's.")] = "auto",
-    max_new_tokens: Annotated[int, typer.Option(help="For AKI; the kit's own wrapper has 512.", min=1)] = 512,
->>>>>>> main
 ) -> int:
     """VLMEvalKit's own loop and evaluation, with AKI registered in it.
 

@@ -15,11 +15,8 @@ import typer
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
-<<<<<<< HEAD
-from benchmarks.results.store import out_folder
-=======
 from benchmarks.printable import printable
->>>>>>> main
+from benchmarks.results.store import out_folder
 from model.kinds import KINDS
 
 from ..machine import Machine, is_first

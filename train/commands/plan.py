@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-<<<<<<< HEAD
-from .options import Peak, RecipeName, data_folder
-=======
 from benchmarks.console import PlainConsole
 
-from .options import Peak, RecipeName, say
->>>>>>> main
+from .options import Peak, RecipeName, data_folder, say
 
 if TYPE_CHECKING:
     from ..cost import Cost
