@@ -45,7 +45,7 @@ def data_root(source: str) -> Path:
 
         return ensure_tables()
     root = official_root() if source == OFFICIAL else Path(source)
-    if not root.is_dir():
+    if not source.strip() or not root.is_dir():
         hint = "aki-eval data fetch" if source == OFFICIAL else "--data takes toy, official or a folder of tables"
         raise UserError(f"no folder of tables at {root}; {hint}")
     return root
