@@ -84,7 +84,14 @@ class LiveRun:
     def write_page(self, out: Path) -> Path:
         """The page that shows it, and what it loads."""
         shutil.copytree(TEMPLATES / "assets", out / "assets")
-        content = {"label": label_of(self.folder), "tasks": {}, "several": False, "notices": (), "active": "live"}
+        content = {
+            "label": label_of(self.folder),
+            "tasks": {},
+            "several": False,
+            "notices": (),
+            "active": "live",
+            "probed": False,
+        }
         text = make_environment().get_template("live.html.j2").render(content)
         (out / "index.html").write_text(text, encoding="utf-8", errors="backslashreplace")
         return out

@@ -34,7 +34,11 @@ class Output:
     style: Style = SCREEN
 
     def needed(self, name: str) -> Path:
-        """The folder, for formats that write several files."""
+        """The folder, for formats that write several files.
+
+        Raises:
+            UserError: there is none.
+        """
         if self.folder is None:
             raise UserError(f"--format {name} writes a folder: say where with --out")
         return self.folder

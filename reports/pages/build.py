@@ -34,6 +34,7 @@ from .browser import BrowserTask, Pictures, write_browser
 from .compare import compare_page
 from .history import history
 from .pictures import PictureFiles, ServedPictures
+from .probes import PROBES_PAGE, probes_page
 from .signs import letter
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -68,7 +69,7 @@ def _write_site(plan: Plan, out: Path, pictures: PictureMode | ServedPictures) -
     shutil.copytree(TEMPLATES / "assets", out / "assets")
     tasks = write_browser(plan.runs, out, _place_of(pictures, out))
     groups_by_task = {task.name: task.groups for task in tasks}
-    shared = {
+    shared: dict[str, Any] = {
         "several": len(plan.runs) > 1,
         "tasks": {task.name: task.title for task in tasks},
         "runs": [run.label for run in plan.runs],
@@ -77,7 +78,10 @@ def _write_site(plan: Plan, out: Path, pictures: PictureMode | ServedPictures) -
     }
     environment = make_environment()
     environment.filters["samples"] = lambda cell: cell_link(cell, groups_by_task)
-    for name, template, content in _pages(plan, tasks):
+    probed = probes_page(plan.runs)
+    shared["probed"] = probed is not None
+    pages = [*_pages(plan, tasks), *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else [])]
+    for name, template, content in pages:
         text = environment.get_template(template).render({**shared, **content})
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
 

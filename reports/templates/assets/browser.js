@@ -225,7 +225,7 @@ AKI.onManifest((manifest) => {
     fill(fields.task, manifest.tasks.map((task) => [task.name, task.title]), words.get("task"));
     fields.task.dataset.standard = "";
     fill(fields.a, runs, words.get("a"));
-    const beside = runs.length > 1 ? runs[1][0] : NONE;
+    const beside = (runs.find(([label]) => label !== fields.a.value) || [NONE])[0];
     fill(fields.b, [[NONE, "no other run"], ...runs, ...(runs.length > 2 ? [[ALL, "all runs"]] : [])], words.get("b") ?? beside);
     fields.b.disabled = runs.length < 2;
     fields.b.dataset.standard = beside;
