@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.catalogue import find_task
 from benchmarks.errors import UserError
-from benchmarks.records import Prediction, Sample
+from benchmarks.records import Prediction, PromptStyle, Sample
 from benchmarks.results.folder import label_of
 from benchmarks.results.jsonl import predictions_files, read_predictions
 from benchmarks.results.record import RunRecord, read_record
@@ -145,7 +145,7 @@ class LiveRun:
         watched.scored = (time.monotonic(), len(watched.predictions))
         try:
             if watched.samples is None:
-                style = "vlmevalkit" if record.prompts == "vlmevalkit" else "aki"
+                style: PromptStyle = "vlmevalkit" if record.prompts == "vlmevalkit" else "aki"
                 (given,) = load([task], record.data.source, style, from_record(record.subset))
                 watched.samples = given.samples
             answered = [sample for sample in watched.samples if sample.index in watched.predictions]

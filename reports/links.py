@@ -27,7 +27,7 @@ def cell_link(cell: Cell, groups: Mapping[str, Collection[str]]) -> str | None:
     """The samples behind a number; `groups` are those of each task that the report holds. None: there are none."""
     if cell.link:
         return cell.link
-    if cell.run is None or cell.value is None or cell.task not in groups:
+    if cell.run is None or cell.value is None or cell.task is None or cell.task not in groups:
         return None
     result = "flipped" if cell.beside else None
     group = group_of(cell.metric or "", groups[cell.task])

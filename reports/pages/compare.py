@@ -181,10 +181,10 @@ def _cells(pair: PairOfRuns, metric: MetricComparison, group: str | None, gained
     def count(number: int, result: str) -> Cell:
         return Cell(text=str(number), link=_link(pair, metric, group, result) if number else None)
 
-    own = {"task": metric.task, "metric": metric.metric, "protocol": metric.protocol}
+    own = Cell(task=metric.task, metric=metric.metric, protocol=metric.protocol)
     return (
-        Cell(value=metric.a, run=pair.a.label, **own),
-        Cell(value=metric.b, run=pair.b.label, **own),
+        replace(own, value=metric.a, run=pair.a.label),
+        replace(own, value=metric.b, run=pair.b.label),
         replace(difference_cell(metric), link=_link(pair, metric, group, "flipped")),
         count(gained, "gained"),
         count(lost, "lost"),

@@ -55,7 +55,8 @@ def history(runs: Sequence[RunFolder]) -> list[Panel]:
     """A panel for each column that at least two of the runs measured; none for fewer than three runs."""
     if len(runs) < FEWEST:
         return []
-    order = sorted(range(len(runs)), key=lambda place: runs[place].record.created if runs[place].record else "")
+    begun = [run.record.created if run.record else "" for run in runs]
+    order = sorted(range(len(runs)), key=begun.__getitem__)
     panels = []
     for column in COLUMNS:
         cells = [
