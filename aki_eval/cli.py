@@ -38,6 +38,11 @@ COMMANDS = {
         "command",
         "How many seeds and questions a difference needs, before anything is run.",
     ),
+    "probes": (
+        "aki_eval.commands.probes",
+        "command",
+        "What the picture contributed to a run's scores, and how much the format mattered.",
+    ),
     "gate": ("aki_eval.commands.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
     "inspect": (
         "aki_eval.commands.inspect_",
@@ -103,7 +108,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
         if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message()} (aki-eval {known}--help)")
+            _complain(f"{error.format_message().replace('Value error, ', '')} (aki-eval {known}--help)")
         code = 2
     except typer.Abort:
         code = 130

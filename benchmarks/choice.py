@@ -11,20 +11,49 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import kit
+from .data.tsv import image_cluster
 from .estimates import Estimator
 from .judged import Extraction
-from .prompts import as_shown
+from .prompts import as_shown, from_template
 from .reading import read_choice
-from .records import JudgeRequest, Row, Sample
+from .records import ImageRef, JudgeRequest, Prompt, PromptStyle, Row, Sample
 from .scoring import each_by_itself
 from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+AKI_PROMPT = (
+    "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
+    "[[Context: {hint}\n]]Options:\n{options}"
+)
+VLMEVALKIT_PROMPT = (
+    "<image>[[Hint: {hint}\n]]Question: {question}\n"
+    "[[Options:\n{options}Please select the correct answer from the options above. \n]]"
+)
+PROMPTS: Mapping[PromptStyle, Callable[[Sample], Prompt]] = {
+    "aki": from_template(AKI_PROMPT),
+    "vlmevalkit": from_template(VLMEVALKIT_PROMPT, kit.choices),
+}
+"""Of an ordinary multiple-choice benchmark."""
+
 
 def options_of(row: Row) -> dict[str, str]:
     """The cells A, B, ... that are there."""
     return {letter: row[letter] for letter in LETTERS if letter in row}
+
+
+def to_sample(row: Row, images: tuple[ImageRef, ...], groups: tuple[str, ...] = ()) -> Sample:
+    """A row with a picture, a question, options and a letter; its cluster is the picture."""
+    return Sample(
+        index=row["index"],
+        images=images,
+        question=row["question"],
+        target=row["answer"],
+        choices=options_of(row),
+        groups=groups,
+        cluster=image_cluster(row, images),
+        row=row,
+    )
 
 
 def extraction(

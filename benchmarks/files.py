@@ -11,20 +11,29 @@ from typing import TextIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of `path` when the block ends well: readers see the old one or the new one.
+def beside(path: Path) -> Iterator[Path]:
+    """The name of a file beside `path`, which takes its place when the block ends well, and is gone when it does not.
 
-    UTF-8, no carriage returns; a lone surrogate is written as its escape. On the disk before it is seen.
+    Readers see the old file or the new one. On the disk before it is seen.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # containers share pids
     try:
-        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            yield file
-            file.flush()
+        yield scratch
+        with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of `path` when the block ends well: readers see the old one or the new one.
+
+    UTF-8, no carriage returns; a lone surrogate is written as its escape.
+    """
+    with beside(path) as scratch, scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        yield file
 
 
 def write_atomically(path: Path, content: str) -> None:

@@ -1,6 +1,4 @@
-"""A *Task*, one of the ten behind the paper's twelve columns or one beside them: where its rows are, how they are
-asked and scored.
-"""
+"""A *Task*, of the ten behind the paper's columns or beside them: where its rows are, how they are asked and scored."""
 
 from __future__ import annotations
 
@@ -45,6 +43,11 @@ class ProtocolRule:
         return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}
 
 
+def protocol_name(name: str) -> str:
+    """The protocol's name in run folders: `vlmevalkit` is another word for `kit`, as it stands in files."""
+    return "kit" if name == "vlmevalkit" else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One benchmark: where its rows are, how a row is asked, how an answer is scored."""
@@ -64,6 +67,10 @@ class Task:
     max_new_tokens: int
     judged: bool = False
     """True: without a judge nothing of it can be scored."""
+    whole_clusters: bool = False
+    """True: the samples of a cluster make up one question."""
+    rolls_options: bool = False
+    """True: these are the rolls of its options."""
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:

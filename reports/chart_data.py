@@ -55,6 +55,8 @@ class ChartRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
+    """Rows of values on one scale, the paper's among them; `reference` is the paper's row that stands out."""
+
     title: str
     rows: tuple[ChartRow, ...]
     reference: str | None

@@ -27,6 +27,7 @@ from .paper_tables import (
     subtask_table,
 )
 from .sides import SidesCommand, groups_of, open_arms
+from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 from .task_option import TaskFiles
@@ -47,6 +48,7 @@ def report(
     pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
     push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
+    style: Annotated[str, typer.Option(help=f"Of LaTeX tables and figures: {', '.join(STYLES)}.")] = SCREEN.name,
     task: TaskFiles = None,
     everything: Annotated[bool, typer.Option("--all", help="On the terminal every table, not one screen.")] = False,
     numbers: Annotated[
@@ -63,6 +65,8 @@ def report(
         tables += [audit_table(), third_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
+    if style not in STYLES:
+        raise UserError(f"--style {style!r}: expected one of {', '.join(STYLES)}")
     one_screen = not (everything or chosen or audit)
     for name in wanted:
         if name == "term" and one_screen and plan.grouped:
@@ -70,7 +74,7 @@ def report(
         elif name == "term" and one_screen:
             show_summary(PlainConsole(), plan)
         else:
-            produce(name, tables, plan, Output(out, pictures, push))
+            produce(name, tables, plan, Output(out, pictures, push, STYLES[style]))
 
 
 report.command_class = SidesCommand  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from benchmarks.printable import printable
 
 from .paper_tables import Plan, all_tables
 from .render import flat, latex, markdown, terminal
+from .styles import SCREEN, Style
 from .tables import Table
 
 FORMATS = ("term", "md", "tex", "csv", "json", "html", "figures", "model-card")
@@ -29,9 +30,14 @@ class Output:
     folder: Path | None
     pictures: bool = True
     push: str | None = None
+    style: Style = SCREEN
 
     def needed(self, name: str) -> Path:
-        """The folder, for formats that write several files."""
+        """The folder, for formats that write several files.
+
+        Raises:
+            UserError: there is none.
+        """
         if self.folder is None:
             raise UserError(f"--format {name} writes a folder: say where with --out")
         return self.folder
@@ -47,7 +53,8 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "tex":
         write(out, "tables.tex", latex.document(tables))
         for table in tables if out else []:
-            write(out, f"{table.key}.tex", latex.render(table))
+            write(out, f"{table.key}.tex", latex.render(table, output.style))
+            write(out, f"{table.key}_plain.tex", latex.render(table, output.style, plain=True))
     elif name == "csv":
         write(out, "tables.csv", flat.to_csv(tables))
     elif name == "json":
@@ -59,7 +66,7 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "figures":
         from .chart_plots import write_figures
 
-        for path in write_figures(plan, output.needed(name) / "figures"):
+        for path in write_figures(plan, output.needed(name) / "figures", output.style):
             echo(path)
     elif name == "model-card":
         publish(plan, output.needed(name) / "model-card", output.push)

@@ -33,6 +33,9 @@ def _of_one(run: RunFolder) -> Iterator[str]:
         for name in result.about.headline_metrics:
             if why := result.why_not_comparable(metrics.get(name)):
                 yield f"{run.label}: {result.about.title}, {name}: {why}."
+    if run.record and run.record.probe:
+        probe = run.record.probe
+        yield f"{run.label}: asked under the probe {probe.name} ({probe.does}); no measurement of the benchmarks."
     if run.unscored:
         names = ", ".join(run.unscored)
         yield f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it."

@@ -99,6 +99,8 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    """A line of a table; `section` is the heading it stands under."""
+
     label: str
     cells: tuple[Cell, ...]
     section: str = ""

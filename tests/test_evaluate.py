@@ -102,6 +102,7 @@ def test_samples_hold_the_question_and_its_worth(tmp_path: Path) -> None:
     assert list(samples.value) == [score.value for score in stored]
     assert (samples.value == (samples.target == "Yes")).all()
     assert set(samples.prediction) == {"Yes"}
+    assert results.samples("pope", "vlmevalkit").equals(results.samples("pope", "kit"))
     with pytest.raises(UserError, match="no scores of 'mme', but of pope"):
         results.samples("mme")
     with pytest.raises(UserError, match="protocol 'x'"):

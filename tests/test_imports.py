@@ -18,9 +18,11 @@ ALLOWED = {
     "train": {
         "model",
         "benchmarks.checked",
+        "benchmarks.console",
         "benchmarks.errors",
         "benchmarks.files",
         "benchmarks.images",
+        "benchmarks.printable",
         "benchmarks.toy_world",
     },
     "reports": {"benchmarks"},

@@ -267,14 +267,12 @@ def _line(text: str) -> str:
 
 
 def _bounded_client(seconds: float) -> Any:
-    """The client's own HTTP client, in which a try ends after so many seconds and a reply after so many bytes, however
-    slowly or fast they drip.
-    """
+    """The client's own HTTP client: a try ends after so many seconds, a reply after so many bytes, even if it drips."""
     from openai import APIError, DefaultAsyncHttpxClient
 
     http = import_module(DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])  # httpx, or what succeeds it
 
-    class BoundedClient(DefaultAsyncHttpxClient):  # type: ignore[misc]
+    class BoundedClient(DefaultAsyncHttpxClient):
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             try:
                 async with asyncio.timeout(seconds):

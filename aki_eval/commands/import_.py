@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,7 +28,7 @@ from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
 from .options import takes_judge
 
-UNKNOWN = "unknown"
+SentPrompts = Literal["aki", "vlmevalkit", "unknown"]
 
 
 @takes_judge
@@ -53,7 +53,7 @@ def command(
     ] = None,
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the folder's, or the file's.")] = None,
-    prompts: Annotated[str, typer.Option(help="Which prompts were sent: aki, vlmevalkit or unknown.")] = UNKNOWN,
+    prompts: Annotated[SentPrompts, typer.Option(help="Which prompts were sent.")] = "unknown",
     index_field: Annotated[str | None, typer.Option(help="Where the index stands, such as doc.question_id.")] = None,
     prediction_field: Annotated[
         str | None, typer.Option(help="Where the prediction stands: a column, or a path such as answer.text.")
@@ -75,8 +75,6 @@ def command(
     given = [*(paths or ()), *(predictions or ())]
     if not given:
         raise UserError("nothing to import: name files of predictions, or a folder such as outputs/MODEL")
-    if prompts not in ("aki", "vlmevalkit", UNKNOWN):
-        raise UserError(f"--prompts: {prompts!r}, expected aki, vlmevalkit or {UNKNOWN}")
     sources = find_sources(given, find_tasks(bench) if bench else None)
     model = name or _model(sources, given)
     for note in sources.notes:

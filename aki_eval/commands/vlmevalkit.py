@@ -24,6 +24,7 @@ from ..predictors.weights import settings_checksum, weights_checksum
 from ..run.specification import file_checksums
 from ..vlmevalkit.predictor import kit_version
 from ..vlmevalkit.work import alone_in, private_tables, refuse_foreign_pickles, work_folder
+from .options import Dtype
 
 RESULTS = ("_acc.csv", "_score.csv")
 """How the kit's result files end."""
@@ -38,7 +39,7 @@ def vlmevalkit(
         str, typer.Option(help="official ($LMUData or ~/LMUData), toy, or a folder of tables.")
     ] = OFFICIAL,
     device: Annotated[str, typer.Option(help="For AKI: auto, cpu, cuda, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="For AKI: auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="For AKI; auto: as the checkpoint's.")] = "auto",
     max_new_tokens: Annotated[int, typer.Option(help="For AKI; the kit's own wrapper has 512.", min=1)] = 512,
 ) -> int:
     """VLMEvalKit's own loop and evaluation, with AKI registered in it.
@@ -149,7 +150,10 @@ def _folder(given: argparse.Namespace, name: str, owner: Mapping[str, Any]) -> P
     """Where the kit works on one model.
 
     A folder that this command did not make is the user's to name with --reuse: what lies there is then scored in its
-    place, and holds no pickles. Raises UserError where the kit would take up answers that it should not.
+    place, and holds no pickles.
+
+    Raises:
+        UserError: the kit would take up answers that it should not.
     """
     reuse = given.reuse or given.mode == "eval"
     there = given.work_dir / name

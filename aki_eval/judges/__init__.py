@@ -35,8 +35,10 @@ BASE_URL = "--judge-base-url"
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
-    """Which judge, and what it may cost: one for a whole command, so that its server is looked at once and its budget
-    is one. `auto` is the offline judge for the toy world and none for real tables.
+    """Which judge, and what it may cost.
+
+    One for a whole command, so that its server is looked at once and its budget is one.
+    `auto` is the offline judge for the toy world and none for real tables.
 
     Raises:
         UserError: a price or a budget that is none (on first use).

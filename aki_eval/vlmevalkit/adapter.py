@@ -104,7 +104,11 @@ def importing_the_kit() -> Iterator[None]:
 
 
 def kit_runner() -> ModuleType:
-    """The kit's run.py: inside the package (ms-vlmeval) or beside it (upstream)."""
+    """The kit's run.py: inside the package (ms-vlmeval) or beside it (upstream).
+
+    Raises:
+        UserError: there is none.
+    """
     with importing_the_kit():
         package = importlib.import_module("vlmeval")
         if importlib.util.find_spec("vlmeval.run") is not None:
@@ -125,10 +129,12 @@ def _repair_the_kit() -> None:
 
 
 def hand_over(names: Sequence[str], root: Path, folder: Path) -> None:
-    """Puts the tables into the kit's folder: those it publishes itself as they are, others as far as we know what the
-    kit does with their cells.
+    """Puts the tables into the kit's folder.
 
-    Raises UserError for a table that is not there or must not be handed on.
+    Those it publishes itself as they are, others as far as we know what the kit does with their cells.
+
+    Raises:
+        UserError: a table that is not there or must not be handed on.
     """
     dataset = importlib.import_module("vlmeval.dataset")
     kinds = {kind for kind in vars(dataset).values() if isinstance(kind, type)}
@@ -178,9 +184,12 @@ def hide_keys() -> None:
 
 
 def check_names(models: Sequence[str], tables: Sequence[str], root: Path) -> None:
-    """Raises UserError for a model or a table that the kit does not know: its own loop ends in a traceback, or goes on.
+    """Refuses what would end the kit's own loop in a traceback, or be left out by it.
 
     A table of any other name counts when its file lies in `root`.
+
+    Raises:
+        UserError: a model or a table that the kit does not know.
     """
     with importing_the_kit():
         config, dataset = (importlib.import_module(f"vlmeval.{name}") for name in ("config", "dataset"))

@@ -11,7 +11,7 @@ A side is a run, or an arm: one recipe's runs, which differ by training seed (`b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from .pairing import (
     not_one_recipe,
     pair,
     refusal,
+    refuse_probes,
 )
 
 NOTHING_SCORED = "no sample is scored in both"
@@ -71,6 +72,10 @@ class MetricComparison:
     def variances(self) -> Variances | None:
         """Where the difference's variance comes from; None between single runs, or without a test."""
         return self.paired.variances if isinstance(self.paired, ArmDifference) and not self.reason else None
+
+    def ci95_of(self, side: Literal["a", "b"]) -> tuple[float, float] | None:
+        """The 95 % interval of one side by itself."""
+        return self.arms["ab".index(side)].mean.interval()
 
     @property
     def difference(self) -> float | None:
@@ -146,7 +151,9 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
+    """What two runs say about each other.
+
+    `metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
     behind them.
 
     `warnings`: in what the two runs were not asked the same, where that was allowed. `left_out`: why a task was not
@@ -207,9 +214,15 @@ class Comparison:
 
 
 def compare(
-    a: RunFolder | Arm, b: RunFolder | Arm, *, different: Different = "refuse", tasks: Sequence[str] | None = None
+    a: RunFolder | Arm,
+    b: RunFolder | Arm,
+    *,
+    different: Different = "refuse",
+    tasks: Sequence[str] | None = None,
+    without: Mapping[str, Collection[str]] | None = None,
 ) -> Comparison:
-    """Compare side B with side A on `tasks`, or on every task that all runs have scored.
+    """Compare side B with side A on `tasks`, or on every task that all runs have scored; by task, `without` some
+    questions.
 
     With `leave_out`, a task whose scores cannot be paired is left out as well, and takes no other with it.
 
@@ -217,6 +230,8 @@ def compare(
         UserError: nothing in common, scores that cannot be paired, or runs that were not asked the same and `refuse`.
     """
     a, b = as_arm(a), as_arm(b)
+    if different != "leave_out":
+        refuse_probes(a, b)
     tasks = common_tasks(a, b) if tasks is None else tasks
     unlike = {task: reasons for task in tasks if (reasons := asked_differently_by_arms(task, a, b))}
     warnings = [reason for reasons in unlike.values() for reason in reasons]
@@ -228,16 +243,16 @@ def compare(
         if task in left_out:
             continue
         try:
-            pairs.append(pair(task, a.runs[0].results[task].headline, a, b))
+            pairs.append(pair(task, a.runs[0].results[task].headline, a, b, (without or {}).get(task, ())))
         except UserError as error:
             if different != "leave_out":
                 raise
             left_out[task] = [str(error)]
-    metrics = [metric for each in pairs for metric in _metrics(each, a, b)]
+    metrics = [metric for each in pairs for metric in compare_pairs(each, a, b)]
     return Comparison(
         a=a.label,
         b=b.label,
-        metrics=_corrected(sorted(metrics, key=lambda metric: not metric.is_column)),
+        metrics=corrected(sorted(metrics, key=lambda metric: not metric.is_column)),
         flips=[flip for each in pairs for flip in _flips(each)],
         warnings=warnings if different == "allow" else [],
         made_differently=made_differently(a, b),
@@ -248,7 +263,8 @@ def compare(
     )
 
 
-def _metrics(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
+def compare_pairs(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
+    """Every metric of paired scores, the columns first, not yet corrected for being many."""
     task = b.runs[0].results[pairs.task].about
     before, after = (
         [estimates_of(task, pairs.protocol, scores) for scores in runs] for runs in (pairs.runs_a, pairs.runs_b)
@@ -300,18 +316,18 @@ def _untested(task: Task, protocol: str, sides: Mapping[str, Estimate], paired: 
     return TOO_FEW if paired.test is None else None
 
 
-def _corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
+def corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
     """With Holm's correction: the columns are one family, the sub-scores of each task another."""
     families: dict[str, list[int]] = {}
     for place, metric in enumerate(metrics):
         if metric.p is not None:
             families.setdefault("" if metric.is_column else metric.task, []).append(place)
-    corrected = list(metrics)
+    known = list(metrics)
     for places in families.values():
         values = holm([p for place in places if (p := metrics[place].p) is not None])
         for place, value in zip(places, values, strict=True):
-            corrected[place] = replace(metrics[place], p_holm=value)
-    return corrected
+            known[place] = replace(metrics[place], p_holm=value)
+    return known
 
 
 def _flips(pairs: Pairs) -> Iterable[Flip]:

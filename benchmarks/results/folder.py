@@ -88,6 +88,11 @@ class RunFolder:
         return any(result.toy for result in self.results.values())
 
     @property
+    def probe(self) -> str | None:
+        """Under which probe it asked; None for a run that asked plainly."""
+        return self.record.probe.name if self.record and self.record.probe else None
+
+    @property
     def made_by(self) -> dict[str, Any]:
         """The content of run.json, for showing it; empty where there is none."""
         return self.record.model_dump() if self.record else {}
@@ -162,12 +167,17 @@ def open_run(path: Path) -> RunFolder:
     results = {task: _result(path, task) for task in present if (path / task / "metrics.json").is_file()}
     if not results:
         raise UserError(f"{path} holds no scored task (no TASK/metrics.json); run `aki-eval score {path}` first")
-    return RunFolder(path, label_of(path), record, results, tuple(task for task in present if task not in results))
+    unscored = tuple(task for task in present if task not in results)
+    return RunFolder(path, label_of(path, record), record, results, unscored)
 
 
-def label_of(path: Path) -> str:
-    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`)."""
+def label_of(path: Path, record: RunRecord | None = None) -> str:
+    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`); of a run
+    under a probe the name of the run around it, and the probe's.
+    """
     path = path.resolve()
+    if record is not None and record.probe is not None:
+        return f"{path.parent.parent.name} ({record.probe.name})"
     return path.name if path.name not in {"eval", "run", "out"} else f"{path.parent.name}/{path.name}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import UserError
@@ -87,6 +87,22 @@ def refusal(warnings: list[str]) -> UserError:
     )
 
 
+def refuse_probes(a: Arm, b: Arm) -> None:
+    """Where one of several runs asked otherwise on purpose they are no pair, whatever is allowed.
+
+    Raises:
+        UserError: they are not all of one probe, or of none.
+    """
+    first, *others = (*a.runs, *b.runs)
+    for other in others:
+        if first.probe != other.probe:
+            said = " and ".join(
+                f"{run.label} was asked {f'under the probe {run.probe}' if run.probe else 'plainly'}"
+                for run in (first, other)
+            )
+            raise UserError(f"{said}: such runs are never compared; aki-eval probes shows a run beside its probes")
+
+
 def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
     first, second = a.results[task], b.results[task]
     tables_a, tables_b = first.checksums, second.checksums
@@ -94,6 +110,7 @@ def _differences(task: str, a: RunFolder, b: RunFolder) -> Iterator[str]:
         if tables_a.get(name) != tables_b.get(name):
             yield f"table {name} has sha256 {_short(tables_a.get(name))} and {_short(tables_b.get(name))}"
     for what, one, other in (
+        ("probe", a.probe, b.probe),
         ("prompts", first.prompts, second.prompts),
         ("hash of the prompts", _prompts_hash(a, task), _prompts_hash(b, task)),
         ("judge", _judge(first), _judge(second)),
@@ -151,15 +168,15 @@ def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield name, value
 
 
-def pair(task: str, protocol: str, a: Arm | RunFolder, b: Arm | RunFolder) -> Pairs:
-    """Align the scores of all runs of both sides.
+def pair(task: str, protocol: str, a: Arm | RunFolder, b: Arm | RunFolder, without: Collection[str] = ()) -> Pairs:
+    """Align the scores of all runs of both sides; samples in `without` count as if nobody had been asked.
 
     Raises:
         UserError: a run holds two scores for one sample, or the same index stands for different questions.
     """
     sides = [as_arm(a).runs, as_arm(b).runs]
     runs = [run for side in sides for run in side]
-    by_run = [_by_index(run, task, protocol) for run in runs]
+    by_run = [_by_index(run, task, protocol, without) for run in runs]
     first = by_run[0]
     common = [index for index in first if all(index in other for other in by_run)]
     for run, other in zip(runs[1:], by_run[1:], strict=True):
@@ -202,8 +219,8 @@ def _only_if(paired: bool, score: Score) -> Score:
     return score if paired or score.value is None else replace(score, value=None, reason=UNPAIRED, parts={})
 
 
-def _by_index(run: RunFolder, task: str, protocol: str) -> dict[str, Score]:
-    scores = run.scores(task, protocol)
+def _by_index(run: RunFolder, task: str, protocol: str, without: Collection[str]) -> dict[str, Score]:
+    scores = [score for score in run.scores(task, protocol) if score.index not in without]
     found = {score.index: score for score in scores}
     if len(found) < len(scores):
         raise UserError(f"{run.path / task}/scores.jsonl holds a sample twice under {protocol}; score the run again")

@@ -55,6 +55,8 @@ class SelfTest(Described):
 
 
 class TableRecord(Checked):
+    """A table as it was read."""
+
     sha256: str
     num_rows: int
 
@@ -77,12 +79,16 @@ class TaskRecord(Checked):
 
 
 class SubsetRecord(Checked):
+    """Which part of a benchmark was asked: about `size` samples drawn with `seed`, or a committed list by name."""
+
     size: int | None
     name: str | None
     seed: int
 
 
 class DifferingSample(Checked):
+    """A sample answered otherwise alone than in a batch."""
+
     task: str
     index: str
     alone: str | None
@@ -98,6 +104,8 @@ class BatchingCheck(Checked):
 
 
 class Commit(Checked):
+    """Of this toolkit's checkout; `dirty`: files differed from it."""
+
     sha: str
     dirty: bool
 
@@ -114,6 +122,15 @@ class RunSession(Checked):
     versions: dict[str, str]
     commit: Commit | None
     num_predicted: dict[str, int]
+
+
+class ProbeRecord(Checked):
+    """A run that asked the questions otherwise (`benchmarks.probes`)."""
+
+    name: str
+    does: str
+    not_asked: dict[str, str]
+    left_out: dict[str, dict[str, int]]
 
 
 class RunRecord(Checked):
@@ -137,6 +154,7 @@ class RunRecord(Checked):
     commit: Commit | None
     command: list[str] | None
     sessions: list[RunSession]
+    probe: ProbeRecord | None = None
 
     @property
     def imported(self) -> bool:

@@ -29,6 +29,7 @@ from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtas
 from ..series import run_cell
 from ..tables import Table
 from .browser import BrowserTask, write_browser
+from .probes import PROBES_PAGE, probes_page
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FOLDERS = ("assets", "data", "pictures")
@@ -59,14 +60,17 @@ def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
 def _write_site(plan: Plan, out: Path, with_pictures: bool) -> None:
     shutil.copytree(TEMPLATES / "assets", out / "assets")
     tasks = write_browser(plan.runs, out, with_pictures=with_pictures)
-    shared = {
+    shared: dict[str, Any] = {
         "tasks": {task.name: task.title for task in tasks},
         "runs": [run.label for run in plan.runs],
         "arms": [arm.label for arm in plan.arms],
         "notices": notices(plan.runs),
     }
     environment = make_environment()
-    for name, template, content in _pages(plan, tasks):
+    probed = probes_page(plan.runs)
+    shared["probed"] = probed is not None
+    pages = [*_pages(plan, tasks), *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else [])]
+    for name, template, content in pages:
         text = environment.get_template(template).render({**shared, **content})
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -15,6 +15,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 from model.kinds import KINDS
 
 from ..machine import Machine, is_first
@@ -117,6 +118,11 @@ def _machine(
         peak_flops=peak * 1e12,
         cpu=cpu,
     )
+
+
+def say(text: str) -> None:
+    """Prints a line, in which names of files may stand."""
+    typer.echo(printable(text))
 
 
 def check_writable(out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Attention, check_writable
+from .options import Attention, check_writable, say
 
 
 def toy(
@@ -25,4 +25,4 @@ def toy(
 
     seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    typer.echo(f"{out}: model and processor saved; loss curves in {out / 'training'} ({parts})")
+    say(f"{out}: model and processor saved; loss curves in {out / 'training'} ({parts})")
