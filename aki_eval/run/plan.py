@@ -56,6 +56,8 @@ class TaskPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
+    """Of all tasks together. `seconds`, bytes and dollars are None where nothing says."""
+
     tasks: list[TaskPlan]
     exact_tokens: bool
     """Prompts were counted by the model's own tokenizer."""
