@@ -15,7 +15,7 @@ from aki_eval.cli import main
 from aki_eval.judges import JudgeOptions
 from aki_eval.predictors import make_predictor
 from aki_eval.run.inputs import find_tasks, load
-from aki_eval.run.plan import Tokens, make_plan, past_rate
+from aki_eval.run.plan import TokenCounter, make_plan, past_rate
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.subset import Subset
@@ -30,7 +30,7 @@ def test_prompt_tokens_are_those_that_the_model_reads() -> None:
     image = ImageRef("red", picture)
     prompts = [Prompt("0", (image, "what color is the circle?")), Prompt("1", ("is it red?",))]
     prepared = predictor.prepare(prompts)  # type: ignore[attr-defined]
-    assert Tokens(predictor).count(prompts) == prepared.attention_mask.sum(-1).tolist()
+    assert TokenCounter(predictor).count(prompts) == prepared.attention_mask.sum(-1).tolist()
 
 
 def test_a_past_run_says_how_long_answers_are_and_what_a_judge_is_asked(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ from .inputs import TaskInput
 CHARACTERS_A_TOKEN = 4
 """Where no tokenizer is at hand. Of English prose; code and other scripts have fewer."""
 SHORT_ANSWER, LONG_ANSWER = 8, 128
-"""Tokens of an answer, where no past run says: to choices, yes/no and numbers; to what a judge grades."""
+"""TokenCounter of an answer, where no past run says: to choices, yes/no and numbers; to what a judge grades."""
 FLIPPED = 0.2
 """Share of answers that change their worth between the two runs that are to be told apart."""
 JUDGE_WORDS = {"llava_bench": 150}
-"""Tokens that a judge writes beside its grade; elsewhere a few."""
+"""TokenCounter that a judge writes beside its grade; elsewhere a few."""
 JUDGE_SHORT = 5
 
 
@@ -107,7 +107,7 @@ def make_plan(
     judged: bool = True,
 ) -> RunPlan:
     """`rate` is in questions a second, `answer_tokens` a mean; both instead of what the past run says."""
-    tokens = Tokens(predictor)
+    tokens = TokenCounter(predictor)
     tasks = [_plan_task(given, tokens, past, answer_tokens, judge_repeats if judged else 0) for given in inputs]
     rate = rate if rate is not None else past_rate(past)
     longest = max((task.longest_prompt + task.most_answer_tokens for task in tasks), default=0)
@@ -138,7 +138,7 @@ def past_rate(past: RunFolder | None) -> float | None:
     return asked / seconds if asked and seconds else None
 
 
-class Tokens:
+class TokenCounter:
     """Counts a prompt's tokens with its pictures': exactly for AKI, else by its characters and without pictures."""
 
     def __init__(self, predictor: Predictor) -> None:
@@ -156,7 +156,7 @@ class Tokens:
 
 
 def _plan_task(
-    given: TaskInput, tokens: Tokens, past: RunFolder | None, answer_tokens: float | None, repeats: int
+    given: TaskInput, tokens: TokenCounter, past: RunFolder | None, answer_tokens: float | None, repeats: int
 ) -> TaskPlan:
     task = given.task
     counts = tokens.count(given.prompts)
