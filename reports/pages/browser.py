@@ -56,13 +56,13 @@ class BrowserTask:
     groups: tuple[str, ...] = ()
 
 
-class Pictures(Protocol):
+class PicturePlaces(Protocol):
     """Where a picture is shown from."""
 
     def path_of(self, picture: ImageRef) -> str: ...
 
 
-def write_browser(runs: Sequence[RunFolder], out: Path, pictures: Pictures | None) -> list[BrowserTask]:
+def write_browser(runs: Sequence[RunFolder], out: Path, pictures: PicturePlaces | None) -> list[BrowserTask]:
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
     scored = in_order(task for run in runs for task in run.results)
     console = PlainConsole(stderr=True)
@@ -87,7 +87,7 @@ def write_browser(runs: Sequence[RunFolder], out: Path, pictures: Pictures | Non
     return tasks
 
 
-def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictures | None) -> BrowserTask:
+def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: PicturePlaces | None) -> BrowserTask:
     first = next(run for run in runs if task in run.results)
     other = [run.label for run in runs if task in run.results and other_data(run, first, task)]
     evidence = [None if run.label in other else _evidence(run, task) for run in runs]
@@ -212,7 +212,7 @@ def _worth(evidence: Evidence | None, protocol: str, index: str) -> float | None
 
 
 def _record(
-    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: Pictures | None
+    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: PicturePlaces | None
 ) -> dict[str, Any]:
     """One sample with what each run did on it. A prompt that is the same for all runs is stored once."""
     predictions = [each.predictions.get(index) if each else None for each in evidence]

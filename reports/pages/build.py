@@ -30,7 +30,7 @@ from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtas
 from ..picture_modes import PictureMode
 from ..series import run_cell
 from ..tables import Table
-from .browser import BrowserTask, Pictures, write_browser
+from .browser import BrowserTask, PicturePlaces, write_browser
 from .compare import compare_page
 from .history import history
 from .pictures import PictureFiles, ServedPictures
@@ -86,7 +86,7 @@ def _write_site(plan: Plan, out: Path, pictures: PictureMode | ServedPictures) -
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _place_of(pictures: PictureMode | ServedPictures, out: Path) -> Pictures | None:
+def _place_of(pictures: PictureMode | ServedPictures, out: Path) -> PicturePlaces | None:
     if isinstance(pictures, ServedPictures):
         return pictures
     return None if pictures == "none" else PictureFiles(out, pictures)
