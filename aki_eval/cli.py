@@ -23,10 +23,11 @@ COMMANDS = {
         "The benchmarks, their tables on this machine, and the paper's tables.",
     ),
     "run": ("aki_eval.commands.run", "run", "Ask a model every question of the benchmarks, then score its answers."),
+    "plan": ("aki_eval.commands.plan", "command", "What a run would take and could find out, before it is paid for."),
     "score": ("aki_eval.commands.score", "score", "Score stored predictions again; no model is loaded."),
     "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
-    "view": ("reports.cli", "view", "The HTML report on localhost."),
+    "view": ("aki_eval.commands.view", "command", "The HTML report on localhost, or a run while it goes on."),
     "compare": (
         "aki_eval.commands.compare",
         "command",

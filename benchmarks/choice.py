@@ -57,9 +57,11 @@ def to_sample(row: Row, images: tuple[ImageRef, ...], groups: tuple[str, ...] = 
 
 
 def extraction(
-    options: Callable[[Sample], Mapping[str, str]] = kit.choices, target: Callable[[Sample], str] = lambda s: s.target
+    options: Callable[[Sample], Mapping[str, str]] = kit.choices,
+    target: Callable[[Sample], str] = lambda s: s.target,
+    table: str | None = None,
 ) -> Extraction:
-    """VLMEvalKit's reading: exact matching, then the judge as answer extractor."""
+    """VLMEvalKit's reading: exact matching, then the judge as answer extractor, asked as for `table`."""
 
     def request(sample: Sample, answer: str) -> JudgeRequest:
         given = options(sample)
@@ -68,7 +70,7 @@ def extraction(
         return JudgeRequest(
             index=sample.index,
             kind="extract_choice",
-            prompt=kit.choice_prompt(sample.question, given, answer),
+            prompt=kit.choice_prompt(sample.question, given, answer, table),
             parameters={"temperature": 0},
             facts={"question": sample.question, "candidate": answer, **given},
             parse=lambda reply: kit.read_choice(reply, lowered),
@@ -82,10 +84,10 @@ def extraction(
     )
 
 
-def rules(estimate: Estimator) -> dict[str, ProtocolRule]:
+def rules(estimate: Estimator, table: str | None = None) -> dict[str, ProtocolRule]:
     """The protocols of an ordinary multiple-choice benchmark: `kit` and `strict`."""
     return {
-        "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate, extractor="helps"),
+        "kit": ProtocolRule(score=extraction(table=table).scorer("kit"), estimate=estimate, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=estimate),
     }
 

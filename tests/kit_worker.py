@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing.dummy
 import os
 import random
 import re
@@ -125,7 +126,10 @@ def evaluate(kit: Any, job: dict[str, Any], folder: Path) -> list[dict[str, Any]
         sys.modules[f"vlmeval.dataset.{module}"].build_judge = judge  # type: ignore[attr-defined]
     always_judged = job["table"] in ("MathVista_MINI", "MMVet", "LLaVABench")
     name = "canned" if job["judge"] or always_judged else "exact_matching"
+    sys.modules["vlmeval.dataset.image_vqa"].mp = multiprocessing.dummy  # type: ignore[attr-defined]  # threads
     result = dataset.evaluate(str(file), model=name, nproc=1)
+    if isinstance(result, dict):
+        return [result]
     return json.loads(result.to_json(orient="records", double_precision=15))
 
 

@@ -39,7 +39,10 @@ from .options import Dtype, ImageOrder, takes_judge
 @takes_judge
 def run(
     bench: Annotated[
-        str, typer.Option(help="Names separated by commas (aki-eval list), all, installed, or FILE.py[:TASK].")
+        str,
+        typer.Option(
+            help="Names separated by commas: of aki-eval list, all, installed, vlmevalkit:TABLE, FILE.py[:TASK]."
+        ),
     ],
     model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,

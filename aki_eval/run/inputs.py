@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import catalogue, plugins
+from benchmarks import catalogue, kit_tasks, plugins
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, is_present, load_samples
 from benchmarks.data.root import data_root
@@ -49,7 +49,8 @@ def find_tasks(names: str) -> list[Task]:
     """Tasks for a comma list of names: the paper's in its order, then the others as they are named.
 
     `all` is the paper's ten, whatever is installed; VLMEvalKit's names of their tables are names too. Beside them stand
-    installed plug-ins by name (`installed`: all of them) and files (`FILE.py`, `FILE.py:NAME`).
+    tables of VLMEvalKit (`vlmevalkit:NAME`), installed plug-ins by name (`installed`: all of them) and files
+    (`FILE.py`, `FILE.py:NAME`).
 
     Raises:
         UserError: a name is unknown, a plug-in does not load, or two tasks have one name.
@@ -73,6 +74,8 @@ def _others(name: str) -> list[Task]:
     """Tasks outside the paper by one name."""
     if plugins.names_file(name):
         return catalogue.from_file(name)
+    if name.startswith(kit_tasks.PREFIX):
+        return [kit_tasks.find(name.removeprefix(kit_tasks.PREFIX))]
     found = catalogue.installed()
     if name == INSTALLED:
         return [plugin.value for plugin in found.plugins.values()]
@@ -88,7 +91,7 @@ def _unknown(name: str) -> str:
     others = "".join(f"{name}, " for name in catalogue.installed().plugins)
     return (
         f"--bench: unknown benchmark {name!r}; valid are all, {', '.join(TASKS)}, {others}VLMEvalKit's names such as "
-        "MMBench_DEV_EN, or a file FILE.py"
+        "MMBench_DEV_EN, any table of its as vlmevalkit:NAME, or a file FILE.py"
     )
 
 
