@@ -10,8 +10,8 @@ import typer
 
 from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.folder import open_runs
-from benchmarks.results.store import out_folder
 
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, print_tables, produce

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
-from benchmarks.results.store import out_folder
 from reports.asked import asked
 from reports.comparison_tables import count_table, flip_table, making_table, metric_table
 from reports.formats import print_tables, write

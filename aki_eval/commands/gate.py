@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_file
 from benchmarks.results.arms import SEEDS_NOT_INCLUDED
 from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run, told_apart
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
 from benchmarks.results.pairing import WARNING
-from benchmarks.results.store import out_file
 from benchmarks.tasks import TASKS, metric_label
 from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write

@@ -13,9 +13,10 @@ from benchmarks.console import PlainConsole
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.data.root import OFFICIAL, TOY, data_root
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.printable import printable
 from benchmarks.results.record import TableRecord
-from benchmarks.results.store import RunStore, out_folder
+from benchmarks.results.store import RunStore
 
 from ..imports.collect import Fields, Import, collect
 from ..imports.files import suffix_of

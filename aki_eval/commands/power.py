@@ -12,10 +12,10 @@ import typer
 
 from benchmarks.arms import Variances, assumed_variances, needed, same_again, variances_of
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.arms import Arm
 from benchmarks.results.comparison import arm_estimates, compare
 from benchmarks.results.pairing import align
-from benchmarks.results.store import out_folder
 from benchmarks.tasks import COLUMNS
 from reports.formats import print_tables, write
 from reports.render import markdown

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.folder import open_run
-from benchmarks.results.store import out_folder
 from reports.formats import print_tables, write
 from reports.probe_tables import looks_of, probe_tables
 from reports.render import markdown

@@ -14,9 +14,9 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.probes import PROBES
 from benchmarks.records import PromptStyle
-from benchmarks.results.store import out_folder
 from model.kinds import KINDS
 
 from ..judges import JudgeOptions

@@ -39,32 +39,6 @@ OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 """What is written into a task's folder; all that `clear` deletes there."""
 
 
-def out_folder(text: str) -> Path:
-    """The value of `--out`.
-
-    Raises:
-        UserError: it is empty: that would be the current folder.
-    """
-    if not text.strip():
-        raise UserError("it is empty; name a folder")
-    return Path(text)
-
-
-def out_file(text: str) -> Path:
-    """The value of an option that names a file to be written.
-
-    Raises:
-        UserError: it is empty, a folder, or below a file.
-    """
-    path = Path(text)
-    if not text.strip() or path.is_dir():
-        raise UserError(f"{text!r}: expected a file's name")
-    in_the_way = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
-    if in_the_way is not None:
-        raise UserError(f"{in_the_way} is a file, so {text} cannot be below it")
-    return path
-
-
 def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
     return {
         "index": prediction.index,

@@ -15,8 +15,8 @@ import typer
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.printable import printable
-from benchmarks.results.store import out_folder
 from model.kinds import KINDS
 
 from ..machine import Machine, is_first

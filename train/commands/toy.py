@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.results.store import out_folder
+from benchmarks.files import out_folder
 
 from .options import Attention, check_writable, say
 
