@@ -9,7 +9,7 @@ Needs no torch, so that command lines and recipes can name the kinds at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -67,8 +67,9 @@ def v2v(query: Tokens, key: Tokens) -> Tensor:
 
 
 def future(query: Tokens, key: Tokens) -> Tensor:
-    """A latent sees all that follows it up to its question's end, latents and words (FutureMask's M^f,
-    arXiv 2505.18605).
+    """A latent sees all that follows it up to its question's end, latents and words.
+
+    FutureMask's M^f, arXiv 2505.18605.
     """
     return causal(query, key) | ((query.image >= 0) & (key.place <= query.last_visible))
 
@@ -200,3 +201,62 @@ def find_kind(name: str) -> Kind:
     if name not in KINDS:
         raise ValueError(f"attention={name!r}, expected one of {', '.join(map(repr, KINDS))}")
     return KINDS[name]
+
+
+def kinds_by_layer(attention: str, layers: Mapping[str, str] | None, num_layers: int) -> tuple[str, ...]:
+    """The kind of every layer: `attention`, and another one where `layers` says so.
+
+    Args:
+        layers: `{"0-9": "causal"}`: layers 0 to 9 of the text backbone are causal. Also `{"3": ...}`. None: none.
+
+    Raises:
+        ValueError: an unknown kind, a range that cannot be read, lies outside the model or is given twice, or `cca`
+            among other kinds: its places in the sequence are its own, and a sequence has one set of them.
+    """
+    find_kind(attention)
+    found: dict[int, str] = {}
+    for text, kind in (layers or {}).items():
+        find_kind(kind)
+        for layer in layer_range(text):
+            if layer >= num_layers:
+                raise ValueError(
+                    f"attention_layers names layers {text}, but the text backbone has {num_layers}: 0-{num_layers - 1}"
+                )
+            if layer in found:
+                raise ValueError(f"attention_layers gives layer {layer} twice: {found[layer]} and {kind}")
+            found[layer] = kind
+    kinds = tuple(found.get(layer, attention) for layer in range(num_layers))
+    if "cca" in kinds and len(set(kinds)) > 1:
+        raise ValueError("attention_layers mixes cca with other kinds, but cca has positions of its own for all layers")
+    return kinds
+
+
+def layer_range(text: str) -> range:
+    """`0-9` or `3` as a range of layers.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        raise ValueError(f"attention_layers: {text!r}, expected a layer such as '3' or a range such as '0-9'")
+    return range(int(first), int(last or first) + 1)
+
+
+def read_layers(text: str) -> dict[str, str]:
+    """`0-9=causal,20=v2v` as `kinds_by_layer` takes it.
+
+    Raises:
+        ValueError: it is not written like that, or names a range twice.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        layers, equals, kind = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ValueError(f"{text!r}, expected ranges and kinds such as 0-9=causal")
+        if layers in found:
+            raise ValueError(f"{text!r} names layers {layers} twice")
+        layer_range(layers)
+        find_kind(kind)
+        found[layers] = kind
+    return found

@@ -12,6 +12,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import TrainingArguments
 
 from benchmarks.errors import UserError
+from model.configuration_aki import check_config
 
 from .checkpoint import write_specification
 from .data.captions import FOLDERS, CaptionStream, Lane, find_shards
@@ -47,6 +48,9 @@ def run_stage(
         resume: checkpoint folder to go on from.
         save_to: folder for the trained model and processor; the log goes beside it.
         specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
+
+    Raises:
+        UserError: `--fsdp` where accelerate shards nothing.
     """
     prepare_model(model, stage)
     out.mkdir(parents=True, exist_ok=True)
@@ -91,6 +95,11 @@ def prepare_model(model: Any, stage: Stage) -> None:
     The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
     """
     model.config.attention = stage.attention
+    model.config.attention_layers = dict(stage.attention_layers) if stage.attention_layers else None
+    try:
+        check_config(model.config)
+    except ValueError as error:
+        raise UserError(f"stage {stage.name!r}: {error}") from error
     model.config.image_order = stage.image_order
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)

@@ -29,23 +29,30 @@ def make_predictor(
     offline: bool = False,
     attention: str | None = None,
     image_order: str | None = None,
+    attention_layers: str | None = None,
 ) -> Predictor:
-    """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed
-    plug-in, or the PREDICTOR of a `FILE.py`. Weights are loaded later.
+    """A predictor by its name; weights are loaded later.
+
+    A checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed plug-in, or the
+    PREDICTOR of a `FILE.py`.
 
     Args:
         attention: a kind of `model.kinds`, or of a file (`FILE.py:NAME`), instead of the one the checkpoint was trained
             with.
+        attention_layers: kinds of single layers, as in "0-9=causal".
         image_order: of picture and text in prompts, instead of the processor's.
 
     Raises:
         UserError: there is no such model, or it takes no such setting.
     """
     kind, separator, name = model.partition(":")
+    if base_url is not None and not (separator and kind == "openai"):
+        raise UserError(f"--base-url: only openai:NAME is asked at a server; --model is {model!r}")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
     if separator and kind in ("openai", "vlmevalkit"):
-        for option, value in (("--attention", attention), ("--image-order", image_order)):
+        options = {"--attention": attention, "--attention-layers": attention_layers, "--image-order": image_order}
+        for option, value in options.items():
             if value is not None:
                 raise UserError(f"{option} {value}: only a checkpoint of AKI can be told so, {model} decides it itself")
     if separator and kind == "openai":
@@ -70,6 +77,7 @@ def make_predictor(
         dtype=dtype,
         attention=attention,
         image_order=image_order,
+        attention_layers=attention_layers,
     )
 
 
