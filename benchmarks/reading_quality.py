@@ -30,7 +30,7 @@ from .tasks import cv_bench
 ANSWERS = Path(__file__).parent / "reading" / "answers"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reading_quality.md"
 LETTERS = "ABCDEFGHIJ"
-SETS = ("development", "held_out", "second_look")
+SETS = ("development", "held_out", "second_look", "third_look")
 MODELS = ("bard", "chatgpt", "idefics_9b", "llavar")
 
 
@@ -120,8 +120,8 @@ def own_answers(half: str) -> Iterator[Case]:
             form=form,
             answer=record["answer"],
             reading=_normal(form, record["reading"]),
-            question="Is there a dog in the image?" if which == "dog" else "",
-            options=tuple(options[which].items()) if form == "choice" else (),
+            question=record.get("question", "Is there a dog in the image?" if which == "dog" else ""),
+            options=tuple(record.get("options", options.get(which, {})).items()),
         )
 
 
