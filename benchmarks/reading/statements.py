@@ -127,14 +127,20 @@ STATED = re.compile(
 NEGATED = re.compile(r"\b(?:not|n't|never|neither|nor|no|without|cannot|can't|isn't|wasn't|aren't)\b", re.IGNORECASE)
 
 
+ANNOUNCED = re.compile(r"\b(?:detailed|step[- ]by[- ]step|complete|full|long(?:er)?)\s+$", re.IGNORECASE)
+"""Before an "answer:" with many lines under it, which are the way to it."""
+
+
 def stated(text: str) -> Iterator[tuple[Strength, int, int]]:
     """(strength, start, where the answer begins) wherever something is called the answer. Negated ones are left out."""
     at = 0
     while found := STATED.search(text, at):
         at = found.end() if found.end() > at else at + 1
-        if NEGATED.search(found["between"]) or re.compile(r"not\b|never\b|neither\b", re.IGNORECASE).match(
+        if NEGATED.search(found["between"]) or re.compile(r"not\b|neither\b", re.IGNORECASE).match(
             text, found.end()
         ):
+            continue
+        if ANNOUNCED.search(text, max(0, found.start() - 40), found.start()) and "\n" in text[found.start() : found.end()]:
             continue
         yield (Strength.FINAL if found["final"] else Strength.ANSWER), found.start(), found.end()
 
