@@ -83,7 +83,8 @@ JOINED = re.compile(
     re.IGNORECASE,
 )
 EXPLAINED = re.compile(
-    r",?\s(?:not|rather than|instead of|which|because|since|as|so|meaning|where|while|whereas|compared|given|based|if|with|when|rounded|to (?:the"
+    r",?\s(?:not|rather than|instead of|which|because|since|as|so|meaning|where|while|whereas|compared"
+    r"|given|based|if|with|when|rounded|to (?:the"
     r"|one|two|three))\b|\s\(|\n"
 )
 _BETWEEN_VERB_AND_NUMBER = (
@@ -165,9 +166,11 @@ REJECTED = re.compile(
 MINUS = re.compile(r"(?:(?<=^)|(?<=[a-z=:([*] )|(?<=[=:([*]))(?:minus|negative) (?=\.?\d)", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"(?<![\d.,])(?P<whole>0),(?=\d{1,6}(?![\d.,]|\s*,))")
 """Only behind a zero: `1,5` may be two numbers."""
-SUPPOSED = re.compile(r"^\W*(?:if|since|given that|assuming)\b[^.\n]{3,160}?,\s*(?:then\b|(?=the\b))", re.IGNORECASE | re.MULTILINE)
+SUPPOSED = re.compile(
+    r"^\W*(?:if|since|given that|assuming)\b[^.\n]{3,160}?,\s*(?:then\b|(?=the\b))", re.IGNORECASE | re.MULTILINE
+)
 """What is supposed, before what follows from it: "If AB is 10, then CD must be 6"."""
-WHERE = re.compile(r"\s(?:when|where|with|if|for|at|given|assuming)\s[^=≈]{1,30}[=≈][^=≈]*$", re.IGNORECASE)
+WHERE = re.compile(r"\s(?:when|where|with|if|for|at|given|assuming)\s[^=≈]{1,30}[=≈].*$", re.IGNORECASE)
 """The end of a sentence that says under which equation it holds: "about 1.03 minutes when r = 3"."""
 ALSO_PERCENT = re.compile(r"(?P<share>0?\.\d+)(?:,? or |,? i\.e\.,? | = | \()(?P<percent>\d+(?:\.\d+)?) ?%\)?")
 
@@ -194,21 +197,25 @@ ASKS_A_YEAR = re.compile(
 WHICH_YEAR = re.compile(r"\b(?:which|what)\s(?:\w+\s)?year\b(?!s|\s?old)", re.IGNORECASE)
 SCALES = ("thousand", "million", "billion", "trillion")
 SCALED = re.compile(r"(?<=\d)\s?(?P<scale>thousand|million|billion|trillion)s?\b", re.IGNORECASE)
-HINT = re.compile(r"\A\s*hint:.*?^\s*question:", re.IGNORECASE | re.DOTALL | re.MULTILINE)
+HINT = re.compile(r"\A\s*hint:.*?^\s*question:|^\s*(?:choices|options):.*", re.IGNORECASE | re.DOTALL | re.MULTILINE)
+"""What stands around a question: how to answer it, and what to choose from."""
 CLAUSE = re.compile(r"[^.!?\n]+")
 HOW_MANY = re.compile(
-    r"\b(?:how many|(?:what|which) number of)\s(?P<what>(?:[a-z-]+\s){0,4}?[a-z-]{3,})(?=\s(?:are|is|was|were|do|does|did|"
-    r"have|has|had|can|could|will|would|went|get|in|of|on|with|that|which|who|per|you|we|there|it)\b|\s?[?,.(]|$)",
+    r"\b(?:how many|(?:what|which) number of)\s(?P<what>(?:[a-z-]+\s){0,4}?[a-z-]{3,})"
+    r"(?=\s(?:are|is|was|were|do|does|did|have|has|had|can|could|will|would|went|get|in|of|on|with|that|which|who|per|you|we|there|it)\b|\s?[?,.(]|$)",
     re.IGNORECASE,
 )
 _MORE = r"(?:more|less|fewer|higher|lower|longer|shorter|older|younger|taller|greater|larger|bigger|smaller|cheaper)"
-ASKS_HOW_MUCH_MORE = re.compile(rf"\bhow (?:much|many) (?:[a-z]+ )?{_MORE}\b|\bhow {_MORE}\b|\bdifference\b", re.IGNORECASE)
+ASKS_HOW_MUCH_MORE = re.compile(
+    rf"\bhow (?:much|many) (?:[a-z]+ )?{_MORE}\b|\bhow {_MORE}\b|\bdifference\b", re.IGNORECASE
+)
 MORE_THAN = re.compile(rf"(?P<amount>\d[\d.,]*(?: ?[a-z%$°]{{1,12}}){{0,2}}) {_MORE} than\b[^.!?\n]*", re.IGNORECASE)
 """5 dollars more than the other, where the question asks how much more."""
 ASKS_AN_AGE = re.compile(r"\b(?:age|ages|how old|how much older)\b", re.IGNORECASE)
 PEOPLE = re.compile(
-    rf"(?<![\w.])(?:\d+|{'|'.join(ONES[1:])})(?= (?:[a-z]+ )?(?:people|persons?|individuals?|men|man|women|woman|players?|"
-    r"children|boys?|girls?|characters?|actors?|politicians?|presidents?|leaders?)\b)",
+    rf"(?<![\w.])(?:\d+|{'|'.join(ONES[1:])})"
+    r"(?= (?:[a-z]+ )?(?:people|persons?|individuals?|men|man|women|woman"
+    r"|players?|children|boys?|girls?|characters?|actors?|politicians?|presidents?|leaders?)\b)",
     re.IGNORECASE,
 )
 """How many people there are, where the question asks for their ages."""
@@ -241,10 +248,11 @@ def _without_years(clause: str, counts: bool) -> str:
     `counts`: the question asks how many or how old, and no year answers it.
     """
     rest = WHEN.sub(" ", clause)
-    return rest if counts or _tokens(rest) else clause
+    return rest if counts or tokens(rest) else clause
 
 
-def _tokens(text: str, words: bool = True) -> list[_Token]:
+def tokens(text: str, words: bool = True) -> list[_Token]:
+    """The numbers of a text in their order, with number words where `words`."""
     found = [
         _Token(_decimal(each), each.start(), each.end())
         for each in NUMBER.finditer(text)
@@ -309,18 +317,18 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
     equal = re.split(r"[=≈]", phrase)
     if len(equal) > 1:
         return _said(equal[-1]) or _value_of(equal[-1])
-    tokens = _tokens(phrase)
-    if not tokens:
+    numbers = tokens(phrase)
+    if not numbers:
         return None
-    first = tokens[0]
-    if re.search(r"\bbetween\s(?:about\s)?$|\bfrom\s$", phrase[: first.start], re.IGNORECASE) and len(tokens) > 1:
+    first = numbers[0]
+    if re.search(r"\bbetween\s(?:about\s)?$|\bfrom\s$", phrase[: first.start], re.IGNORECASE) and len(numbers) > 1:
         return (None,)
-    if re.search(r"[\d)]\s?[-+×x*/÷]\s?$|[\[(]\s?$", phrase[: first.start]) and len(tokens) > 1:
+    if re.search(r"[\d)]\s?[-+×x*/÷]\s?$|[\[(]\s?$", phrase[: first.start]) and len(numbers) > 1:
         return (None,)
-    if len(tokens) > 1:
-        between = phrase[first.end : tokens[1].start]
+    if len(numbers) > 1:
+        between = phrase[first.end : numbers[1].start]
         several = JOINED.fullmatch(between) or re.search(r"\band\b|\bout of\b|\bor\b|,", between)
-        if several and len({token.value for token in tokens}) > 1:
+        if several and len({token.value for token in numbers}) > 1:
             return (None,)
     if OPERATOR.match(phrase, first.end) or _is_part(phrase, first):
         return (None,)
@@ -347,7 +355,7 @@ def _phrase(text: str, at: int) -> str:
     clause = re.compile(r"(?:[^.\n!?;]|\.(?=\d)){0,300}").match(text, at)
     phrase = clause[0] if clause else ""
     explained = EXPLAINED.search(phrase)
-    return phrase[: explained.start()] if explained and _tokens(phrase[: explained.start()]) else phrase
+    return phrase[: explained.start()] if explained and tokens(phrase[: explained.start()]) else phrase
 
 
 GUESSED = re.compile(
@@ -434,10 +442,10 @@ def _said(sentence: str) -> tuple[str | None] | None:
     said = list(dict.fromkeys(_after(IS, sentence)))
     if said:
         return said[0] if len(said) == 1 else (None,)
-    tokens = [
-        token for token in _tokens(sentence) if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
+    numbers = [
+        token for token in tokens(sentence) if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
     ]
-    if len({token.value for token in tokens}) > 1:
+    if len({token.value for token in numbers}) > 1:
         return None
     return next(_after(HAS, sentence), None)
 
@@ -447,8 +455,8 @@ def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]
         if re.search(r"\b(?:which|that|who)\s$", sentence[max(0, verb.start() - 8) : verb.start()]):
             continue
         rest = sentence[verb.end() : verb.end() + 400]
-        tokens = _tokens(rest[:60])
-        found = _value_of(_phrase(rest, 0)) if tokens and tokens[0].start == 0 else None
+        numbers = tokens(rest[:60])
+        found = _value_of(_phrase(rest, 0)) if numbers and numbers[0].start == 0 else None
         if found:
             yield found
 
@@ -493,17 +501,20 @@ def _mentioned(text: str) -> list[Statement]:
         if STEP.match(sentence) and not re.search(r"=|\b(?:is|are|gives|leaves)\b", sentence):
             continue
         found = None if sentence.rstrip().endswith("?") else _said(sentence) or _sole(sentence)
-        if found or _tokens(sentence, words=False):
+        if found or tokens(sentence, words=False):
             said.append((sentence, found))
     if not said:
         return _only_word(text)
     first, last = said[0][1], said[-1][1]
-    if first and THERE.match(said[0][0]) and not any(
-        THERE.match(each) or RESULT.search(each) or "=" in each for each, _ in said[1:]
+    if (
+        first
+        and THERE.match(said[0][0])
+        and not any(THERE.match(each) or RESULT.search(each) or "=" in each for each, _ in said[1:])
     ):
         return [Statement(Strength.MENTION, first[0], 0, 0)]  # the rest describes what was counted
     values = {found for _, found in said if found}
-    result = last and re.search(rf"{RESULT.pattern}|=", said[-1][0], re.IGNORECASE) and (_said(said[-1][0]) or first is None)
+    ends = "=" in said[-1][0] or RESULT.search(said[-1][0])
+    result = last and ends and (_said(said[-1][0]) or first is None)
     if last and (result or (first in values and (len(values) == 1 or first == last))):
         return [Statement(Strength.MENTION, last[0], 0, 0)]
     if first and len(values) == 1:
@@ -512,11 +523,31 @@ def _mentioned(text: str) -> list[Statement]:
 
 
 SMALL = frozenset(
-    [*("the", "and", "for", "are", "was", "were", "this", "that", "with", "from", "what", "which", "who", "than", "then"),
-     *("how", "many", "much", "does", "did", "has", "have", "had", "its", "these", "those", "there", "their", "into"),
-     *("calculate", "find", "determine", "compute", "please", "give", "estimate", "image", "picture", "figure", "shown")]
-)  # fmt: skip
-WHICH = re.compile(r"\b(?:which|what)\s(?!(?:is|are|was|were|the|year|years|number|percent\w*)\b)(?P<what>[a-z]{3,})\b", re.IGNORECASE)
+    [
+        *("the", "and", "for", "are", "was", "were", "this", "that", "with", "from", "what", "which", "who", "than"),
+        *(
+            "how",
+            "many",
+            "much",
+            "does",
+            "did",
+            "has",
+            "have",
+            "had",
+            "its",
+            "these",
+            "those",
+            "there",
+            "their",
+            "into",
+        ),
+        *("calculate", "find", "determine", "compute", "please", "give", "estimate", "image", "picture", "figure"),
+        *("shown", "then"),
+    ]
+)
+WHICH = re.compile(
+    r"\b(?:which|what)\s(?!(?:is|are|was|were|the|year|years|number|percent\w*)\b)(?P<what>[a-z]{3,})\b", re.IGNORECASE
+)
 PARTS = re.compile(r";|,\s(?:and|but|while|whereas|although)\s|:\s|\s(?:while|whereas)\s")
 
 
@@ -535,7 +566,7 @@ def _by_question(text: str, question: str) -> tuple[str | None] | None:
         clause = re.split(r"\b(?:compared|than|while|whereas|but)\b", parts[0])[0]
         years = {year[0] for year in YEAR.finditer(clause)} - {year[0] for year in YEAR.finditer(question)}
         return (years.pop(),) if len(years) == 1 else None
-    own = {token.value for token in _tokens(question, words=False)}
+    own = {token.value for token in tokens(question, words=False)}
     if (which := WHICH.search(question)) and (named := _numbered(parts[0], which["what"])):
         return named
     counted = HOW_MANY.search(question)
@@ -543,13 +574,13 @@ def _by_question(text: str, question: str) -> tuple[str | None] | None:
     if counted and re.search(
         rf"\b(?:no|zero|none of the|not any|n't any)\s(?:\w+\s){{0,3}}?{head}|^\W*none\b", parts[0], re.IGNORECASE
     ):
-        return ("0",) if {token.value for token in _tokens(parts[0], words=False)} <= own else None
+        return ("0",) if {token.value for token in tokens(parts[0], words=False)} <= own else None
     found = _closest(parts, question, head, own)
     if found:
         return found
-    if len(parts) == 1 and len(tokens := _tokens(parts[0], words=False)) > 1:
-        left = [token.value for token in tokens]
-        for token in _tokens(question, words=False):
+    if len(parts) == 1 and len(numbers := tokens(parts[0], words=False)) > 1:
+        left = [token.value for token in numbers]
+        for token in tokens(question, words=False):
             if token.value in left:
                 left.remove(token.value)
         if len(left) == 1 and "(_)" in question:
@@ -570,7 +601,12 @@ def _numbered(sentence: str, what: str) -> tuple[str] | None:
     return (found.pop(),) if len(found) == 1 else None
 
 
-KEYS = frozenset(["total", "sum", "diffe", "left", "range", "mean", "media", "mode", "avera", "highe", "lowes", "maxim", "minim", "ratio"])
+KEYS = frozenset(
+    [
+        *("total", "sum", "diffe", "left", "range", "mean", "media", "mode", "avera", "highe", "lowes", "maxim"),
+        *("minim", "ratio"),
+    ]
+)
 """Stems of words without which a clause answers another question."""
 UNIT = re.compile(r"\(unit:[^)\n]*\)", re.IGNORECASE)
 FORMULA = re.compile(r"\b(?:given by|formula|calculated|can be found|expressed)\b", re.IGNORECASE)
@@ -578,12 +614,12 @@ FORMULA = re.compile(r"\b(?:given by|formula|calculated|can be found|expressed)\
 
 def _closest(parts: list[str], question: str, head: str, own: set[str | None]) -> tuple[str | None] | None:
     """The number of the clauses that say most of the question again, where the first and the last of them agree."""
-    wanted = _content(UNIT.sub("", question).rstrip().rsplit(". ", 1)[-1])
+    wanted = content(UNIT.sub("", question).rstrip().rsplit(". ", 1)[-1])
     if head and {_stem(word) for word in wanted} <= {head}:  # nothing but how many there are
         return _counted(parts[0], head, own)
     covering: list[tuple[float, str]] = []
     for clause in (clause for part in parts for clause in PARTS.split(part)):
-        said = _content(clause)
+        said = content(clause)
         covered = len(wanted & said)
         if covered < 2 or covered < 0.6 * len(wanted) or not KEYS & wanted <= said or FORMULA.search(clause):
             continue
@@ -605,7 +641,7 @@ def _counted(clause: str, head: str, own: set[str | None]) -> tuple[str | None] 
         return None
     values: set[str | None] = {
         None if re.search(r"\d\s?(?:to|or|and|-|–)\s?$", clause[: token.start]) else token.value
-        for token in _tokens(clause)
+        for token in tokens(clause)
         if token.value not in {None, *own}
         and re.match(rf"(?:\s[a-z-]+){{0,3}}?\s{head}", clause[token.end :], re.IGNORECASE)
         and not COMPARED.search(clause[max(0, token.start - 12) : token.start])
@@ -615,21 +651,22 @@ def _counted(clause: str, head: str, own: set[str | None]) -> tuple[str | None] 
 
 def _only(clause: str, own: set[str | None]) -> tuple[str | None] | None:
     """The only number of a clause that neither the question holds nor the clause compares with."""
-    tokens = [
+    numbers = [
         token
-        for token in _tokens(clause, words=False)
+        for token in tokens(clause, words=False)
         if token.value not in own and not COMPARED.search(clause[max(0, token.start - 12) : token.start])
     ]
-    if len({token.value for token in tokens}) != 1 or _is_part(clause, tokens[0]):
+    if len({token.value for token in numbers}) != 1 or _is_part(clause, numbers[0]):
         return None
-    return None if OPERATOR.match(clause, tokens[0].end) else (tokens[0].value,)
+    return None if OPERATOR.match(clause, numbers[0].end) else (numbers[0].value,)
 
 
 def _stem(word: str) -> str:
     return (word[:-1] if len(word) > 3 and word.endswith("s") else word)[:5]
 
 
-def _content(text: str) -> set[str]:
+def content(text: str) -> set[str]:
+    """Stems of the words that say what a sentence, or a question, is about."""
     words = re.findall(r"[a-z]+\(\w+\)|[a-z]{3,}|(?<![\w'])[b-hj-z](?![\w'])|\b\d{4}\b", text.lower())
     return {_stem(word) for word in words if word not in SMALL}
 
@@ -639,27 +676,27 @@ PAIR = re.compile(r"(?<![\d,.])\d{1,3},\d{1,2}(?![\d,.])")
 
 def _sole(sentence: str) -> tuple[str | None] | None:
     """The only number of a whole sentence, apart from those it compares with."""
-    tokens = [
+    numbers = [
         token
-        for token in _tokens(sentence, words=False)
+        for token in tokens(sentence, words=False)
         if not COMPARED.search(sentence[max(0, token.start - 12) : token.start])
     ]
     whole = re.search(r"[.!)\d%]\s*$", sentence) and not REFUSAL.search(sentence) and not PAIR.search(sentence)
-    if len({token.value for token in tokens}) != 1 or not whole or _is_part(sentence, tokens[0]):
+    if len({token.value for token in numbers}) != 1 or not whole or _is_part(sentence, numbers[0]):
         return None
-    return None if OPERATOR.match(sentence, tokens[0].end) else (tokens[0].value,)
+    return None if OPERATOR.match(sentence, numbers[0].end) else (numbers[0].value,)
 
 
 def _only_word(text: str) -> list[Statement]:
     """The only number word of a short answer: "two women were born after the war"."""
-    tokens = _tokens(text)
-    if len(tokens) != 1 or len(text.split()) > 25 or not re.search(r"[.!]\s*$", text):
+    numbers = tokens(text)
+    if len(numbers) != 1 or len(text.split()) > 25 or not re.search(r"[.!]\s*$", text):
         return []
     before = re.search(
         r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$",
-        text[max(0, tokens[0].start - 40) : tokens[0].start],
+        text[max(0, numbers[0].start - 40) : numbers[0].start],
     )
-    return [] if before else [Statement(Strength.MENTION, tokens[0].value, 0, 0)]
+    return [] if before else [Statement(Strength.MENTION, numbers[0].value, 0, 0)]
 
 
 LIST = re.compile(r"\[([^\[\]\n]{0,2000})\]")
@@ -674,12 +711,12 @@ def read_list(answer: str) -> str | None:
     ]
     if not REFUSAL.search(text):
         for start, sentence in sentences(text):
-            tokens = _tokens(LIST.sub("", sentence), words=False)
+            numbers = tokens(LIST.sub("", sentence), words=False)
             if re.search(r"\bfrom\b", sentence):
                 continue  # what the picture covers
-            joints = [sentence[a.end : b.start] for a, b in pairwise(tokens)]
-            if len(tokens) > 1 and all(JOINED.fullmatch(joint) for joint in joints):
-                values = ", ".join(token.value or "" for token in tokens)
+            joints = [sentence[a.end : b.start] for a, b in pairwise(numbers)]
+            if len(numbers) > 1 and all(JOINED.fullmatch(joint) for joint in joints):
+                values = ", ".join(token.value or "" for token in numbers)
                 statements.append(Statement(Strength.MENTION, f"[{values}]", start, start + len(sentence)))
     return settled(statements, text)
 
