@@ -121,7 +121,7 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
     return _reader(tuple(options.items())).read(answer, question) if options else None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _reader(options: tuple[tuple[str, str], ...]) -> _ChoiceReader:
     return _ChoiceReader(dict(options))
 
