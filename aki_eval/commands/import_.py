@@ -22,7 +22,7 @@ from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
 from ..imports.write import asked, specify, write
 from ..judges import JudgeOptions
-from ..run.inputs import TaskInput, find_tasks
+from ..run.inputs import TaskInput, find_tasks, tell_faults
 from ..run.preflight import check_ahead
 from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
@@ -131,6 +131,7 @@ def _collect_all(
     for name, source in sources.by_task.items():
         try:
             samples = load_samples(source.task, root)
+            tell_faults(source.task, samples)
             found[name] = collect(source, samples, fields)
             inputs.append(_input(source, samples, root))
         except UserError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.data.root import data_root
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, bounded
+from benchmarks.printable import printable
 from benchmarks.records import Prompt, PromptStyle, Sample
 from benchmarks.results.record import TableRecord, TaskRecord
 from benchmarks.task import Task
@@ -76,6 +78,15 @@ def load(
     return [_load_task(task, root, style, subset, max_new_tokens) for task in tasks]
 
 
+def tell_faults(task: Task, samples: Sequence[Sample]) -> None:
+    """Says on stderr, before anything is asked, which rows of the tables stay unscored and why."""
+    faults = [sample.fault for sample in samples if sample.fault]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        said = bounded(f"{task.name}: {len(faults)} of {len(samples)} rows stay unscored: {faults[0]}{more}")
+        print(printable(said), file=sys.stderr)
+
+
 def _bare(sample: Sample) -> Prompt:
     """Of a row that makes no sense: what there is of it. Nothing is scored on the answer."""
     return Prompt(sample.index, (*sample.images, sample.question))
@@ -85,6 +96,7 @@ def _load_task(
     task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
 ) -> TaskInput:
     samples = load_samples(task, root)
+    tell_faults(task, samples)
     prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
     tables = checksum(task, root)
