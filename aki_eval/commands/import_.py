@@ -64,6 +64,10 @@ def command(
     questions: Annotated[
         Path | None, typer.Option(help="The benchmark's own question file, where predictions hold only its ids.")
     ] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of a spreadsheet that has several.")] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="Of an inspect log with several epochs, which. Default: the first.")
+    ] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
@@ -83,7 +87,14 @@ def command(
         print(printable(note), file=sys.stderr)
     root = data_root(data)
     check_ahead(None, judge, [source.task for source in sources.by_task.values()])
-    fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
+    fields = Fields(
+        index=index_field,
+        prediction=prediction_field,
+        table_column=table_column,
+        questions=questions,
+        sheet=sheet,
+        epoch=epoch,
+    )
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}
     folder = RunStore(out or Path("runs") / (Path(model).name + ("-toy" if data == TOY else "")))
