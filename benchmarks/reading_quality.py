@@ -277,9 +277,9 @@ def document() -> Iterator[str]:
         "disagreements by eye.\n"
     )
     yield (
-        "Of Bard's 1,000 MathVista answers `kit` leaves 980 to an extractor: all 460 to open questions (its rule takes a "
-        "number only where the answer is nothing but the right one) and 520 of 540 to choices. Of the other 20 it reads "
-        "10 as letters and takes 10 for refusals.\n"
+        "Of Bard's 1,000 MathVista answers `kit` leaves 980 to an extractor: all 460 to open questions (its rule takes "
+        "a number only where the answer is nothing but the right one) and 520 of 540 to choices. Of the other 20 it "
+        "reads 10 as letters and takes 10 for refusals.\n"
     )
     yield "| answers | reader | form | agreement of those read | of those published |\n|---|---|---|---|---|"
     for name, source in SOURCES.items():
