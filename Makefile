@@ -8,7 +8,7 @@ RUN    := runs/demo
 # A build of torch, and what is only there for its sake.
 TORCH  := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
-.PHONY: install lock docs demo example gate smoke toy-baseline toy-seeds test test-faults check clean
+.PHONY: install lock docs demo example gate smoke toy-baseline toy-seeds test test-faults fuzz secrets audit check clean
 
 install: $(STAMP)
 
@@ -56,7 +56,7 @@ docs: $(DOCS)/venv/bin/mkdocs
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval
-	$(BIN)/aki-eval report $(RUN)/eval --format term,md,html --out $(RUN)/report
+	$(BIN)/aki-eval report $(RUN)/eval --format md,html,term --out $(RUN)/report
 
 # The report of reports/example/README.md in runs/example/report, from the committed toy model; a minute or two.
 example: install
@@ -109,6 +109,25 @@ test: check
 # Kills, damage and hostile input alone; make test runs these, too.
 test-faults: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10 tests/faults tests/security
+
+# An hour or so: what make test tries a small slice of.
+FUZZ_SEED ?= 0
+fuzz: install
+	$(BIN)/python tests/fuzz.py answers --count 100000 --seed $(FUZZ_SEED)
+	$(BIN)/python tests/fuzz.py files --count 10000 --seed $(FUZZ_SEED)
+
+# Known holes in what the lock names (asks PyPI's and OSV's databases), and keys or passwords in what is committed. A
+# finding that is none goes into .secrets.baseline: `detect-secrets scan --baseline .secrets.baseline`.
+AUDIT := runs/audit
+$(AUDIT)/bin/pip-audit:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet 'pip-audit>=2.10' 'detect-secrets>=1.5'
+
+secrets: $(AUDIT)/bin/pip-audit
+	git ls-files -z | xargs -0 $(AUDIT)/bin/detect-secrets-hook --baseline .secrets.baseline
+
+audit: secrets
+	$(AUDIT)/bin/pip-audit --requirement $(LOCK) --no-deps --disable-pip
 
 clean:
 	rm -rf .venv runs

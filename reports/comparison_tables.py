@@ -2,44 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
+from benchmarks.arms import ArmEstimate
 from benchmarks.results.comparison import Comparison, Flip, MetricComparison
 from benchmarks.results.pairing import WARNING
+from benchmarks.tasks import TASKS
 
+from .links import Links
 from .tables import DASH, Cell, Column, Row, Table
 
 HOW = (
     "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
-    "over the paper's columns, or over the sub-scores of one task.",
+    "over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
     "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
     "where, and why.",
 )
 
 
+ARMS = (
+    "Arms: means over training seeds. ±q is half the width of the 95 % interval for other questions, ±s for other "
+    "seeds; B - A has both in one, what a seed does with a question counted once. by questions, by seeds: standard "
+    "errors of B - A.",
+    "crossed t: questions x seeds, {pairing}; detectable: with 80 % power by these seeds and questions. `aki-eval "
+    "power` says how many more a difference needs.",
+)
+
+
+def title(comparison: Comparison) -> str:
+    return f"A: {comparison.a}   B: {comparison.b}"
+
+
 def metric_table(comparison: Comparison, metrics: Sequence[MetricComparison], key: str = "compare") -> Table:
     """Both runs' values on the pairs, B - A, and every number that says how sure it is."""
-    names = (comparison.a, comparison.b, "B - A", "p", "p, Holm", "test", "detectable", "pairs")
+    names = ["A", "B", "B - A", "p", "p, Holm", "test", "detectable", "pairs"]
+    if comparison.arms:
+        names[3:3] = ["by questions", "by seeds"]
     return Table(
         key=key,
-        title=f"A: {comparison.a}   B: {comparison.b}",
+        title=title(comparison),
         corner="metric",
         columns=tuple(Column(label=name, kind="run", text=name == "test") for name in names),
-        rows=tuple(_metric_row(metric) for metric in metrics),
+        rows=tuple(_metric_row(metric, arms=comparison.arms) for metric in metrics),
         notices=(WARNING, *comparison.warnings) if comparison.warnings else (),
-        remarks=(*HOW, *(f"Not compared. {reason}." for reasons in comparison.left_out.values() for reason in reasons)),
+        remarks=(*_how(comparison), *(f"Not compared. {why}." for why in chain(*comparison.left_out.values()))),
     )
 
 
-def _metric_row(metric: MetricComparison) -> Row:
-    left_out = f"{metric.num_left_out} samples of {metric.task} are not scored in both runs and left out"
+def _how(comparison: Comparison) -> tuple[str, ...]:
+    """How to read the numbers, and what they leave open."""
+    lines = list(HOW)
+    if comparison.arms:
+        num = comparison.num_matched
+        pairing = f"{num} seeds paired" if num else "no seed is on both sides, so seeds are not paired"
+        lines += [line.format(pairing=pairing) for line in ARMS]
+        lines += [f"Not the seed alone. {warning}." for warning in comparison.arm_warnings]
+    if comparison.seeds_left_out:
+        lines.append(f"Every verdict here: {comparison.seeds_left_out}.")
+    return tuple(lines)
+
+
+def _metric_row(metric: MetricComparison, *, arms: bool) -> Row:
+    every = "all" if arms else "both"
+    left_out = f"{metric.num_left_out} samples of {metric.task} are not scored in {every} runs and left out"
     return Row(
         label=metric.label,
         cells=(
-            Cell(value=metric.a),
-            Cell(value=metric.b),
+            *([arm_cell(side) for side in metric.arms] if arms else [Cell(value=metric.a), Cell(value=metric.b)]),
             difference_cell(metric),
+            *(_source_cells(metric) if arms else ()),
             Cell(text=p_text(metric.p)),
             Cell(text=p_text(metric.p_holm)),
             Cell(text=metric.test or DASH),
@@ -48,6 +81,20 @@ def _metric_row(metric: MetricComparison) -> Row:
         ),
         notes=(left_out,) if metric.num_left_out else (),
     )
+
+
+def arm_cell(arm: ArmEstimate) -> Cell:
+    """An arm's mean with its two error bars."""
+    return Cell(value=arm.mean.value, ci95=arm.question_interval, seed_ci95=arm.seed_interval)
+
+
+def _source_cells(metric: MetricComparison) -> tuple[Cell, Cell]:
+    """Standard errors of the difference by questions and by seeds."""
+    found = metric.variances
+    if found is None:
+        return Cell(), Cell()
+    seeds = Cell() if found.seed_degrees is None else Cell(value=found.seeds**0.5)
+    return Cell(value=found.questions**0.5), seeds
 
 
 def difference_cell(metric: MetricComparison) -> Cell:
@@ -76,9 +123,9 @@ def making_table(comparison: Comparison) -> Table:
     """In which fields of run.json the two differ."""
     return Table(
         key="made",
-        title="Made differently",
+        title=f"Made differently. {title(comparison)}",
         corner="run.json",
-        columns=tuple(Column(label=name, kind="run", text=True) for name in (comparison.a, comparison.b)),
+        columns=tuple(Column(label=name, kind="run", text=True, wrap=True) for name in ("A", "B")),
         rows=tuple(
             Row(label=name, cells=(Cell(text=_cut(a, 60)), Cell(text=_cut(b, 60))))
             for name, a, b in comparison.made_differently
@@ -86,46 +133,70 @@ def making_table(comparison: Comparison) -> Table:
     )
 
 
-def count_table(comparison: Comparison) -> Table:
+def count_table(comparison: Comparison, links: Links | None = None) -> Table:
     """How many questions of each task flipped, and which way."""
     rows = []
     for task in dict.fromkeys(metric.task for metric in comparison.metrics):
         own = [flip for flip in comparison.flips if flip.task == task]
         better = sum(flip.b > flip.a for flip in own)
-        rows.append(Row(label=task, cells=(Cell(text=str(better)), Cell(text=str(len(own) - better)))))
+        cells = tuple(
+            Cell(text=str(number), link=links.filtered(task, result) if links and number else None)
+            for result, number in (("gained", better), ("lost", len(own) - better))
+        )
+        rows.append(Row(label=TASKS[task].title if task in TASKS else task, cells=cells))
     return Table(
         key="flips",
         title="Questions that flipped",
-        corner="task",
-        columns=(Column(label="better in B", kind="run"), Column(label="worse in B", kind="run")),
+        corner="benchmark",
+        columns=(Column(label="gained: better in B", kind="run"), Column(label="lost: worse in B", kind="run")),
         rows=tuple(rows),
     )
 
 
-def flip_table(comparison: Comparison, num_flips: int) -> Table | None:
-    """The largest changes of every task, up to `num_flips` each; None where there are none to show."""
-    shown: list[Flip] = []
+def flip_table(
+    comparison: Comparison,
+    num_flips: int,
+    questions: Callable[[str], Mapping[str, str]] | None = None,
+    links: Links | None = None,
+) -> Table | None:
+    """The largest changes of every task, up to `num_flips` each; None where there are none to show.
+
+    `questions` gives what was asked, by sample, for a task.
+    """
+    shown: list[tuple[Flip, str | None]] = []
     for task in dict.fromkeys(flip.task for flip in comparison.flips):
         own = [flip for flip in comparison.flips if flip.task == task]
-        shown += sorted(own, key=lambda flip: (-abs(flip.b - flip.a), flip.b - flip.a))[:num_flips]
+        texts = questions(task) if questions and num_flips else {}
+        largest = sorted(own, key=lambda flip: (-abs(flip.b - flip.a), flip.b - flip.a))[:num_flips]
+        shown += [(flip, texts.get(flip.index)) for flip in largest]
     if not shown:
         return None
+    columns = [Column(label=name, kind="run", text=True) for name in ("target", "read in A", "in B", "worth")]
+    if questions:
+        columns.append(Column(label="question", kind="run", text=True, wrap=True))
+    if links:
+        columns.append(Column(label="link", kind="run", text=True, wrap=True))
     return Table(
         key="flipped",
-        title=f"Flipped questions, up to {num_flips} a task",
+        title=f"Flipped questions, up to {num_flips} a benchmark",
         corner="question",
-        columns=tuple(
-            Column(label=name, kind="run", text=True) for name in ("target", "read in A", "read in B", "worth")
-        ),
-        rows=tuple(_flip_row(flip) for flip in shown),
+        columns=tuple(columns),
+        rows=tuple(_flip_row(flip, text if questions else None, bool(questions), links) for flip, text in shown),
+        remarks=(links.remark,) if links and links.remark else (),
+        as_list=True,
     )
 
 
-def _flip_row(flip: Flip) -> Row:
-    texts = (flip.target, flip.answer_a, flip.answer_b, f"{flip.a:g} -> {flip.b:g}")
-    return Row(
-        label=f"{flip.task} {flip.index}", cells=tuple(Cell(text=_cut(text)) for text in texts), section=flip.task
-    )
+def _flip_row(flip: Flip, question: str | None, asked: bool, links: Links | None) -> Row:
+    link = links.sample(flip.task, flip.index) if links else None
+    cells = [Cell(text=_cut(text, 18)) for text in (flip.target, flip.answer_a, flip.answer_b)]
+    cells.append(Cell(text=f"{flip.a:g} -> {flip.b:g}"))
+    if asked:
+        cells.append(Cell(text=_cut(question, 76)))
+    if links:
+        cells.append(Cell(text=link, link=link))
+    which = "gained" if flip.b > flip.a else "lost"
+    return Row(label=f"{which} {flip.task} {flip.index}", cells=tuple(cells), section=flip.task)
 
 
 def _cut(text: str | None, width: int = 30) -> str:

@@ -7,7 +7,10 @@ it. Its strings were written by hand after the templates, its ids by a tokenizer
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
 from train.data.collate import IGNORED, Encoder
 from train.data.instructions import SETS, TABLE_4, Example, InstructionData
-from train.data.instructions.json_files import CHUNK, stream_list
+from train.data.instructions.json_files import CHUNK, stream_list, stream_mapping
 from train.data.instructions.vsr import as_original_question, as_question
 from train.data.samples import Item
 
@@ -192,6 +195,34 @@ def test_long_lists_are_read_in_pieces(tmp_path: Path) -> None:
         list(stream_list(path))
 
 
+def test_long_mappings_are_read_in_pieces(tmp_path: Path) -> None:
+    pairs = {f"id {number}": [number, {"text": '{[\\",: ' * (number % 50)}] for number in range(12_000)} | {
+        "last": 12345
+    }
+    path = tmp_path / "mapping.json"
+    path.write_text(json.dumps(pairs, indent=1))
+    assert path.stat().st_size > 2 * CHUNK
+    assert list(stream_mapping(path)) == list(pairs.items())
+    for damaged, message in (
+        (json.dumps(pairs)[:-500], "ends early"),
+        ("[1]", "does not begin with a JSON mapping by id"),
+        ('{"a" 1}', "no value for 'a'"),
+        ('{"a": 1, 2: 3}', "no value for 2"),
+        ("", "does not begin"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=message):
+            list(stream_mapping(path))
+
+
+@pytest.mark.parametrize("size", range(1, 24))
+def test_a_value_may_lie_across_two_pieces(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mapping.json"
+    path.write_text('{"a": 1234 , "bc": [5, 67], "d": {"e": -8.25}}\n')
+    monkeypatch.setattr("train.data.instructions.json_files.CHUNK", size)
+    assert dict(stream_mapping(path)) == {"a": 1234, "bc": [5, 67], "d": {"e": -8.25}}
+
+
 def conversation(question: Any, answer: Any) -> dict[str, Any]:
     turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
     return {"id": "a", "image": "1.jpg", "conversations": turns}
@@ -262,3 +293,33 @@ def test_the_placeholder_is_taken_out_wherever_it_stands(turn: str, question: st
     from train.data.instructions.llava import without_placeholder
 
     assert without_placeholder(turn) == question
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from train.data.instructions import SETS, InstructionData, base
+write = base._write
+
+def telling(*arguments):
+    print("built", flush=True)
+    write(*arguments)
+
+base._write = telling
+root = Path(sys.argv[1])
+while not (root / "go").exists():
+    time.sleep(0.001)
+print(len(InstructionData(SETS["gqa"], root, root / ".aki")))
+"""
+
+
+def test_the_processes_of_a_machine_build_an_index_once(tmp_path: Path) -> None:
+    question = {"imageId": "1", "question": "What is red?", "answer": "table"}
+    write_files(tmp_path, {"gqa/train_balanced_questions.json": {str(number): question for number in range(9000)}})
+    command = [sys.executable, "-c", BUILD, str(tmp_path)]
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    starts = [subprocess.Popen(command, env=where, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    (tmp_path / "go").touch()
+    said = [start.communicate(timeout=120)[0].split() for start in starts]
+    assert [start.returncode for start in starts] == [0, 0, 0]
+    assert sorted(word for one in said for word in one) == ["9000", "9000", "9000", "built"]

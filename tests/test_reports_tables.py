@@ -239,7 +239,7 @@ def test_narrow_terminals_get_the_table_in_parts(width: int, tmp_path: Path) -> 
 def test_report_writes_files_and_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "mine")
     report([run], formats="term,md", out=tmp_path / "out")
-    assert "Table 7." in capsys.readouterr().out
+    assert "next: aki-eval view" in capsys.readouterr().out
     first = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
     report([run], formats="md", out=tmp_path / "out")
     assert (tmp_path / "out" / "tables.md").read_text(encoding="utf-8") == first

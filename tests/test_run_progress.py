@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from aki_eval.run.run import RunOptions, run
 from aki_eval.run.summary import explain_incomplete, show_results
 from benchmarks.errors import UserError
 from benchmarks.records import Prediction, Prompt
+from benchmarks.tasks import TASKS
 
 
 def fails(index: str) -> Prediction:
@@ -34,10 +36,8 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> No
         progress.advance("mme", [answers("1"), fails("2")], 1)
         progress.advance("mme", [answers("3"), answers("4")], 2)
     first, second = out.getvalue().splitlines()
-    assert first.startswith("mme 2/4, all 2/6, ")
-    assert first.endswith("s left 50% word for word right 1 failed")
-    assert second.startswith("mme 4/4, all 4/6, ")
-    assert "75% word for word right" in second
+    assert re.fullmatch(r"mme 2/4, [\d.]+/s, 50% right; all 2/6, 0 s left, 1 failed", first)
+    assert re.fullmatch(r"mme 4/4, [\d.]+/s, 75% right; all 4/6, 0 s left, 1 failed", second)
     assert "\x1b" not in out.getvalue()
 
 
@@ -50,14 +50,43 @@ def test_few_lines_while_nothing_much_happens() -> None:
     assert out.getvalue() == ""
 
 
-def test_a_bar_for_each_task_and_for_all_on_a_terminal() -> None:
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_one_line_for_the_task_at_work_one_for_all_and_one_for_each_that_is_done(width: int) -> None:
     out = io.StringIO()
-    progress = Progress(Console(file=out, width=160, force_terminal=True))
-    with progress.predicting({"mme": 4, "pope": 2}):
+    progress = Progress(Console(file=out, width=width, force_terminal=True, color_system=None, legacy_windows=False))
+    with progress.predicting({"mme": 2, "seed_image": 14233, "pope": 9000}):
         progress.advance("mme", [answers("1"), fails("2")], 1)
-    text = out.getvalue()
-    for expected in ("all", "mme", "pope", "2/4", "2/6", "0/2", "samples/s", "1 failed", "50% word for word right"):
-        assert expected in text
+        progress.advance("seed_image", [answers(str(number)) for number in range(1000)], 700)
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").split("\n")
+    assert max(map(len, lines)) <= width
+    drawn = [line.split() for line in lines if " left" in line]
+    assert [line[0] for line in drawn[-2:]] == ["seed_image", "all"]
+    seed, together = drawn[-2:]
+    assert ("1,000/14,233" in seed, seed[-2:]) == (True, ["70%", "right"])
+    assert ("1,002/23,235" in together, together[-2:]) == (True, ["1", "failed"])
+    (done,) = (line.split() for line in lines if " in " in line and line.startswith("mme"))
+    assert (done[1], done[-2:]) == ("2/2", ["50%", "right"])
+    assert not any(line.startswith("pope") for line in lines)
+
+
+def test_the_rate_is_that_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 samples in 10 seconds, then 100 in 100: the second task's rate is 1/s, not the 1.8/s of both."""
+    clock = iter([0.0, 10.0, 110.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=200))
+    with progress.predicting({"mme": 100, "pope": 100, "mmmu": 200}):
+        progress.advance("mme", [answers(str(number)) for number in range(100)])
+        progress.advance("pope", [answers(str(number)) for number in range(100)])
+    assert out.getvalue().splitlines() == [
+        "mme 100/100, 10.0/s; all 100/400, 30 s left",
+        "pope 100/100, 1.0/s; all 200/400, 2 min left",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(41.6, "42 s"), (100, "2 min"), (5999, "1 h 40"), (11100, "3 h 05")])
+def test_times_are_readable(seconds: float, text: str) -> None:
+    assert progress_module.duration(seconds) == text
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +127,7 @@ def test_the_plan_knows_what_is_answered_and_refuses_what_the_run_would_refuse(o
 
 
 def test_what_is_missing_is_said_and_decides_the_exit_code(
-    options: RunOptions, capsys: pytest.CaptureFixture[str]
+    options: RunOptions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(prompt: Prompt) -> str:
         if prompt.index in "37":
@@ -106,6 +135,7 @@ def test_what_is_missing_is_said_and_decides_the_exit_code(
         return "fine"
 
     results = run(options, ScriptedPredictor(answer), Progress(quiet=True)).results
+    monkeypatch.setitem(TASKS, TASK.name, TASK)
     show_results(Console(width=160), options.out, results)
     assert explain_incomplete(options.out, results, allow_partial=False) == 1
     assert explain_incomplete(options.out, results, allow_partial=True) == 0

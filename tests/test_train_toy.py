@@ -183,3 +183,38 @@ def test_a_plan_shows_the_paper_s_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     assert "3.90 B trained, 0.41 B frozen" in shown.output
     assert "48.00M" in shown.output
     assert "hf download google/siglip-so400m-patch14-384" in shown.output
+
+
+START = """
+import sys, time
+from pathlib import Path
+from benchmarks import toy_world
+from train.toy import build
+write = toy_world.write_training_data
+
+def slowly(root, **sizes):
+    print("wrote", flush=True)
+    write(root, **sizes)
+
+toy_world.write_training_data = slowly
+while not Path(sys.argv[1]).exists():
+    time.sleep(0.001)
+print(build.ensure_training_data(build.ToyPlan(num_images=60, num_captions=64)), flush=True)
+"""
+
+
+def test_three_starts_write_the_training_data_once(tmp_path: Path) -> None:
+    """At once, beside what a killed start left behind."""
+    cache = tmp_path / "cache" / "aki" / "toy_world" / toy_world.VERSION
+    cache.mkdir(parents=True)
+    (cache / "training-60-64.half").mkdir()
+    (cache / "training-60-64.half" / "captions").write_text("half of something")
+    where = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", START, str(tmp_path / "go")]
+    starts = [subprocess.Popen(command, env=where, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    (tmp_path / "go").touch()
+    said = [start.communicate(timeout=240)[0].split() for start in starts]
+    assert [start.returncode for start in starts] == [0, 0, 0]
+    assert sum(one.count("wrote") for one in said) == 1
+    assert len({one[-1] for one in said}) == 1
+    assert (Path(said[0][-1]) / "captions").is_dir()

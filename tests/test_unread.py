@@ -21,7 +21,7 @@ from benchmarks.records import JudgeRequest, Metric, Prediction, Sample, Score, 
 from benchmarks.results.folder import open_runs
 from benchmarks.scoring import metrics_of, no_answer, score_task, why_not_comparable, worth_saying
 from benchmarks.task import ProtocolRule
-from benchmarks.tasks import TASKS, PaperColumn
+from benchmarks.tasks import TASKS
 from benchmarks.toy_world import ensure_tables
 from reports.model_card import results as card_results
 from reports.model_card import unfit
@@ -243,24 +243,19 @@ def test_scores_list_what_is_unread(tmp_path: Path) -> None:
     assert found["unread_bounds"] == pytest.approx([100 * 11 / 12, 100.0])
 
 
-def test_the_terminal_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    column = PaperColumn("small", "Small", "small", "overall")
-    monkeypatch.setattr("aki_eval.run.summary.COLUMNS", (column,))
+def test_the_terminal_says_it(tmp_path: Path) -> None:
     results = go(tmp_path, [TASK], lambda prompt: "<think>" if prompt.index == "3" else f"answer to {prompt.index}")
     console = Console(width=150, record=True)
     show_results(console, tmp_path, results)
     assert "not comparable: 1 answer could not be read" in console.export_text()
 
 
-def test_a_task_whose_scoring_fails_takes_no_other_with_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_whose_scoring_fails_takes_no_other_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def explode(*_: Any) -> list[Score]:
         raise OverflowError("cannot convert float infinity to integer")
 
     rule = ProtocolRule(score=explode, estimate=TASK.protocols["kit"].estimate)
     broken = replace(TASK, name="broken", protocols={"kit": rule})
-    monkeypatch.setattr("aki_eval.run.summary.COLUMNS", ())
     results = go(tmp_path, [broken, TASK], lambda prompt: f"answer to {prompt.index}")
     assert [result.failure for result in results] == ["OverflowError: cannot convert float infinity to integer", None]
     assert json.loads((tmp_path / "run/small/metrics.json").read_text())["complete"]
@@ -271,7 +266,6 @@ def test_a_task_whose_scoring_fails_takes_no_other_with_it(
     said = capsys.readouterr().err
     assert "broken: scoring failed (OverflowError: cannot convert float infinity to integer)" in said
     assert "Traceback" not in said
-    monkeypatch.undo()
     # Scored again without the fault, nothing of it is left.
     again = go(tmp_path, [replace(TASK, name="broken"), TASK], lambda prompt: f"answer to {prompt.index}")
     assert [result.failure for result in again] == [None, None]

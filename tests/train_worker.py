@@ -1,20 +1,26 @@
-"""One process of a training run that a test starts: `python train_worker.py ROOT OUT [fsdp]`.
+"""One process of a training run that a test starts: `python train_worker.py ROOT OUT [fsdp] [bf16] [text]`.
 
 Under torchrun each process trains its share. The samples, the batches and so the weights are those of one process.
+
+fsdp: sharded. bf16: by autocast, three steps. text: mostly questions without pictures, gradients checkpointed.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from train_helpers import machine, parts, pretrain, sft
 
 from train import run_stage as stages
 from train.recipe import ModelChoice, Recipe
 from train.run_recipe import Parts, run_recipe
+from train.trainer import AkiTrainer
 
 
 def let_cpus_shard() -> None:
@@ -32,12 +38,31 @@ def let_cpus_shard() -> None:
     stages.training_arguments = training_arguments
 
 
+class Telling(AkiTrainer):
+    """Writes down with which precisions FSDP shards."""
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        done = super().train(*args, **kwargs)
+        groups = [
+            one._get_fsdp_state()._fsdp_param_group for one in self.model.modules() if isinstance(one, FSDPModule)
+        ]
+        policies = sorted({str(asdict(group.mp_policy)) for group in groups if group is not None})
+        Path(self.args.output_dir, "policies.json").write_text(json.dumps(policies))
+        return done
+
+
 def main(root: str, out: str, *flags: str) -> None:
     torch.set_num_threads(1)
     if "fsdp" in flags:
         let_cpus_shard()
-    recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=(pretrain(steps=4), sft(steps=6)))
-    settings = machine(1, save_steps=1, fsdp="fsdp" in flags)
+    stages.AkiTrainer = Telling
+    chosen = (pretrain(steps=4), sft(steps=6))
+    if "bf16" in flags:
+        chosen = (sft(steps=3, precision="bf16"),)
+    if "text" in flags:
+        chosen = (sft(steps=4, data={"scienceqa": 1.0, "vqav2": 0.2}),)
+    recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=chosen)
+    settings = machine(1, save_steps=1, fsdp="fsdp" in flags, gradient_checkpointing="text" in flags)
     run_recipe(recipe, lambda: Parts(*parts()), data_root=Path(root), out=Path(out), machine=settings)
 
 

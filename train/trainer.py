@@ -1,6 +1,4 @@
-"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream
-positions.
-"""
+"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, positions."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,11 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
-        """The micro-batches of an optimizer step, their notes taken out, and the number of tokens learned in them."""
+        """The micro-batches of an optimizer step, their notes taken out, and the number of tokens learned in them.
+
+        Raises:
+            UserError: no token is learned in the whole step.
+        """
         batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
             self._note(batch.pop("notes"))
@@ -141,6 +144,15 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         if self.stage.averaging == "micro_batch":
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
+        """Around models that FSDP2 shards; accelerate puts it around all others itself.
+
+        Nothing is cached: a weight's bf16 copy would outlive the layer's turn to be whole.
+        """
+        if not (self.is_fsdp_enabled and self.args.bf16):
+            return nullcontext()
+        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Stands between clipping and the optimizer's step: nothing that is not a number gets into the weights."""

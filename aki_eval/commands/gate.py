@@ -10,15 +10,20 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_file
+from benchmarks.results.arms import SEEDS_NOT_INCLUDED
 from benchmarks.results.baseline import open_baseline, write_baseline
-from benchmarks.results.folder import open_run
+from benchmarks.results.folder import open_run, told_apart
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
 from benchmarks.results.pairing import WARNING
+from benchmarks.tasks import TASKS, metric_label
 from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write
+from reports.links import Links, links_between
 from reports.render import markdown
 from reports.tables import DASH, Cell, Column, Row, Table
+from reports.task_option import TaskFiles
 
 
 def command(
@@ -27,13 +32,25 @@ def command(
     policy: Annotated[
         Path, typer.Option(help="TOML: allowed drops and confidence.", show_default="gate.toml (built in)")
     ] = DEFAULT,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="For a pull request's comment.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="JUnit XML: a test case for each metric.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", parser=out_file, metavar="PATH", help="For a pull request's comment.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(parser=out_file, metavar="PATH", help="JUnit XML: a test case for each metric.")
+    ] = None,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Decide although data, prompts or judge differ.")
     ] = False,
     write_to: Annotated[
-        Path | None, typer.Option("--write-baseline", help="Store the run's scores as a baseline instead.")
+        Path | None,
+        typer.Option(
+            "--write-baseline", parser=out_file, metavar="PATH", help="Store the run's scores as a baseline instead."
+        ),
+    ] = None,
+    task: TaskFiles = None,
+    report: Annotated[
+        str | None,
+        typer.Option("--links", help="Folder or address of both runs' HTML report, for the links in --markdown."),
     ] = None,
 ) -> int:
     """GO, NO-GO or INCONCLUSIVE against a baseline (exit code 0, 1 or 3)."""
@@ -44,29 +61,41 @@ def command(
         return 0
     if baseline is None:
         raise UserError("--baseline is missing: a run folder, or a file that --write-baseline made of one")
-    decision = decide(opened, open_baseline(baseline), read_policy(policy), allowed=allow_different)
-    table = decision_table(decision)
-    print_tables([table])
-    for path, text in ((markdown_file, markdown.render(table)), (junit, junit_xml(decision))):
+    other, opened = told_apart([open_baseline(baseline), opened])
+    decision = decide(opened, other, read_policy(policy), allowed=allow_different)
+    print_tables([decision_table(decision)])
+    # A baseline's file holds scores and no answers: there is nothing to be linked to, unless somebody says where.
+    linked = report is not None or baseline.is_dir()
+    links = links_between((other.label, other.path), (opened.label, opened.path), report) if linked else None
+    for path, text in (
+        (markdown_file, markdown.render(decision_table(decision, links))),
+        (junit, junit_xml(decision)),
+    ):
         if path is not None:
             write(path.parent, path.name, text)
     return EXIT_CODES[decision.verdict]
 
 
-def decision_table(decision: Decision) -> Table:
-    names = ("baseline", "run", "run - baseline", "p", "test", "between", "allowed drop", "verdict", "why")
-    words = ("test", "verdict", "why")
+def decision_table(decision: Decision, links: Links | None = None) -> Table:
+    """The verdict on each metric beside it, then what it rests on. `links`: to the questions behind the differences."""
+    names = ("verdict", "run - baseline", "allowed drop", "why", "baseline", "run", "between", "p", "test")
+    words = ("verdict", "why", "test")
     return Table(
         key="gate",
         title=f"{decision.verdict}: {decision.run} against {decision.baseline}",
         corner="metric",
-        columns=tuple(Column(label=name, kind="run", text=name in words) for name in names),
-        rows=tuple(_row(check) for check in decision.checks),
+        columns=(
+            *(Column(label=name, kind="run", text=name in words, wrap=name == "why") for name in names),
+            *((Column(label="questions", kind="run", text=True),) if links else ()),
+        ),
+        rows=tuple(_row(check, links) for check in decision.checks),
         notices=(WARNING, *decision.warnings) if decision.warnings else (),
         remarks=(
             _remark(decision),
             "run - baseline with its 95 % interval; p: of no difference at all, as `aki-eval compare` gives it. The "
             "verdict does not follow from p.",
+            f"Every verdict here: {SEEDS_NOT_INCLUDED}.",
+            *((links.remark,) if links else ()),
         ),
     )
 
@@ -80,22 +109,32 @@ def _remark(decision: Decision) -> str:
     )
 
 
-def _row(check: Check) -> Row:
+def _row(check: Check, links: Links | None) -> Row:
     compared = check.compared
-    values = (
+    difference, *values = (
         (Cell(), Cell(), Cell(), Cell(), Cell())
         if compared is None
         else (
+            replace(difference_cell(compared), p_holm=None, significant=None, notes=()),
             Cell(value=compared.a),
             Cell(value=compared.b),
-            replace(difference_cell(compared), p_holm=None, significant=None, notes=()),
             Cell(text=p_text(compared.p)),
             Cell(text=compared.test or DASH),
         )
     )
     between = Cell(text=f"{check.bounds[0]:+.2f} .. {check.bounds[1]:+.2f}") if check.bounds else Cell()
-    words = (Cell(text=f"{check.allowed_drop:g}"), Cell(text=check.verdict), Cell(text=check.reason))
-    return Row(label=f"{check.task} {check.metric}", cells=(*values, between, *words))
+    words = (Cell(text=f"{check.allowed_drop:g}"), Cell(text=check.reason))
+    cells = (Cell(text=check.verdict), difference, *words, *values[:2], between, *values[2:])
+    return Row(
+        label=_label(check),
+        cells=(*cells, *((Cell(text="lost", link=links.filtered(check.task, "lost")),) if links else ())),
+    )
+
+
+def _label(check: Check) -> str:
+    if check.compared is not None:
+        return check.compared.label
+    return metric_label(TASKS[check.task], check.metric) if check.task in TASKS else f"{check.task} {check.metric}"
 
 
 def junit_xml(decision: Decision) -> str:

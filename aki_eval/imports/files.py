@@ -340,7 +340,11 @@ def _of_epoch(
 
 
 def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]:
-    """Raises UserError for what is no sample as inspect writes them."""
+    """A sample of inspect's log as a row.
+
+    Raises:
+        UserError: it is none as inspect writes them.
+    """
     if not isinstance(sample, Mapping):
         raise UserError(f"sample {place} is a {type(sample).__name__}, expected an object")
     try:

@@ -4,81 +4,50 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.records import Metric
-from benchmarks.results.record import RunRecord
-from benchmarks.scoring import why_not_comparable, worth_saying
-from benchmarks.tasks import COLUMNS
+from benchmarks.printable import printable
+from benchmarks.results.folder import RunFolder, label_of, task_result
+from benchmarks.results.record import RunRecord, read_record
+from reports.paper_tables import Plan
+from reports.summary import show_summary
 
 from .score import TaskOutcome
 
 
 def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -> None:
-    """A row for each of the paper's columns that was measured."""
-    table = Table()
-    for heading, side in (
-        ("benchmark", "left"),
-        ("value", "right"),
-        ("95 % interval", "right"),
-        ("scored", "right"),
-        ("", "left"),
-    ):
-        table.add_column(heading, justify="right" if side == "right" else "left")
-    by_task = {result.task.name: result for result in results}
-    for column in COLUMNS:
-        if column.task in by_task:
-            result = by_task[column.task]
-            found = result.metrics["protocols"][result.metrics["headline"]].get(column.metric)
-            metric = None if found is None else Metric(**found)
-            table.add_row(column.label, *_cells(metric), _note(result, metric))
-    console.print(table)
-    for line in _remarks(root, results):
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def _remarks(root: Path, results: Sequence[TaskOutcome]) -> list[str]:
-    """Where it all is, and whatever makes the numbers less than a measurement of the paper's columns."""
-    remarks = [f"run folder {root}; aki-eval report {root} sets it beside the paper"]
-    if any(result.metrics["data"]["source"] == "toy" for result in results):
-        remarks.append("toy world: not comparable to the paper")
-    if any(result.metrics["subset"] for result in results):
-        remarks.append("subset: only part of each table was asked")
-    judges = {result.metrics["judge"]["name"] for result in results if result.metrics["judge"]}
-    return remarks + [f"judge: {name}" for name in sorted(judges)]
-
-
-def _cells(metric: Metric | None) -> tuple[str, str, str]:
-    if metric is None:
-        return "-", "-", "-"
-    return (
-        "-" if metric.value is None else f"{metric.value:.1f}",
-        "-" if metric.ci95 is None else f"{metric.ci95[0]:.1f} to {metric.ci95[1]:.1f}",
-        f"{metric.num_scored}/{metric.num_samples}",
-    )
-
-
-def _note(result: TaskOutcome, metric: Metric | None) -> str:
-    notes = ["judged" if result.metrics["judge"] else "", "" if result.complete else "incomplete"]
-    if result.failure:
-        notes = ["scoring failed"]
-    elif metric:
-        why = why_not_comparable(result.task, result.metrics["headline"], metric)
-        notes.append(why or (f"{metric.num_unread} unread" if worth_saying(metric) else ""))
-    return ", ".join(note for note in notes if note)
+    """The one-screen summary of what was scored just now."""
+    scored = {
+        result.task.name: task_result(result.metrics, root / result.task.name / "metrics.json")
+        for result in results
+        if not result.failure
+    }
+    record = read_record(root / "run.json") if (root / "run.json").is_file() else None
+    run = RunFolder(root, label_of(root, record), record, scored)
+    show_summary(console, Plan((run,)), failed=[result.task.name for result in results if result.failure])
 
 
 def explain_incomplete(
-    root: Path, results: Sequence[TaskOutcome], allow_partial: bool, again: str = "repeat the command"
+    root: Path,
+    results: Sequence[TaskOutcome],
+    allow_partial: bool,
+    again: str = "repeat the command",
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
-    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed,
-    or when scoring itself failed.
+    """Says on stderr what is missing and what to do, and returns the exit code.
 
-    `again` is how unasked samples come to be asked, seen from the command that speaks.
+    It is 1 when something is missing and that was not allowed, or when scoring itself failed.
+
+    Args:
+        root: the run folder.
+        results: of the tasks that were scored.
+        allow_partial: what is missing is no failure.
+        again: how unasked samples come to be asked, seen from the command that speaks.
+        left_out: tasks without tables, and the reasons.
     """
     incomplete = [result for result in results if not result.complete]
     failed = [result for result in results if result.failure]
@@ -91,7 +60,9 @@ def explain_incomplete(
             f"aki-eval: {unjudged}: no judge graded the answers; aki-eval score {root} --bench {unjudged} --judge NAME",
             file=sys.stderr,
         )
-    return 1 if failed or (incomplete and not allow_partial) else 0
+    for name, reason in left_out.items():
+        print(printable(f"aki-eval: {name}: not run: {reason}"), file=sys.stderr)
+    return 1 if failed or ((incomplete or left_out) and not allow_partial) else 0
 
 
 def how_to_ask(run: RunRecord) -> str:

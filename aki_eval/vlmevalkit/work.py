@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,14 +73,16 @@ def _owner(folder: Path) -> str | None:
 
 
 def _link(link: Path, results: Path) -> None:
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    beside = link.with_name(f".{link.name}.{os.getpid()}-{secrets.token_hex(4)}")
     beside.symlink_to(results.relative_to(link.parent))
     os.replace(beside, link)
 
 
 def refuse_foreign_pickles(folder: Path) -> None:
-    """Raises UserError for a pickle below a folder that this command did not make: loading one may run anything in it,
-    and partial answers in it may be another model's.
+    """Refuses foreign pickles: loading one may run anything in it, and partial answers in it may be another model's.
+
+    Raises:
+        UserError: a pickle below a folder that this command did not make.
     """
     found = next(folder.rglob("*.pkl"), None)
     if found is not None:
@@ -93,7 +96,8 @@ def refuse_foreign_pickles(folder: Path) -> None:
 def alone_in(folder: Path) -> Iterator[None]:
     """Keeps a second start out of the folder. Ranks of one torchrun share it.
 
-    Raises UserError when somebody else is at work there.
+    Raises:
+        UserError: somebody else is at work there.
     """
     if find_world().size > 1:
         yield

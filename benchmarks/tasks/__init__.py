@@ -48,3 +48,17 @@ COLUMNS: tuple[PaperColumn, ...] = (
     PaperColumn("CV-Bench_2D", "CV-Bench 2D", "cv_bench", "2d"),
     PaperColumn("CV-Bench_3D", "CV-Bench 3D", "cv_bench", "3d"),
 )
+
+
+def headline_labels(task: Task) -> dict[str, str]:
+    """Metric -> label of a task's columns: the paper's, or of another task its title."""
+    if task.name in TASKS:
+        return {column.metric: column.label for column in COLUMNS if column.task == task.name}
+    if len(task.headline_metrics) == 1:
+        return {task.headline_metrics[0]: task.title}
+    return {metric: f"{task.title} {metric}" for metric in task.headline_metrics}
+
+
+def metric_label(task: Task, metric: str) -> str:
+    """How a metric is called wherever people read it: the column, or the benchmark and its sub-score."""
+    return headline_labels(task).get(metric, f"{task.title} {metric}")

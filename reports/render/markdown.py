@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from benchmarks.printable import printable
 
@@ -41,9 +42,10 @@ def _row(table: Table, row: Row) -> str:
 
 
 def _cell(table: Table, cell: Cell) -> str:
-    parts = [_text(cell.number), cell.interval]
-    if cell.num_scored is not None and cell.value is not None:
-        parts.append(f"(n {cell.num_scored})")
+    number = _text(cell.number)
+    parts = [f"[{number}]({_address(cell.link)})" if cell.link else number, cell.interval]
+    if cell.count is not None and cell.value is not None:
+        parts.append(f"(n {cell.count})")
     return " ".join(part for part in parts if part) + _marks(table, cell.notes)
 
 
@@ -60,6 +62,11 @@ def _text(text: str) -> str:
     """Text that markdown shows as it is: model output and folder names may hold anything."""
     escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", printable(" ".join(text.split())))
     return escaped.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _address(link: str) -> str:
+    """An address with nothing in it that would end it."""
+    return quote(link, safe=":/#?&=%+.~-_")
 
 
 def _line(cells: list[str]) -> str:

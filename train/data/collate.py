@@ -159,8 +159,8 @@ class Collator:
     encoder: Encoder
     pad_to: int | None = None
     blank: Mapping[str, torch.Tensor] | None = None
-    """Picture of a row without labels, added to batches that have none. Sharded training needs it: all processes must
-    go through all layers, or wait for each other's shards for ever."""
+    """Picture of a row without labels, added to batches that have none. Several processes need it: all must go through
+    all layers, or they wait for each other's shards and gradients for ever."""
 
     captions_as_questions: bool = False
     """Lets image tokens see the caption (mutual attention in pretraining, which leaks what is to be learned)."""

@@ -7,7 +7,6 @@ tuning run through the recipe, loaders, collator and trainer of the real thing. 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from transformers import Phi3Config
 
 from benchmarks import toy_world
@@ -69,12 +69,9 @@ def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
         learning_rate=2.5e-3,
         min_learning_rate=2.5e-4,
         warmup_steps=min(50, plan.caption_steps),
-        weight_decay=0.05,
-        betas=(0.9, 0.98),
         max_length=128,
-        precision="fp32",
         streams=1,
-        seed=seed,
+        **_shared(seed),
     )
 
 
@@ -89,12 +86,14 @@ def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
         learning_rate=2e-3,
         min_learning_rate=2e-5,
         warmup_steps=min(100, plan.sft_steps),
-        weight_decay=0.05,
-        betas=(0.9, 0.98),
         max_length=256,
-        precision="fp32",
-        seed=seed,
+        **_shared(seed),
     )
+
+
+def _shared(seed: int) -> dict[str, Any]:
+    """What both stages have in common."""
+    return {"weight_decay": 0.05, "betas": (0.9, 0.98), "precision": "fp32", "seed": seed}
 
 
 def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0) -> dict[str, Any]:
@@ -176,13 +175,14 @@ class Clock:
 def ensure_training_data(plan: ToyPlan) -> Path:
     """The plan's captions and instruction sets, written once under the user's cache folder."""
     root = toy_world.ensure_tables().parent / toy_world.VERSION / plan.key
-    if not root.exists():
-        temporary = root.with_name(f"{root.name}.{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        toy_world.write_training_data(
-            temporary, num_images=plan.num_images, num_captions=plan.num_captions, seed=0, shard_size=1000
-        )
-        temporary.rename(root)
+    with FileLock(root.with_name(f"{root.name}.lock")):  # several starts at once wait for the first one's
+        if not root.exists():
+            half = root.with_name(f"{root.name}.half")  # also what a killed start left
+            shutil.rmtree(half, ignore_errors=True)
+            toy_world.write_training_data(
+                half, num_images=plan.num_images, num_captions=plan.num_captions, seed=0, shard_size=1000
+            )
+            half.rename(root)
     return root
 
 

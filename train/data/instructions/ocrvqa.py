@@ -10,7 +10,7 @@ from typing import Any
 from .. import templates
 from ..samples import Skip
 from .base import Example, InstructionSet, Row, rows_of
-from .json_files import read_mapping
+from .json_files import stream_mapping
 
 ANNOTATIONS = "ocrvqa/dataset.json"
 IMAGES = "ocrvqa/images/{key}{extension}"
@@ -19,12 +19,15 @@ TRAIN = 1
 
 def read(root: Path) -> Iterator[Row | Skip]:
     """One row a question. Pictures are named as the download script names them: id and the address's extension."""
-    books = read_mapping(root / ANNOTATIONS, what="OCR-VQA's dataset.json").items()
-    return rows_of(books, _rows, ANNOTATIONS)
+    return rows_of(stream_mapping(root / ANNOTATIONS), _rows, ANNOTATIONS)
 
 
 def _rows(entry: tuple[str, Mapping[str, Any]]) -> Iterator[Row]:
-    """Raises ValueError for a book with more or fewer answers than questions."""
+    """The questions about a book's cover, with their answers.
+
+    Raises:
+        ValueError: there are more or fewer answers than questions.
+    """
     key, book = entry
     if book["split"] == TRAIN:
         image = IMAGES.format(key=key, extension=Path(book["imageURL"]).suffix)

@@ -1,0 +1,34 @@
+"""What was asked, out of the stored prompts: short enough for a line, without reading the benchmarks' tables."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from benchmarks.results.folder import RunFolder
+
+SPECIAL = re.compile(r"<\|?[\w/]+\|?>")
+"""`<image>`, `<|user|>` and their like."""
+SENTENCE = re.compile(r"(?<=[.:]) ")
+"""Where instructions end; a question mark ends none."""
+SHARED = 0.05
+"""The share of prompts from which on a first sentence is an instruction. At least three prompts must have it."""
+
+
+def asked(run: RunFolder, task: str) -> Mapping[str, str]:
+    """The prompt of each sample in one line, without special tokens and the instructions that stand before it."""
+    sentences = {
+        index: SENTENCE.split(" ".join(SPECIAL.sub(" ", prediction.prompt).split()))
+        for index, prediction in run.predictions(task).items()
+        if prediction.prompt
+    }
+    least = max(3.0, SHARED * len(sentences))
+    while True:
+        first = Counter(own[0] for own in sentences.values() if len(own) > 1)
+        instructions = {sentence for sentence, count in first.items() if count >= least}
+        if not instructions:
+            return {index: " ".join(own) for index, own in sentences.items()}
+        sentences = {
+            index: own[1:] if len(own) > 1 and own[0] in instructions else own for index, own in sentences.items()
+        }

@@ -1,0 +1,145 @@
+"""The answer on one screen: 20 lines of 80 columns, and nothing that must be known left out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reports_helpers import all_metrics, edit_json, metric, write_run
+from rich.cells import cell_len
+
+from benchmarks.errors import UserError
+from benchmarks.results.folder import open_runs
+from reports.cli import report
+from reports.paper_tables import Plan
+from reports.summary import HEIGHT, WIDTH, summary
+
+
+def lines_of(*folders: Path, **options: Any) -> list[str]:
+    return [line.plain for line in summary(Plan(tuple(open_runs(folders))), **options)]
+
+
+def line_about(lines: list[str], label: str) -> list[str]:
+    (found,) = (line for line in lines if line.startswith(label + " "))
+    return found.removeprefix(label).split()
+
+
+@pytest.fixture(autouse=True)
+def short_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def with_metrics(folder: str, change: Callable[[dict[str, dict[str, Any]]], None], **extra: Any) -> Path:
+    metrics = all_metrics()
+    change(metrics)
+    return write_run(Path(folder), metrics, **extra)
+
+
+def test_one_run_is_twelve_columns_beside_the_paper_in_twenty_lines() -> None:
+    lines = lines_of(write_run(Path("ours")))
+    assert len(lines) <= HEIGHT
+    assert max(map(cell_len, lines)) <= WIDTH
+    # value, interval, reading, unscored, unread (not counted in this folder), the paper's number, the difference
+    assert line_about(lines, "POPE") == ["50.0", "48.0", "to", "52.0", "kit", "0", "–", "86.9", "-36.9▼"]
+    assert line_about(lines, "CV-Bench 2D")[4] == "official"
+    assert lines[-2:] == ["next: aki-eval view ours", "      aki-eval report ours --all   (or --table 7)"]
+
+
+def test_of_several_runs_the_numbers_stand_side_by_side() -> None:
+    folders = [write_run(Path(f"run{number}"), all_metrics(50.0 + number)) for number in range(6)]
+    lines = lines_of(*folders)
+    assert len(lines) <= HEIGHT
+    assert line_about(lines, "POPE") == ["50.0", "±2.0", "53.0", "±2.0", "54.0", "±2.0", "55.0", "±2.0", "86.9"]
+    assert lines[:4] == ["A run0   (2 more: --all)", "B run3", "C run4", "D run5"]
+
+
+def test_the_strict_reading_of_cv_bench_says_what_the_kit_reads() -> None:
+    folder = with_metrics("chatty", lambda metrics: metrics["cv_bench"].update({"2d": metric(2.3), "3d": metric(1.0)}))
+    file = folder / "cv_bench" / "metrics.json"
+    official = {name: metric(value) for name, value in (("2d", 2.3), ("3d", 1.0), ("combined", 1.6))}
+    kit = {name: metric(value) for name, value in (("2d", 53.0), ("3d", 48.2))}
+    edit_json(file, protocols={"official": official, "kit": kit})
+    lines = lines_of(folder)
+    said = "CV-Bench: official counts an exact letter only; kit reads 2D 53.0, 3D 48.2 of the same answers"
+    assert said in " ".join(line.strip() for line in lines)
+    assert len(lines) <= HEIGHT
+
+
+def test_readings_that_agree_within_the_interval_are_not_remarked_upon() -> None:
+    folder = write_run(Path("plain"))
+    edit_json(folder / "pope" / "metrics.json", protocols={"kit": {"f1": metric(50.0)}, "strict": {"f1": metric(51.9)}})
+    assert not any("reads" in line for line in lines_of(folder))
+
+
+def test_what_is_unscored_and_unread_is_counted_and_incomparable_numbers_get_no_difference() -> None:
+    def change(metrics: dict[str, dict[str, Any]]) -> None:
+        metrics["pope"]["f1"] = {**metric(50.0, unscored=3), "num_unread": 20}
+
+    lines = lines_of(with_metrics("holes", change, complete=False))
+    assert line_about(lines, "POPE")[-4:] == ["3", "20", "86.9", "n.c."]
+    assert any(line.startswith("POPE: not comparable: 20 answers need an extractor") for line in lines)
+    assert any(line.startswith("incomplete: ") for line in lines)
+    assert len(lines) <= HEIGHT
+
+
+def test_the_toy_world_has_no_difference_to_the_paper() -> None:
+    lines = lines_of(write_run(Path("toy"), source="toy"))
+    assert line_about(lines, "MMB")[-1] == "n.c."
+    assert "toy world: compare with nothing but runs of the toy world" in lines
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"requests_paid": 164, "cost_usd": 0.43}, "judge: gpt-x, $0.43 for 164 requests"),
+        ({"requests_paid": 1, "cost_usd": None}, "judge: gpt-x, 1 request, price not known"),
+        ({"requests_paid": 0, "cost_usd": 0.0}, "judge: gpt-x"),
+    ],
+)
+def test_the_judge_has_a_name_and_a_price(record: dict[str, Any], said: str) -> None:
+    folder = write_run(Path("judged"))
+    edit_json(folder / "mm_vet" / "metrics.json", judge={"name": "gpt-x", **record})
+    assert said in lines_of(folder)
+
+
+def test_remarks_that_do_not_fit_are_counted() -> None:
+    folders = [with_metrics(f"run{number}", lambda _: None, complete=False, source="toy") for number in range(4)]
+    edit_json(folders[0] / "mm_vet" / "metrics.json", judge={"name": "gpt-x"})
+    edit_json(folders[0] / "llava_bench" / "metrics.json", judge={"name": "gpt-y"})
+    lines = lines_of(*folders)
+    assert len(lines) <= HEIGHT
+    assert any("more remark" in line for line in lines)
+
+
+def test_a_task_whose_scoring_failed_has_a_line() -> None:
+    metrics = all_metrics()
+    del metrics["pope"]
+    lines = lines_of(write_run(Path("broken"), metrics), failed=["pope"])
+    assert line_about(lines, "POPE")[2] == "failed"
+    assert any(line.startswith("scoring failed: pope") for line in lines)
+
+
+def test_report_is_one_screen_until_all_or_some_tables_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_run(Path("ours"))
+    report([folder])
+    assert len(capsys.readouterr().out.splitlines()) <= HEIGHT
+    report([folder], everything=True)
+    everything = capsys.readouterr().out
+    assert "Table 1." in everything
+    assert "Table 15." in everything
+    report([folder], numbers="7,15")
+    some = capsys.readouterr().out
+    assert "Table 7." in some
+    assert "Table 15." in some
+    assert "Table 1." not in some
+    with pytest.raises(UserError, match="--table '3': expected some of 1, 2, 7"):
+        report([folder], numbers="3")
+
+
+def test_report_without_a_run_says_which_tables_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    report([])
+    said = capsys.readouterr().out
+    assert "Table 12. MathVista by skill and task" in said
+    assert len(said.splitlines()) <= HEIGHT
