@@ -249,3 +249,9 @@ def test_thirty_thousand_samples_take_less_than_a_second() -> None:
     metrics = TASKS["seed_image"].protocols["kit"].aggregate(scores)
     assert time.process_time() - started < 1
     assert len(metrics) == 10
+
+
+def test_a_cluster_that_carries_a_whole_ratio_has_no_error_of_its_own() -> None:
+    columns = Columns(make([0.5, 0.5], ["a", "b"]))
+    estimate = columns.ratio(np.array([1.0, 0.0]), np.array([2.0, 0.0]), columns.everything)
+    assert (estimate.value, estimate.num_clusters, estimate.std_error) == (50.0, 2, 0.0)
