@@ -215,10 +215,7 @@ def live_functions(path: Path) -> list[FunctionType]:
 
 
 def put_in(mutant: Mutant, source: str, path: Path, functions: list[FunctionType]) -> bool:
-    """Gives the functions of this process the mutant's code, and forgets what was computed with theirs.
-
-    False: none of them changed; the changed one does not live.
-    """
+    """Gives the functions of this process the mutant's code. False: none changed; the changed one does not live."""
     old, new = codes(source, path), codes(mutant.text, path)
     changed = False
     for function in functions:
@@ -228,10 +225,13 @@ def put_in(mutant: Mutant, source: str, path: Path, functions: list[FunctionType
             code = new[name][lines.index(function.__code__.co_firstlineno)]
             changed = changed or code != function.__code__
             function.__code__ = code
-    for each in gc.get_objects():
-        if isinstance(each, functools._lru_cache_wrapper) and each.__module__.split(".")[0] in OURS:
-            each.cache_clear()
     return changed
+
+
+def live_caches() -> list[Any]:
+    """What remembers results of our functions: forgotten before each test, so that each executes all it needs."""
+    found = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper)]
+    return [each for each in found if each.__module__.split(".")[0] in OURS]
 
 
 def put_in_constants(mutant: Mutant, path: Path) -> bool:
@@ -262,8 +262,11 @@ class Examination:
         reached: dict[str, list[int]] = {}
         seconds: dict[str, float] = {}
         self.result = {"reached": reached, "seconds": seconds, "outcomes": []}
+        caches = live_caches()
         for item, following in zip(session.items, [*session.items[1:], None], strict=True):
             lines: set[int] = set()
+            for cache in caches:
+                cache.cache_clear()
             started = time.process_time()
             with traced(str(self.path), lines):
                 if not passes(item, following):
@@ -284,6 +287,8 @@ class Examination:
             )
 
             def run(mutant: Mutant = mutant, items: list[Any] = items) -> str | None:
+                for cache in caches:
+                    cache.cache_clear()
                 if select.in_function(mutant):
                     changed = put_in(mutant, self.source, self.path, functions)
                 else:
