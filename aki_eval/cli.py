@@ -27,7 +27,7 @@ COMMANDS = {
     "score": ("aki_eval.commands.score", "score", "Score stored predictions again; no model is loaded."),
     "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
-    "view": ("reports.cli", "view", "The HTML report on localhost."),
+    "view": ("aki_eval.commands.view", "command", "The HTML report on localhost, or a run while it goes on."),
     "compare": (
         "aki_eval.commands.compare",
         "command",
