@@ -32,7 +32,7 @@ from train.data.captions import (
 from train.data.collate import IGNORED, Collator, Encoder
 from train.data.instructions import Example
 from train.data.mixture import LengthGroups, Mixture
-from train.data.pictures import PixelReader, augment
+from train.data.pictures import PixelReader, UnreadablePicture, augment
 from train.data.samples import Item
 
 NUM_LATENTS = 4
@@ -139,6 +139,19 @@ def test_safe_augmentation_leaves_alone_what_a_box_names(augmentation: str, move
 def test_nothing_readable_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="10 pictures in a row could not be read"):
         mixture({"a": 1}, pictures=PixelReader(tmp_path, None))[0]
+
+
+def test_of_many_that_are_unreadable_the_last_is_named() -> None:
+    asked = []
+
+    def pictures(name: str, rng: random.Random, may_augment: bool) -> dict[str, Any]:
+        asked.append(name)
+        raise UnreadablePicture(f"broken {len(asked)}")
+
+    with pytest.raises(UserError) as stopped:
+        mixture({"a": 1}, pictures=pictures)[0]
+    assert len(set(asked[-3:])) > 1
+    assert f"the last {asked[-1]} (broken 10); " in str(stopped.value)
 
 
 def test_length_groups_keep_the_samples_of_every_step() -> None:
