@@ -9,6 +9,7 @@ import typer
 
 from benchmarks.errors import UserError
 from benchmarks.printable import printable
+from benchmarks.redaction import redact
 
 from .commands.convert import convert
 from .commands.data import app as data_app
@@ -49,4 +50,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-train:", printable(" ".join(text.split())), file=sys.stderr)
+    print("aki-train:", printable(" ".join(redact(text).split())), file=sys.stderr)

@@ -39,17 +39,6 @@ OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 """What is written into a task's folder; all that `clear` deletes there."""
 
 
-def out_folder(text: str) -> Path:
-    """The value of `--out`.
-
-    Raises:
-        UserError: it is empty: that would be the current folder.
-    """
-    if not text.strip():
-        raise UserError("it is empty; name a folder")
-    return Path(text)
-
-
 def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
     return {
         "index": prediction.index,
