@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and the paths that a command line may name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+from .errors import UserError
 
 
 @contextmanager
@@ -40,3 +42,29 @@ def write_atomically(path: Path, content: str) -> None:
     """Puts `content` in the place of `path`."""
     with replacing(path) as file:
         file.write(content)
+
+
+def out_folder(text: str) -> Path:
+    """The value of `--out`.
+
+    Raises:
+        UserError: it is empty: that would be the current folder.
+    """
+    if not text.strip():
+        raise UserError("it is empty; name a folder")
+    return Path(text)
+
+
+def out_file(text: str) -> Path:
+    """The value of an option that names a file to be written.
+
+    Raises:
+        UserError: it is empty, a folder, or below a file.
+    """
+    path = Path(text)
+    if not text.strip() or path.is_dir():
+        raise UserError(f"{text!r}: expected a file's name")
+    in_the_way = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
+    if in_the_way is not None:
+        raise UserError(f"{in_the_way} is a file, so {text} cannot be below it")
+    return path

@@ -10,6 +10,7 @@ import typer
 
 from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
@@ -43,7 +44,9 @@ def report(
         ),
     ] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Folder to write files into. Default: print.")
+    ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
     reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
     pictures: Annotated[

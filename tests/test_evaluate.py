@@ -173,7 +173,7 @@ def test_too_few_answers_end_the_run(tmp_path: Path) -> None:
 
 
 def test_a_path_and_the_loaded_model_answer_alike(tmp_path: Path, checkpoint: Path, loaded: tuple[Any, Any]) -> None:
-    options: dict[str, Any] = {"bench": ["cv_bench"], "device": "cpu"}
+    options: dict[str, Any] = {"bench": ["cv_bench"], "device": "cpu", "subset": 40}
     by_path = evaluate(checkpoint, tmp_path / "path", **options)
     loaded[0].train()
     in_memory = evaluate(loaded, tmp_path / "loaded", **options)

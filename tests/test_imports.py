@@ -23,6 +23,7 @@ ALLOWED = {
         "benchmarks.files",
         "benchmarks.images",
         "benchmarks.printable",
+        "benchmarks.redaction",
         "benchmarks.toy_world",
     },
     "reports": {"benchmarks"},

@@ -14,11 +14,11 @@ import pytest
 from record_helpers import record
 
 from benchmarks.errors import UserError
-from benchmarks.files import beside, write_atomically
+from benchmarks.files import beside, out_folder, write_atomically
 from benchmarks.records import Prediction
 from benchmarks.results.jsonl import read_lines
 from benchmarks.results.record import RunRecord
-from benchmarks.results.store import RunStore, out_folder
+from benchmarks.results.store import RunStore
 
 
 @pytest.fixture

@@ -100,6 +100,13 @@ class ChatServer:
     def has_key(self) -> bool:
         return bool(os.environ.get(KEY_NAME, "").strip())
 
+    def require_key(self) -> None:
+        """Raises:
+        UserError: OpenAI would be asked without a key.
+        """
+        if not self.has_key and self.address.is_openai:
+            raise UserError(f"{self.name} needs a key in {KEY_NAME}, which is not set")
+
     def connect(self, *, timeout: float | None = None, retries: int | None = None) -> AsyncOpenAI:
         """A client with the library's own retries (408, 409, 429, 5xx, lost connections; Retry-After is respected).
 
@@ -109,8 +116,7 @@ class ChatServer:
             UserError: OpenAI is asked without a key, or the environment holds what cannot be used.
         """
         check_environment()
-        if not self.has_key and self.address.is_openai:
-            raise UserError(f"{self.name} needs a key in {KEY_NAME}, which is not set")
+        self.require_key()
         from openai import AsyncOpenAI
 
         key = os.environ.get(KEY_NAME, "").strip() or "no-key"

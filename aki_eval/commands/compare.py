@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
@@ -34,7 +35,10 @@ def command(
         ),
     ],
     format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
     allow_different: Annotated[

@@ -26,7 +26,7 @@ from benchmarks.data.fetch import (
 )
 from benchmarks.data.hub import find_parquet
 from benchmarks.data.load import checksum, is_present
-from benchmarks.data.root import official_root
+from benchmarks.data.root import official_root, table_folder
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 
@@ -37,7 +37,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 Tasks = Annotated[
     list[str] | None, typer.Argument(metavar="[TASK]...", help="Benchmarks; all of them when none is named.")
 ]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the tables. Default: $LMUData or ~/LMUData.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", parser=table_folder, metavar="PATH", help="Folder of the tables. Default: $LMUData or ~/LMUData."
+    ),
+]
 
 
 @app.command("fetch")

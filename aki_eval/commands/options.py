@@ -35,8 +35,8 @@ JUDGE_OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "judge_budget": (Annotated[float | None, typer.Option(help="Dollars the judge may cost.")], None),
     "judge_price": (Annotated[str | None, typer.Option(help="IN/OUT in dollars per million tokens.")], None),
-    "judge_repeats": (Annotated[int, typer.Option(help="Verdicts a sample.", min=1)], 1),
-    "judge_concurrency": (Annotated[int, typer.Option(help="Judge requests at once.", min=1)], 16),
+    "judge_repeats": (Annotated[int, typer.Option(help="Verdicts a sample.", min=1, max=100)], 1),
+    "judge_concurrency": (Annotated[int, typer.Option(help="Judge requests at once.", min=1, max=4096)], 16),
     "protocols": (Annotated[str, typer.Option(help="More protocols than the usual, such as official.")], ""),
 }
 """Option -> how the command line shows it, and its default."""
@@ -72,6 +72,10 @@ def _judge_options(bench: str, judge: str, protocols: str, **options: Any) -> Ju
             raise UserError(
                 f"--protocols: {unknown!r}, expected some of {', '.join(known)} (kit is also called vlmevalkit)"
             )
-    return JudgeOptions(
+    if not judge.strip():
+        raise UserError("--judge: it is empty; expected a model's name, offline, replay[:NAME], none or auto")
+    given = JudgeOptions(
         name=judge, protocols=names, **{name.removeprefix("judge_"): value for name, value in options.items()}
     )
+    given.check()
+    return given

@@ -14,9 +14,9 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.probes import PROBES
 from benchmarks.records import PromptStyle
-from benchmarks.results.store import out_folder
 from model.kinds import KINDS
 
 from ..judges import JudgeOptions
@@ -66,9 +66,13 @@ def run(
         ImageOrder | None, typer.Option(help="Of image and text in prompts. Default: the checkpoint's processor's.")
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
-    check_batching: Annotated[int, typer.Option(help="Compare K samples alone and in batches first.", min=0)] = 0,
+    concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1, max=4096)] = 16,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1, max=1_000_000)
+    ] = None,
+    check_batching: Annotated[
+        int, typer.Option(help="Compare K samples alone and in batches first.", min=0, max=100_000)
+    ] = 0,
     max_failure_rate: Annotated[float, typer.Option(help="Stop when more than this share of samples fails.")] = 0.1,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")

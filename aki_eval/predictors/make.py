@@ -46,6 +46,8 @@ def make_predictor(
         UserError: there is no such model, or it takes no such setting.
     """
     kind, separator, name = model.partition(":")
+    if base_url is not None and not (separator and kind == "openai"):
+        raise UserError(f"--base-url: only openai:NAME is asked at a server; --model is {model!r}")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
     if separator and kind in ("openai", "vlmevalkit"):

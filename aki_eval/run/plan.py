@@ -28,11 +28,11 @@ from .inputs import TaskInput
 CHARACTERS_A_TOKEN = 4
 """Where no tokenizer is at hand. Of English prose; code and other scripts have fewer."""
 SHORT_ANSWER, LONG_ANSWER = 8, 128
-"""TokenCounter of an answer, where no past run says: to choices, yes/no and numbers; to what a judge grades."""
+"""Tokens of an answer, where no past run says: to choices, yes/no and numbers; to what a judge grades."""
 FLIPPED = 0.2
 """Share of answers that change their worth between the two runs that are to be told apart."""
 JUDGE_WORDS = {"llava_bench": 150}
-"""TokenCounter that a judge writes beside its grade; elsewhere a few."""
+"""Tokens that a judge writes beside its grade; elsewhere a few."""
 JUDGE_SHORT = 5
 
 

@@ -193,19 +193,24 @@ def check_names(models: Sequence[str], tables: Sequence[str], root: Path) -> Non
     """
     with importing_the_kit():
         config, dataset = (importlib.import_module(f"vlmeval.{name}") for name in ("config", "dataset"))
-    _refuse_unknown("--model", models, config.supported_VLM, "NAME=CHECKPOINT is an AKI of yours")
     own = [name for name in tables if (root / f"{name}.tsv").is_file()]
     known = [*own, *dataset.SUPPORTED_DATASETS, *dataset.supported_video_datasets]
-    _refuse_unknown("--data", tables, known, "names are the kit's, such as MMBench_DEV_EN")
+    found = [
+        *_unknown("--model", models, config.supported_VLM, "NAME=CHECKPOINT is an AKI of yours"),
+        *_unknown("--data", tables, known, "names are the kit's, such as MMBench_DEV_EN"),
+    ]
+    if found:
+        raise UserError(". ".join(found))
 
 
-def _refuse_unknown(option: str, names: Sequence[str], known: Iterable[str], hint: str) -> None:
+def _unknown(option: str, names: Sequence[str], known: Iterable[str], hint: str) -> Iterator[str]:
+    """What to say of each name that is not known."""
     names_known = list(known)
     for name in names:
         if name not in names_known:
             close = difflib.get_close_matches(name, names_known, n=3)
             advice = f"; close to it are {', '.join(close)}" if close else ""
-            raise UserError(f"{option}: VLMEvalKit knows no {name!r}{advice}; {hint}")
+            yield f"{option}: VLMEvalKit knows no {name!r}{advice}; {hint}"
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from benchmarks.console import PlainConsole
 
-from .options import Peak, RecipeName, say
+from .options import Peak, RecipeName, data_folder, say
 
 if TYPE_CHECKING:
     from ..cost import Cost
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def plan(
     recipe: RecipeName,
-    data: Annotated[Path | None, typer.Option(help="Data root to check.")] = None,
-    devices: Annotated[int, typer.Option(help="Number of GPUs.", min=1)] = 8,
+    data: Annotated[Path | None, typer.Option(parser=data_folder, metavar="PATH", help="Data root to check.")] = None,
+    devices: Annotated[int, typer.Option(help="Number of GPUs.", min=1, max=1_000_000)] = 8,
     peak: Peak = 312.0,
     mfu: Annotated[float, typer.Option(help="Share of the peak that training reaches.", min=0.01, max=1)] = 0.4,
 ) -> None:
