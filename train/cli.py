@@ -9,6 +9,7 @@ import typer
 
 from benchmarks.errors import UserError
 
+from .commands.ablation import ablation
 from .commands.convert import convert
 from .commands.data import app as data_app
 from .commands.plan import plan
@@ -22,7 +23,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
-for command in (toy, plan, run, pretrain, sft, convert):
+for command in (toy, ablation, plan, run, pretrain, sft, convert):
     app.command()(command)
 
 
