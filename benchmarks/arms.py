@@ -186,8 +186,10 @@ def variances_of(difference: Difference) -> Variances | None:
 
 
 def same_again(arm: Variances) -> Variances:
-    """Of the difference between an arm and another recipe that differs from it, question by question, as its own seeds
-    do: what one arm can say about an experiment. `arm`: the variances of its mean.
+    """The variances of the difference between an arm and another recipe.
+
+    The other differs from it, question by question, as its own seeds do: what one arm can say about an experiment.
+    `arm`: the variances of its mean.
     """
     return replace(
         arm,

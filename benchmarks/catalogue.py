@@ -1,4 +1,4 @@
-"""Which task a name means: one of the paper's ten, an installed plug-in, one in a file, or what a run folder describes.
+"""Which task a name means: the paper's ten, a table of VLMEvalKit, a plug-in, a file, or what a run folder describes.
 
 A task outside the paper is described in its metrics.json (`Definition`): tables, pages and, for the usual means, also
 comparisons need no more. What needs its code says so, and where the code was.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NoReturn
 
-from . import plugins
+from . import kit_tasks, plugins
 from .checked import Checked
 from .errors import UserError
 from .estimates import Estimate, Estimator, mean_by_group
@@ -97,7 +97,7 @@ def checked(task: object, where: str) -> Task:
         raise UserError(f"{where} is a {type(task).__name__}, expected a benchmarks.task.Task")
     if not NAME.fullmatch(task.name):
         raise UserError(f"{where}: a benchmark named {task.name!r}; expected letters, digits, _ and -")
-    if task.name in TASKS and TASKS[task.name] is not task:
+    if (task.name in TASKS and TASKS[task.name] is not task) or task.name.startswith(kit_tasks.NAME_PREFIX):
         raise UserError(f"{where}: a benchmark named {task.name!r} is there already; give yours another name")
     if task.headline not in task.protocols:
         raise UserError(f"{where}: headline {task.headline!r} is none of its protocols {', '.join(task.protocols)}")
@@ -135,6 +135,8 @@ def find_task(name: str) -> Task | None:
     """
     if name in TASKS:
         return TASKS[name]
+    if name.startswith(kit_tasks.NAME_PREFIX):
+        return kit_tasks.find(name.removeprefix(kit_tasks.NAME_PREFIX))
     plugin = _from_files.get(name) or installed().get(name)
     return None if plugin is None else plugin.value
 
@@ -181,6 +183,8 @@ def source_of(task: Task) -> str:
     """Where a task is from."""
     if task.name in TASKS:
         return "the paper"
+    if task.name.startswith(kit_tasks.NAME_PREFIX):
+        return kit_tasks.PREFIX + task.name.removeprefix(kit_tasks.NAME_PREFIX)
     known = [plugin for plugin in (_from_files.get(task.name), installed().plugins.get(task.name)) if plugin]
     return next((plugin.source for plugin in known if plugin.value is task), "given in Python")
 

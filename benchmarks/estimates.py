@@ -150,7 +150,7 @@ class Columns:
         return np.array([score.parts.get(name, np.nan) for score in self.scores], dtype=np.float64)
 
     def mean(self, among: Bools, values: Floats | None = None, *, scale: float = 100.0) -> Estimate:
-        """`scale` times the mean of values in 0..1."""
+        """`scale` times the mean of values in 0..1 (default: the scores' own) over the scored samples `among`."""
         values = self.values if values is None else values
         return self.ratio(values, np.where(np.isnan(values), np.nan, 1.0), among, scale=scale)
 

@@ -155,7 +155,11 @@ def paired_difference(a: Estimate, b: Estimate) -> Difference | None:
 
 
 def check_same_clusters(a: Estimate, b: Estimate) -> None:
-    """Raises ValueError where the two do not stand on the same clusters."""
+    """Refuses two metrics of different clusters.
+
+    Raises:
+        ValueError: the two do not stand on the same clusters.
+    """
     if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.present, b.present)):
         raise ValueError("a paired comparison needs the same samples on both sides, but the clusters differ")
 

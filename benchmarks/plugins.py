@@ -107,7 +107,11 @@ def load_file(text: str, option: str) -> tuple[ModuleType, str | None]:
 
 
 def attribute(module: ModuleType, name: str, option: str) -> Any:
-    """Raises UserError where the module of a file has no such name."""
+    """Looks a name up in the module of a file.
+
+    Raises:
+        UserError: it has no such name.
+    """
     if not hasattr(module, name):
         names = [each for each in vars(module) if each.isupper()]
         raise UserError(f"{option}: {module.__file__} has no {name}; it has {', '.join(names) or 'none in capitals'}")

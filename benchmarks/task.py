@@ -1,6 +1,4 @@
-"""A *Task*, one of the ten behind the paper's twelve columns or one beside them: where its rows are, how they are
-asked and scored.
-"""
+"""A *Task*, of the ten behind the paper's columns or beside them: where its rows are, how they are asked and scored."""
 
 from __future__ import annotations
 
@@ -43,6 +41,11 @@ class ProtocolRule:
 
     def aggregate(self, scores: Sequence[Score]) -> dict[str, Metric]:
         return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}
+
+
+def protocol_name(name: str) -> str:
+    """The protocol's name in run folders: `vlmevalkit` is another word for `kit`, as it stands in files."""
+    return "kit" if name == "vlmevalkit" else name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,11 @@ SUPPORTED = ("eager", "sdpa", "flex_attention")
 
 
 def refuse_backend(name: str) -> None:
-    """ValueError unless the back end takes an arbitrary mask."""
+    """Refuses back ends that would drop the mask.
+
+    Raises:
+        ValueError: the back end does not take an arbitrary mask.
+    """
     if name not in SUPPORTED:
         raise ValueError(
             f"attn_implementation={name!r} would drop AKI's attention mask and leave the model causal; "
@@ -43,6 +47,9 @@ def create_masks(
 
     inputs_embeds (B, Q, anything) gives dtype and device; attention_mask (B, past + Q), 1 = real, None = no padding;
     mm_token_type_ids (B, Q).
+
+    Raises:
+        ValueError: the backbone has layers of a type for which no mask is known.
     """
     refuse_backend(config.get_text_config()._attn_implementation)
     kinds = dict.fromkeys(config.layer_kinds) if config.attention_layers else {config.attention: None}
@@ -129,7 +136,9 @@ def _mask(
 
 
 def _dtype(inputs_embeds: Tensor) -> torch.dtype:
-    """The type attention computes in. Under autocast it is a narrower one, in which the wider one's minimum is -inf;
+    """The type attention computes in.
+
+    Under autocast it is a narrower one, in which the wider one's minimum is -inf;
     rows of padding, where nothing is visible, must not depend on how a kernel treats that.
     """
     kind = inputs_embeds.device.type

@@ -38,7 +38,8 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
         for the published text backbone; a processor knows them by the same names.
     lm_head_bias: the published weights have one.
 
-    Raises ValueError for settings that exclude each other.
+    Raises:
+        ValueError: settings exclude each other.
     """
 
     model_type = "aki"
@@ -106,7 +107,8 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         """As the library's, for folders and Hub ids of ours and as AKI's authors publish them.
 
-        Raises ValueError for a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
+        Raises:
+            ValueError: a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
         """
         found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if is_published_config(found):

@@ -67,8 +67,9 @@ def v2v(query: Tokens, key: Tokens) -> Tensor:
 
 
 def future(query: Tokens, key: Tokens) -> Tensor:
-    """A latent sees all that follows it up to its question's end, latents and words (FutureMask's M^f,
-    arXiv 2505.18605).
+    """A latent sees all that follows it up to its question's end, latents and words.
+
+    FutureMask's M^f, arXiv 2505.18605.
     """
     return causal(query, key) | ((query.image >= 0) & (key.place <= query.last_visible))
 

@@ -57,11 +57,13 @@ class AkiLoading(_Mixed):
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
-        """A folder or Hub id of ours, or one as AKI's authors publish it. Fields of `AkiConfig` may be overridden by
-        keyword.
+        """A folder or Hub id of ours, or one as AKI's authors publish it.
 
-        Raises ValueError when a weight file is damaged, or naming the tensors that are missing, unexpected or misshapen
-        (the library itself would fill missing ones with random numbers and warn).
+        Fields of `AkiConfig` may be overridden by keyword.
+
+        Raises:
+            ValueError: a weight file is damaged, or tensors are missing, unexpected or misshapen; they are named (the
+                library itself would fill missing ones with random numbers and warn).
         """
         name = pretrained_model_name_or_path
         published = published_folder(name, **kwargs)

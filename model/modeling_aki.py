@@ -65,7 +65,8 @@ class AkiModel(AkiPreTrainedModel):
     def get_vision_features(self, pixel_values: Tensor) -> Tensor:
         """(M, 3, H, W) -> (M, P, D): patches after the tower's last LayerNorm. Keep them when the tower is frozen.
 
-        Raises ValueError for another rank or size.
+        Raises:
+            ValueError: they have another rank or size.
         """
         size = self.config.vision_config.image_size
         wanted = (self.config.vision_config.num_channels, size, size)
@@ -80,7 +81,11 @@ class AkiModel(AkiPreTrainedModel):
     def get_image_features(
         self, pixel_values: Tensor | None = None, vision_hidden_states: Tensor | None = None, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
-        """Pictures (M, 3, H, W), or the tower's output for them (M, P, D), -> `pooler_output` (M, N, T)."""
+        """Pictures (M, 3, H, W), or the tower's output for them (M, P, D), -> `pooler_output` (M, N, T).
+
+        Raises:
+            ValueError: neither of the two is given.
+        """
         if vision_hidden_states is None:
             if pixel_values is None:
                 raise ValueError(
@@ -170,7 +175,8 @@ class AkiModel(AkiPreTrainedModel):
     def token_types(self, input_ids: Tensor | None, inputs_embeds: Tensor | None = None) -> Tensor:
         """(B, L) types from ids. Embeddings do not tell: with them, only causal attention needs no `mm_token_type_ids`.
 
-        Raises ValueError otherwise.
+        Raises:
+            ValueError: they are needed and not given.
         """
         if input_ids is None:
             if set(self.config.layer_kinds) != {"causal"}:
@@ -247,7 +253,8 @@ def is_finished(attention_mask: Tensor | dict[str, Tensor] | None) -> bool:
 def insert_images(inputs_embeds: Tensor, is_image: Tensor, vectors: Tensor | None) -> Tensor:
     """(B, L, T) with the rows where `is_image` (B, L) replaced, in order, by the pictures' (M, N, T).
 
-    Raises ValueError when there are more or fewer placeholders than vectors.
+    Raises:
+        ValueError: there are more or fewer placeholders than vectors.
     """
     if vectors is None and is_image.shape[1] == 1:  # a decoding step; counting would make a GPU wait for it
         return inputs_embeds

@@ -22,7 +22,9 @@ QUESTION = "What is in the picture?"
 
 @torch.no_grad()
 def self_test(model: Any, processor: Any) -> dict[str, Any]:
-    """One picture, one question, a few passes. Returns a record for `run.json`; `passed` says whether all is as the
+    """One picture, one question, a few passes.
+
+    Returns a record for `run.json`; `passed` says whether all is as the
     kind of attention declares it (`model.attention.KINDS`).
 
     - `question_reaches_image`: largest change of the image rows' logits when one word of the question changes.

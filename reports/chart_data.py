@@ -30,6 +30,8 @@ class Dot:
     seed_high: float | None = None
     run: int | None = None
     highlight: bool = False
+    cell: Cell | None = None
+    """What it shows; the pages link to the samples behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class ChartRow:
     dots: tuple[Dot, ...]
     reference: Dot | None
     others: tuple[Dot, ...]
+    missing: tuple[str, ...] = ()
+    """Runs that have no such number."""
 
     @property
     def description(self) -> str:
@@ -50,11 +54,14 @@ class ChartRow:
         if self.others:
             values = sorted(self.others, key=lambda dot: dot.at)
             parts.append(f"other rows of the paper {values[0].text} to {values[-1].text}")
+        parts += [f"{label} not measured" for label in self.missing]
         return f"{self.label}: " + "; ".join(parts) if parts else f"{self.label}: no numbers"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
+    """Rows of values on one scale, the paper's among them; `reference` is the paper's row that stands out."""
+
     title: str
     rows: tuple[ChartRow, ...]
     reference: str | None
@@ -113,6 +120,7 @@ def _row(
         dots=tuple(dot for dot in dots if dot),
         reference=printed,
         others=tuple(tick for tick in ticks if tick),
+        missing=tuple(series.label for (_, series), dot in zip(runs, dots, strict=True) if dot is None),
     )
 
 
@@ -145,6 +153,7 @@ def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlig
         seed_high=None if seed_high is None else _place(seed_high, largest),
         run=run,
         highlight=highlight,
+        cell=cell,
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands `aki-eval report` and `aki-eval view`."""
+"""The command `aki-eval report`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
@@ -26,6 +27,7 @@ from .paper_tables import (
     reference_row,
     subtask_table,
 )
+from .picture_modes import MODES
 from .sides import SidesCommand, groups_of, open_arms
 from .styles import SCREEN, STYLES
 from .summary import show_summary
@@ -42,10 +44,14 @@ def report(
         ),
     ] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Folder to write files into. Default: print.")
+    ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
     reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
-    pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
+    pictures: Annotated[
+        str, typer.Option(help=f"In the HTML report: {', '.join(MODES)}. Thumbnails are WebP, at most 384 pixels.")
+    ] = "thumbnails",
     push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
     style: Annotated[str, typer.Option(help=f"Of LaTeX tables and figures: {', '.join(STYLES)}.")] = SCREEN.name,
@@ -67,6 +73,9 @@ def report(
         raise UserError("--push publishes a model card: add model-card to --format")
     if style not in STYLES:
         raise UserError(f"--style {style!r}: expected one of {', '.join(STYLES)}")
+    mode = next((each for each in MODES if each == pictures), None)
+    if mode is None:
+        raise UserError(f"--pictures {pictures!r}: expected one of {', '.join(MODES)}")
     one_screen = not (everything or chosen or audit)
     for name in wanted:
         if name == "term" and one_screen and plan.grouped:
@@ -74,7 +83,7 @@ def report(
         elif name == "term" and one_screen:
             show_summary(PlainConsole(), plan)
         else:
-            produce(name, tables, plan, Output(out, pictures, push, STYLES[style]))
+            produce(name, tables, plan, Output(out, mode, push, STYLES[style]))
 
 
 report.command_class = SidesCommand  # type: ignore[attr-defined]
@@ -147,35 +156,3 @@ def parse_formats(text: str) -> list[str]:
         found = unknown[0] if unknown else text
         raise UserError(f"--format {found!r} is no format; choose from {', '.join(FORMATS)}")
     return names
-
-
-def view(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN_DIR... [-- RUN_DIR...]", help="Run folders, arms of them, or one finished report."),
-    ],
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
-    baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
-    reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
-    task: TaskFiles = None,
-) -> None:
-    """The HTML report on http://127.0.0.1, until Ctrl-C."""
-    from tempfile import TemporaryDirectory
-
-    from .serving import make_server
-
-    with TemporaryDirectory(prefix="aki-report-") as scratch:
-        folder = runs[0]
-        if len(runs) > 1 or not (folder / "data" / "manifest.js").is_file():
-            from .pages import write_site
-
-            folder = write_site(make_plan(runs, baseline, reference), Path(scratch) / "html").parent
-        with make_server(folder, port) as server:
-            typer.echo(f"http://127.0.0.1:{server.server_port}/index.html (Ctrl-C ends)")
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                typer.echo("")
-
-
-view.command_class = SidesCommand  # type: ignore[attr-defined]

@@ -42,7 +42,9 @@ def to_paper(run: RunFolder, table: str, model: PaperModel) -> Series:
             return Cell()
         own = run_cell(result, _printed_metric(entry, printed.metric))
         reason = _unlike_paper(result, own)
-        return Cell(notes=(reason,)) if reason else _minus(own, printed.value, printed.metric)
+        if reason:
+            return Cell(notes=(reason,))
+        return replace(_minus(own, printed.value, printed.metric), run=run.label)
 
     label = f"{run.label} − {model.label}"
     return Series(key=f"{run.path} - {model.model}", label=label, kind="difference", cell=cell, comparator="paper")
@@ -110,7 +112,9 @@ class Pair:
         if reasons:
             return Cell(notes=(f"Not compared. {reasons[0]}.",))
         found = find_metric(self.comparison.of_task(entry.task), run_metric(entry, split))
-        return Cell() if found is None or found.difference is None else difference_cell(found)
+        if found is None or found.difference is None:
+            return Cell()
+        return replace(difference_cell(found), run=self.run.label, beside=self.baseline.label)
 
 
 def gain_in_paper(model: PaperModel, comparator: PaperModel) -> Series:

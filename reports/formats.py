@@ -16,6 +16,7 @@ from benchmarks.errors import UserError
 from benchmarks.printable import printable
 
 from .paper_tables import Plan, all_tables
+from .picture_modes import PictureMode
 from .render import flat, latex, markdown, terminal
 from .styles import SCREEN, Style
 from .tables import Table
@@ -28,12 +29,16 @@ class Output:
     """Where formats go: files below `folder`, or standard output without one. `push` names a repository on the Hub."""
 
     folder: Path | None
-    pictures: bool = True
+    pictures: PictureMode = "thumbnails"
     push: str | None = None
     style: Style = SCREEN
 
     def needed(self, name: str) -> Path:
-        """The folder, for formats that write several files."""
+        """The folder, for formats that write several files.
+
+        Raises:
+            UserError: there is none.
+        """
         if self.folder is None:
             raise UserError(f"--format {name} writes a folder: say where with --out")
         return self.folder
@@ -58,7 +63,7 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "html":
         from .pages import write_site
 
-        echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
+        echo(write_site(plan, output.needed(name) / "html", pictures=output.pictures))
     elif name == "figures":
         from .chart_plots import write_figures
 

@@ -120,7 +120,9 @@ def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = Non
 
     def cell(entry: PaperLine) -> Cell:
         result = run.results.get(entry.task)
-        return Cell() if result is None else run_cell(result, run_metric(entry, split), protocol)
+        if result is None:
+            return Cell()
+        return replace(run_cell(result, run_metric(entry, split), protocol), run=run.label)
 
     kind: RowKind = "run" if protocol is None else "reading"
     return Series(key=str(run.path) + suffix, label=run.label + suffix, kind=kind, cell=cell)

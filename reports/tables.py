@@ -48,8 +48,11 @@ class Cell:
     task: str | None = None
     metric: str | None = None
     protocol: str | None = None
+    run: str | None = None
+    """Whose answers stand behind it, by label; `beside`: and whose it is compared with."""
+    beside: str | None = None
     link: str | None = None
-    """Where the samples behind it are shown."""
+    """Where the samples behind it are shown, where that does not follow from the above."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,6 +102,8 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    """A line of a table; `section` is the heading it stands under."""
+
     label: str
     cells: tuple[Cell, ...]
     section: str = ""

@@ -258,6 +258,7 @@ def test_official_judge_protocols_are_asked_for_by_name(toy: Path) -> None:
     judge = Judge(lambda _: "0.5")
     given = answers(samples, right)
     assert set(score_task(TASKS["mm_vet"], samples, given, judge)) == {"kit", "strict"}
+    assert set(score_task(TASKS["mm_vet"], samples, given, judge, ["vlmevalkit", "kit"])) == {"kit"}
     judge.requests.clear()
     assert set(score_task(TASKS["mm_vet"], samples, given, judge, ["official"])) == {"official"}
     assert {request.kind for request in judge.requests} == {"mm_vet_official"}

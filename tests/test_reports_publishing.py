@@ -6,15 +6,17 @@ import http.client
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from reports_helpers import all_metrics, edit_json, metric, plan, write_run
 
+from aki_eval.commands.view import command as view
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run, open_runs
-from reports.cli import report, view
+from reports.cli import report
 from reports.model_card import entries, notes_on
 from reports.pages import write_site
 from reports.series import run_cell
@@ -149,7 +151,7 @@ class OneLook:
 
     server_port = 1234
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **options: Any) -> None:
         self.pages = sorted(path.name for path in folder.glob("*.html"))
 
     def __enter__(self) -> OneLook:

@@ -31,14 +31,15 @@ def test_samples_are_aligned_by_index_in_the_first_runs_order(tmp_path: Path) ->
 
 
 def test_everything_left_out_is_counted(tmp_path: Path) -> None:
-    """Of seven samples: two pairs; unscored in A, in B, in both; only in A; only in B."""
-    a = run(tmp_path / "a", [score(n, v) for n, v in ((1, 1.0), (2, 0.0), (3, None), (4, 1.0), (5, None), (6, 1.0))])
+    """Of eight samples: two pairs; unscored in A, in B, in both; only in A, once scored; only in B."""
+    values = {1: 1.0, 2: 0.0, 3: None, 4: 1.0, 5: None, 6: 1.0, 8: None}
+    a = run(tmp_path / "a", [score(n, v) for n, v in values.items()])
     b = run(tmp_path / "b", [score(n, v) for n, v in ((1, 1.0), (2, 1.0), (3, 1.0), (4, None), (5, None), (7, 1.0))])
     pairs = pair(TASK, "kit", a, b)
     assert [each.index for each in pairs.a] == ["1", "2", "3", "4", "5"]
     assert [each.value for each in pairs.a] == [1.0, 0.0, None, None, None]
     assert [each.value for each in pairs.b] == [1.0, 1.0, None, None, None]
-    assert pairs.num_left_out == 5
+    assert pairs.num_left_out == 6
     assert pairs.num_lost == 2  # 4 and 6 are scored in A and not in B
 
 
@@ -122,8 +123,14 @@ def test_another_headline_protocol_is_named(tmp_path: Path) -> None:
     assert asked_differently(TASK, open_run(a), open_run(b)) == ["real_world_qa: protocol kit and strict"]
 
 
+def test_only_a_checksum_is_shortened(tmp_path: Path) -> None:
+    a, b = (run(tmp_path / name, scores([1.0]), prompts=name * 65) for name in "ab")
+    assert f"{TASK}: prompts {'a' * 65} and {'b' * 65}" in asked_differently(TASK, a, b)
+
+
 def test_a_refusal_names_the_first_and_counts_the_others() -> None:
     assert "asked: one; --allow" in str(refusal(["one"]))
+    assert "asked: one (and 1 more); --allow" in str(refusal(["one", "two"]))
     assert "asked: one (and 2 more); --allow" in str(refusal(["one", "two", "three"]))
 
 

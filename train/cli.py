@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
+from benchmarks.redaction import redact
 
 from .commands.ablation import ablation
 from .commands.convert import convert
@@ -21,14 +24,29 @@ from .commands.toy import toy
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """Typer's name for every misuse of options, wherever it keeps it."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(data_app, name="data")
 for command in (toy, ablation, plan, run, pretrain, sft, convert):
     app.command()(command)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aki-train {version('aki-toolkit')}")
+        raise typer.Exit
+
+
 @app.callback()
-def aki_train() -> None:
+def aki_train(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Train AKI: a toy in minutes, or the paper's recipes. Under torchrun: `torchrun --no-python aki-train run ...`."""
 
 
@@ -41,7 +59,7 @@ def main() -> None:
         code = 2
     except USAGE_ERROR as error:
         if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message()} (see --help)")
+            _complain(f"{error.format_message().replace('Value error, ', '')} (see --help)")
         code = 2
     except typer.Abort:
         code = 130
@@ -49,4 +67,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-train:", " ".join(text.split()), file=sys.stderr)
+    print("aki-train:", printable(" ".join(redact(text).split())), file=sys.stderr)

@@ -48,6 +48,9 @@ def run_stage(
         resume: checkpoint folder to go on from.
         save_to: folder for the trained model and processor; the log goes beside it.
         specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
+
+    Raises:
+        UserError: `--fsdp` where accelerate shards nothing.
     """
     prepare_model(model, stage)
     out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ def evaluate(
         progress: Show how far it is, on stderr.
 
     Returns:
-        The results; samples that failed are unscored in them, with the reason, and `complete` is False.
+        The results; samples that failed are unscored in them, with the reason, and `complete` is False. A benchmark
+        without tables is left out with a warning, unless none has any.
 
     Raises:
         UserError: something that the caller can fix: no such model, table or benchmark, a folder with another run.
@@ -103,7 +105,9 @@ def evaluate(
         fresh=fresh,
     )
     is_main = find_world().is_main
-    run(options, predictor, Progress(quiet=not progress or not is_main))
+    result = run(options, predictor, Progress(quiet=not progress or not is_main))
+    for name, reason in result.left_out.items() if is_main else ():
+        warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
     if not is_main:
         RunStore(folder).wait_for(0)  # it scores for all
     return Results(open_run(folder))

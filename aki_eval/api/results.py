@@ -11,6 +11,7 @@ from benchmarks.errors import UserError
 from benchmarks.records import Metric
 from benchmarks.results.comparison import MetricComparison, compare
 from benchmarks.results.folder import RunFolder, TaskResult, open_run
+from benchmarks.task import protocol_name
 from benchmarks.tasks import headline_labels
 
 if TYPE_CHECKING:
@@ -68,13 +69,13 @@ class Results:
         """One row a sample, by its index: what was sent, what came back, how it was read, what it was worth.
 
         `value` is missing, with a `reason`, where the sample is unscored; a value with a `reason` is an answer that
-        could not be read. `protocol` None: the one that the paper's number follows.
+        could not be read. `protocol` None: the one that the paper's number follows; `vlmevalkit` is `kit`.
 
         Raises:
             UserError: the run has no scores of the task, or none by that protocol.
         """
         result = self._result(task)
-        protocol = protocol or result.headline
+        protocol = protocol_name(protocol or result.headline)
         if protocol not in result.protocols:
             raise UserError(f"{task} was not scored by protocol {protocol!r}, but by {', '.join(result.protocols)}")
         predictions = self.run.predictions(task)

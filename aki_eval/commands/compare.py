@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
@@ -22,8 +23,7 @@ from reports.sides import SidesCommand, two_sides
 from reports.tables import Table
 from reports.task_option import TaskFiles
 
-FORMATS = ("term", "md", "json")
-NEEDS_PICTURE = "needs-picture"
+from .options import TableFormat
 
 
 def command(
@@ -34,18 +34,19 @@ def command(
             help="Two runs, or two arms: a recipe's runs by training seed on each side of --. Shown is B minus A.",
         ),
     ],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Compare although data, prompts or judge differ.")
     ] = False,
     only: Annotated[
-        str | None,
-        typer.Option(
-            metavar=NEEDS_PICTURE, help="Leave out what either model answers without the picture (--probe no_image)."
-        ),
+        Literal["needs-picture"] | None,
+        typer.Option(help="Leave out what either model answers without the picture (--probe no_image)."),
     ] = None,
     task: TaskFiles = None,
     report: Annotated[
@@ -54,10 +55,6 @@ def command(
     ] = None,
 ) -> None:
     """Two runs or arms, paired: is the difference real, and which questions flipped?"""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
-    if only not in (None, NEEDS_PICTURE):
-        raise UserError(f"--only {only!r}: expected {NEEDS_PICTURE}")
     first, second = two_sides(runs)
     without = _answered_blind([*first.runs, *second.runs]) if only is not None else None
     different: Different = "allow" if allow_different else "refuse"
@@ -95,7 +92,7 @@ def _answered_blind(runs: Sequence[RunFolder]) -> dict[str, set[str]]:
         blind = blind_questions(run)
         if blind is None:
             raise UserError(
-                f"--only {NEEDS_PICTURE}: {run.label} was not asked without the picture; aki-eval run ... --out "
+                f"--only needs-picture: {run.label} was not asked without the picture; aki-eval run ... --out "
                 f"{run.path} --probe no_image does it"
             )
         for task, indices in blind.items():

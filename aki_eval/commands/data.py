@@ -25,8 +25,8 @@ from benchmarks.data.fetch import (
     write_lock,
 )
 from benchmarks.data.hub import find_parquet
-from benchmarks.data.load import checksum
-from benchmarks.data.root import official_root
+from benchmarks.data.load import checksum, is_present
+from benchmarks.data.root import official_root, table_folder
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 
@@ -37,7 +37,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 Tasks = Annotated[
     list[str] | None, typer.Argument(metavar="[TASK]...", help="Benchmarks; all of them when none is named.")
 ]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the tables. Default: $LMUData or ~/LMUData.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", parser=table_folder, metavar="PATH", help="Folder of the tables. Default: $LMUData or ~/LMUData."
+    ),
+]
 
 
 @app.command("fetch")
@@ -61,11 +66,6 @@ def fetch_tables(
             write_lock(folder, name, found[name], url)
             console.print(f"{name}: {found[name]['num_rows']} rows, sha256 {found[name]['sha256'][:12]}")
     return 0
-
-
-def is_present(table: DataTable, folder: Path) -> bool:
-    """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
-    return (folder / f"{table.name}.tsv").is_file() or find_parquet(table.name, folder) is not None
 
 
 def _bring(console: Console, table: DataTable, folder: Path, from_hub: bool) -> str:
@@ -106,9 +106,7 @@ def _fetch_one(console: Console, table: DataTable, source: TableSource, folder: 
 
 @app.command("verify")
 def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
-    """Compare the tables with the lock file and with the published MD5 sums and row counts; exit code 1 when one
-    differs.
-    """
+    """Compare the tables with the lock file and the published MD5 sums and row counts; exit code 1 when one differs."""
     folder = root or official_root()
     wrong = 0
     console = PlainConsole()

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_file
 from benchmarks.results.arms import SEEDS_NOT_INCLUDED
 from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run, told_apart
@@ -31,13 +32,20 @@ def command(
     policy: Annotated[
         Path, typer.Option(help="TOML: allowed drops and confidence.", show_default="gate.toml (built in)")
     ] = DEFAULT,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="For a pull request's comment.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="JUnit XML: a test case for each metric.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", parser=out_file, metavar="PATH", help="For a pull request's comment.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(parser=out_file, metavar="PATH", help="JUnit XML: a test case for each metric.")
+    ] = None,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Decide although data, prompts or judge differ.")
     ] = False,
     write_to: Annotated[
-        Path | None, typer.Option("--write-baseline", help="Store the run's scores as a baseline instead.")
+        Path | None,
+        typer.Option(
+            "--write-baseline", parser=out_file, metavar="PATH", help="Store the run's scores as a baseline instead."
+        ),
     ] = None,
     task: TaskFiles = None,
     report: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,22 +13,23 @@ from benchmarks.console import PlainConsole
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.data.root import OFFICIAL, TOY, data_root
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.printable import printable
 from benchmarks.results.record import TableRecord
-from benchmarks.results.store import RunStore, out_folder
+from benchmarks.results.store import RunStore
 
 from ..imports.collect import Fields, Import, collect
 from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
 from ..imports.write import asked, specify, write
 from ..judges import JudgeOptions
-from ..run.inputs import TaskInput, find_tasks
+from ..run.inputs import TaskInput, find_tasks, tell_faults
 from ..run.preflight import check_ahead
 from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
 from .options import takes_judge
 
-UNKNOWN = "unknown"
+SentPrompts = Literal["aki", "vlmevalkit", "unknown"]
 
 
 @takes_judge
@@ -53,7 +54,7 @@ def command(
     ] = None,
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the folder's, or the file's.")] = None,
-    prompts: Annotated[str, typer.Option(help="Which prompts were sent: aki, vlmevalkit or unknown.")] = UNKNOWN,
+    prompts: Annotated[SentPrompts, typer.Option(help="Which prompts were sent.")] = "unknown",
     index_field: Annotated[str | None, typer.Option(help="Where the index stands, such as doc.question_id.")] = None,
     prediction_field: Annotated[
         str | None, typer.Option(help="Where the prediction stands: a column, or a path such as answer.text.")
@@ -63,6 +64,10 @@ def command(
     ] = None,
     questions: Annotated[
         Path | None, typer.Option(help="The benchmark's own question file, where predictions hold only its ids.")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of a spreadsheet that has several.")] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="Of an inspect log with several epochs, which. Default: the first.")
     ] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
@@ -75,15 +80,20 @@ def command(
     given = [*(paths or ()), *(predictions or ())]
     if not given:
         raise UserError("nothing to import: name files of predictions, or a folder such as outputs/MODEL")
-    if prompts not in ("aki", "vlmevalkit", UNKNOWN):
-        raise UserError(f"--prompts: {prompts!r}, expected aki, vlmevalkit or {UNKNOWN}")
     sources = find_sources(given, find_tasks(bench) if bench else None)
     model = name or _model(sources, given)
     for note in sources.notes:
         print(printable(note), file=sys.stderr)
     root = data_root(data)
     check_ahead(None, judge, [source.task for source in sources.by_task.values()])
-    fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
+    fields = Fields(
+        index=index_field,
+        prediction=prediction_field,
+        table_column=table_column,
+        questions=questions,
+        sheet=sheet,
+        epoch=epoch,
+    )
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}
     folder = RunStore(out or Path("runs") / (Path(model).name + ("-toy" if data == TOY else "")))
@@ -132,6 +142,7 @@ def _collect_all(
     for name, source in sources.by_task.items():
         try:
             samples = load_samples(source.task, root)
+            tell_faults(source.task, samples)
             found[name] = collect(source, samples, fields)
             inputs.append(_input(source, samples, root))
         except UserError as error:

@@ -52,7 +52,11 @@ def command(
 
 
 def read_picture(path: Path) -> ImageRef:
-    """Raises UserError for a file that is missing or no picture."""
+    """The picture in a file.
+
+    Raises:
+        UserError: a file that is missing or no picture.
+    """
     picture = ImageRef(key=str(path), read=path.read_bytes)
     try:
         picture.decode()

@@ -12,12 +12,12 @@ from rich.table import Table as Grid
 from benchmarks.catalogue import installed, source_of
 from benchmarks.console import PlainConsole
 from benchmarks.data.fetch import read_lock
+from benchmarks.data.load import is_present
 from benchmarks.data.root import official_root
 from benchmarks.task import DataTable
 from benchmarks.tasks import TASKS, headline_labels
 
 from ..run.inputs import ALL, INSTALLED, find_tasks
-from .data import is_present
 
 
 def list_tasks(

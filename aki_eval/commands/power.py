@@ -12,6 +12,7 @@ import typer
 
 from benchmarks.arms import Variances, assumed_variances, needed, same_again, variances_of
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.arms import Arm
 from benchmarks.results.comparison import arm_estimates, compare
 from benchmarks.results.pairing import align
@@ -56,7 +57,10 @@ def command(
         float, typer.Option(help="Guess: standard deviation of seeds beyond their questions, in points.", min=0)
     ] = 1.0,
     format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
 ) -> None:
     """How many seeds and questions a difference needs, with 80 % power at the two-sided 5 % level."""
     if format not in FORMATS:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.folder import open_run
 from reports.formats import print_tables, write
 from reports.probe_tables import looks_of, probe_tables
@@ -20,7 +21,10 @@ FORMATS = ("term", "md", "json")
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder with runs under probes inside.")],
     format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
 ) -> None:
     """Column by column: the score without the picture, the gain from it, consistency, sensitivity to format."""
     if format not in FORMATS:

@@ -16,7 +16,7 @@ from benchmarks.results.record import RunRecord
 from benchmarks.results.store import RunStore
 
 from ..judges import JudgeOptions
-from ..run.inputs import ALL, find_tasks, load
+from ..run.inputs import ALL, find_tasks, load, with_tables
 from ..run.probing import probe_of
 from ..run.score import score_inputs
 from ..run.subset import from_record
@@ -47,9 +47,10 @@ def score(
     with folder.locked():
         # Of imported answers nobody knows the prompts; scoring needs none.
         style: PromptStyle = "vlmevalkit" if run.prompts == "vlmevalkit" else "aki"
+        tasks, left_out = with_tables(tasks, data or run.data.source)
         inputs = load(tasks, data or run.data.source, style, from_record(run.subset), probe=probe_of(run))
         results = score_inputs(folder, run, inputs, judge)
-    code = explain_incomplete(run_dir, results, allow_partial, how_to_ask(run))
+    code = explain_incomplete(run_dir, results, allow_partial, how_to_ask(run), left_out)
     show_results(PlainConsole(), run_dir, results)
     return code
 

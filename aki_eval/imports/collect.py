@@ -36,6 +36,8 @@ class Fields:
     prediction: str | None = None
     table_column: str | None = None
     questions: Path | None = None
+    sheet: str | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,11 @@ def collect(source: AnswerFiles, samples: Sequence[Sample], fields: Fields) -> I
     files: dict[str, dict[str, Any]] = {}
     for table in dict.fromkeys(source.tables[path] for path in source.files):
         paths = [path for path in source.files if source.tables[path] == table]
-        records = [record for path in paths for record in read_records(path, fields.index, fields.prediction)]
+        records = [
+            record
+            for path in paths
+            for record in read_records(path, fields.index, fields.prediction, sheet=fields.sheet, epoch=fields.epoch)
+        ]
         if len(paths) > 1:
             records = [replace(record, place=f"{record.file} {record.place}") for record in records]
         if fields.questions:
@@ -84,7 +90,11 @@ def _called(paths: Sequence[Path]) -> str:
 
 
 def _check_one_model(matches: Matches, paths: Sequence[Path]) -> None:
-    """Raises UserError when files answer the same questions differently: they cannot be one model's."""
+    """Refuses answers that cannot be one model's.
+
+    Raises:
+        UserError: files answer the same questions differently.
+    """
     twice = {problem.name for problem in matches.repeated} | {problem.name for problem in matches.conflicting}
     across = [problem for problem in matches.conflicting if sum(str(path) in problem.name for path in paths) > 1]
     if len(paths) > 1 and len(across) > ONE_MODEL * len(twice):

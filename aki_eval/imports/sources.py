@@ -200,7 +200,11 @@ def _left_out(places: Sequence[Path], among: Sequence[Task]) -> list[str]:
 
 
 def _refuse_several(path: Path, among: Sequence[Task]) -> None:
-    """Raises UserError where folders in `path` are VLMEvalKit's, one a model."""
+    """Refuses a folder of several models' folders.
+
+    Raises:
+        UserError: folders in `path` are VLMEvalKit's, one a model.
+    """
     models = [
         folder.name
         for folder in sorted(path.iterdir())

@@ -35,11 +35,13 @@ BASE_URL = "--judge-base-url"
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
-    """Which judge, and what it may cost: one for a whole command, so that its server is looked at once and its budget
-    is one. `auto` is the offline judge for the toy world and none for real tables.
+    """Which judge, and what it may cost.
+
+    One for a whole command, so that its server is looked at once and its budget is one.
+    `auto` is the offline judge for the toy world and none for real tables.
 
     Raises:
-        UserError: a price or a budget that is none (on first use).
+        UserError: a price or a budget that is none (on `check` or first use).
     """
 
     name: str = "auto"
@@ -52,10 +54,17 @@ class JudgeOptions:
     """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
 
     def resolve(self, source: str) -> str:
-        """The judge's name for tables from `source`."""
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else NONE
+        """The judge's name for tables from `source`.
+
+        Raises:
+            UserError: an address is given and nobody would be asked there.
+        """
+        name = self.name
+        if name == "auto":
+            name = OFFLINE if source == "toy" else NONE
+        if self.base_url is not None and not _is_served(name):
+            raise UserError(f"{BASE_URL}: the judge {name!r} asks no server; name a model as --judge")
+        return name
 
     @property
     def is_served(self) -> bool:
@@ -70,6 +79,18 @@ class JudgeOptions:
     def served(self) -> ServedJudge:
         server = ChatServer(self.name, self.base_url, option=BASE_URL)
         return ServedJudge(server, Price.parse(self.price) if self.price else None)
+
+    def check(self) -> None:
+        """That what was said of price, budget and server means something, though no judge may be needed.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.price is not None:
+            Price.parse(self.price)
+        _ = self.account
+        if self.is_served:
+            self.served.server.require_key()
 
     def make(self, source: str, cache: Path) -> Judge | None:
         """The judge for one task; `cache` is where its replies are kept.

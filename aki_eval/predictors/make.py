@@ -31,8 +31,10 @@ def make_predictor(
     image_order: str | None = None,
     attention_layers: str | None = None,
 ) -> Predictor:
-    """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed
-    plug-in, or the PREDICTOR of a `FILE.py`. Weights are loaded later.
+    """A predictor by its name; weights are loaded later.
+
+    A checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed plug-in, or the
+    PREDICTOR of a `FILE.py`.
 
     Args:
         attention: a kind of `model.kinds`, or of a file (`FILE.py:NAME`), instead of the one the checkpoint was trained
@@ -44,6 +46,8 @@ def make_predictor(
         UserError: there is no such model, or it takes no such setting.
     """
     kind, separator, name = model.partition(":")
+    if base_url is not None and not (separator and kind == "openai"):
+        raise UserError(f"--base-url: only openai:NAME is asked at a server; --model is {model!r}")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
     if separator and kind in ("openai", "vlmevalkit"):

@@ -28,7 +28,11 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def refuse_pickled(checkpoint: Path) -> None:
-    """Raises UserError when there are no safetensors: pickled weights are code, and are not loaded."""
+    """Refuses pickled weights: they are code.
+
+    Raises:
+        UserError: there are no safetensors.
+    """
     if not any(checkpoint.glob("*.safetensors")):
         raise UserError(f"--model: {checkpoint} holds no *.safetensors; weights load from safetensors only")
 
@@ -63,7 +67,9 @@ def training_seed(checkpoint: Path) -> int | None:
 
 
 def what_is_wrong(checkpoint: Path, error: Exception) -> str:
-    """Why a checkpoint did not load, in one short line: a damaged or missing file by name, else the library's words
+    """Why a checkpoint did not load, in one short line.
+
+    A damaged or missing file by name, else the library's words
     (which may be several kB over several lines, or as bare as a KeyError's).
     """
     for path in sorted(checkpoint.glob("*.json")):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import catalogue, plugins
+from benchmarks import catalogue, kit_tasks, plugins
 from benchmarks.data.fetch import check_lock
-from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.load import checksum, is_present, load_samples
 from benchmarks.data.root import data_root
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, bounded
+from benchmarks.printable import printable
 from benchmarks.probes import ProbedTask, ProbeRule, base_index
 from benchmarks.records import Prompt, PromptStyle, Sample
 from benchmarks.results.record import TableRecord, TaskRecord
@@ -49,7 +51,8 @@ def find_tasks(names: str) -> list[Task]:
     """Tasks for a comma list of names: the paper's in its order, then the others as they are named.
 
     `all` is the paper's ten, whatever is installed; VLMEvalKit's names of their tables are names too. Beside them stand
-    installed plug-ins by name (`installed`: all of them) and files (`FILE.py`, `FILE.py:NAME`).
+    tables of VLMEvalKit (`vlmevalkit:NAME`), installed plug-ins by name (`installed`: all of them) and files
+    (`FILE.py`, `FILE.py:NAME`).
 
     Raises:
         UserError: a name is unknown, a plug-in does not load, or two tasks have one name.
@@ -73,6 +76,8 @@ def _others(name: str) -> list[Task]:
     """Tasks outside the paper by one name."""
     if plugins.names_file(name):
         return catalogue.from_file(name)
+    if name.startswith(kit_tasks.PREFIX):
+        return [kit_tasks.find(name.removeprefix(kit_tasks.PREFIX))]
     found = catalogue.installed()
     if name == INSTALLED:
         return [plugin.value for plugin in found.plugins.values()]
@@ -88,7 +93,7 @@ def _unknown(name: str) -> str:
     others = "".join(f"{name}, " for name in catalogue.installed().plugins)
     return (
         f"--bench: unknown benchmark {name!r}; valid are all, {', '.join(TASKS)}, {others}VLMEvalKit's names such as "
-        "MMBench_DEV_EN, or a file FILE.py"
+        "MMBench_DEV_EN, any table of its as vlmevalkit:NAME, or a file FILE.py"
     )
 
 
@@ -100,6 +105,22 @@ def task_names(task: Task) -> list[str]:
 def _alias(name: str) -> str:
     """Without what people write differently: RealWorldQA, real_world_qa."""
     return name.casefold().replace("_", "").replace("-", "")
+
+
+def with_tables(tasks: Sequence[Task], source: str) -> tuple[list[Task], dict[str, str]]:
+    """The tasks whose tables are there; of the others, by name, which table is not.
+
+    A benchmark without tables takes no other with it. Where none has any, all are given back: `load` then says so.
+
+    Raises:
+        UserError: `source` is no folder.
+    """
+    root = data_root(source)
+    absent = {task.name: [table.name for table in task.tables if not is_present(table, root)] for task in tasks}
+    missing = {name: f"no table {', '.join(tables)} in {root}" for name, tables in absent.items() if tables}
+    if len(missing) == len(tasks):
+        return list(tasks), {}
+    return [task for task in tasks if task.name not in missing], missing
 
 
 def load(
@@ -120,6 +141,15 @@ def load(
     return [given for given in inputs if given.samples or probe is None]
 
 
+def tell_faults(task: Task, samples: Sequence[Sample]) -> None:
+    """Says on stderr, before anything is asked, which rows of the tables stay unscored and why."""
+    faults = [sample.fault for sample in samples if sample.fault]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        said = bounded(f"{task.name}: {len(faults)} of {len(samples)} rows stay unscored: {faults[0]}{more}")
+        print(printable(said), file=sys.stderr)
+
+
 def _bare(sample: Sample) -> Prompt:
     """Of a row that makes no sense: what there is of it. Nothing is scored on the answer."""
     return Prompt(sample.index, (*sample.images, sample.question))
@@ -134,6 +164,7 @@ def _load_task(
     probe: ProbeRule | None,
 ) -> TaskInput:
     samples = load_samples(task, root)
+    tell_faults(task, samples)
     if style not in task.prompts:
         raise UserError(f"{task.name} has no prompts {style!r}; it has {', '.join(task.prompts)} (--prompts)")
     prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]

@@ -27,6 +27,7 @@ def open_for_writing(
     Raises:
         UserError: it cannot be written, is in use, or holds another run; or a server to be asked does not answer.
     """
+    options.judge.resolve(options.data)  # refused before there is a folder
     folder = RunStore(options.out)
     if world.is_main:
         folder.create()

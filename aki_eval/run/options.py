@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,10 +44,12 @@ class RunOptions:
 class RunResult:
     """What came out.
 
-    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0.
+    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0. `left_out`
+    names the tasks without tables, with the reason.
     """
 
     num_predicted: int
     seconds: float
     seconds_in_model: float
     results: list[TaskOutcome]
+    left_out: Mapping[str, str]

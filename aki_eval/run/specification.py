@@ -47,8 +47,9 @@ def now() -> str:
 
 
 def prompts_hash(prompts: Iterable[Prompt]) -> str:
-    """sha256 over index and parts of every prompt of a task; a picture counts as its place (the tables' checksums cover
-    it).
+    """sha256 over index and parts of every prompt of a task.
+
+    A picture counts as its place: the tables' checksums cover it.
     """
     digest = hashlib.sha256()
     for prompt in prompts:
@@ -106,8 +107,9 @@ def command() -> list[str]:
 
 
 def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> dict[str, Any]:
-    """The fields that decide the answers, cut down to the given tasks and tables; where the folder lies does not
-    matter.
+    """The fields that decide the answers, cut down to the given tasks and tables.
+
+    Where the folder lies does not matter.
     """
     whole = run.model_dump()
     identity = {key: whole[key] for key in IDENTITY}
@@ -155,9 +157,12 @@ def _first_difference(before: Any, after: Any, field: str = "") -> FieldChange |
 
 
 def check_same(root: Path, stored: RunRecord, wanted: RunRecord) -> None:
-    """Raises UserError naming the first field in which `wanted` is another run than the one stored in `root`.
+    """Refuses to go on with another run than the one stored in `root`.
 
     Tasks that only one of them has are no difference: a run grows task by task.
+
+    Raises:
+        UserError: `wanted` is another run; the first field that differs is named.
     """
     tasks = stored.tasks.keys() & wanted.tasks.keys()
     tables = stored.data.tables.keys() & wanted.data.tables.keys()

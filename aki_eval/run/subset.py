@@ -42,7 +42,11 @@ class Subset:
 
 
 def parse(text: str | None) -> Subset | None:
-    """`None`, `ci` or a positive number. Raises UserError otherwise."""
+    """`None`, `ci` or a positive number.
+
+    Raises:
+        UserError: it is something else.
+    """
     if text is None:
         return None
     if text == CI:

@@ -7,12 +7,13 @@ at them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import RowError, UserError
 from ..records import ImageRef, Row, Sample
-from ..task import Task
+from ..task import DataTable, Task
 from .arrow import read_large
 from .hub import find_parquet, read_parquet, read_records
 from .tsv import TableData, file_sha256, read_into_memory
@@ -22,7 +23,7 @@ LARGE = 64 * 2**20
 
 
 def load_samples(task: Task, root: Path) -> list[Sample]:
-    """All samples in the tables' order. A row that makes no sense is a sample with a fault.
+    """All samples in the tables' order. A row that makes no sense, or whose picture is damaged, is one with a fault.
 
     Raises:
         UserError: a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
@@ -31,10 +32,18 @@ def load_samples(task: Task, root: Path) -> list[Sample]:
     for table in task.tables:
         data = _read(table.name, root)
         for position, row in enumerate(data.rows):
-            samples.append(_sample(task, table.name, row, data.images(position)))
+            sample = _sample(task, table.name, row, data.images(position))
+            if position in data.faults:
+                sample = replace(sample, fault=data.faults[position], cluster=sample.cluster or sample.index)
+            samples.append(sample)
     if samples and all(sample.fault for sample in samples):
         raise UserError(f"no row makes sense: {samples[0].fault}")
     return samples
+
+
+def is_present(table: DataTable, root: Path) -> bool:
+    """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
+    return (root / f"{table.name}.tsv").is_file() or find_parquet(table.name, root) is not None
 
 
 def checksum(task: Task, root: Path) -> dict[str, dict[str, Any]]:

@@ -151,7 +151,9 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
+    """What two runs say about each other.
+
+    `metrics`: the columns first (the paper's, then other benchmarks'), then every sub-score. `flips`: the questions
     behind them.
 
     `warnings`: in what the two runs were not asked the same, where that was allowed. `left_out`: why a task was not

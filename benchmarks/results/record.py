@@ -55,6 +55,8 @@ class SelfTest(Described):
 
 
 class TableRecord(Checked):
+    """A table as it was read."""
+
     sha256: str
     num_rows: int
 
@@ -77,12 +79,16 @@ class TaskRecord(Checked):
 
 
 class SubsetRecord(Checked):
+    """Which part of a benchmark was asked: about `size` samples drawn with `seed`, or a committed list by name."""
+
     size: int | None
     name: str | None
     seed: int
 
 
 class DifferingSample(Checked):
+    """A sample answered otherwise alone than in a batch."""
+
     task: str
     index: str
     alone: str | None
@@ -98,6 +104,8 @@ class BatchingCheck(Checked):
 
 
 class Commit(Checked):
+    """Of this toolkit's checkout; `dirty`: files differed from it."""
+
     sha: str
     dirty: bool
 

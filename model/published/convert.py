@@ -52,7 +52,10 @@ def convert(
     ours. config: for `.pt` files, the published config.json they belong to (default: AKI-4B's). vision_tower: for `.pt`
     files, which leave the frozen tower out, SigLIP's folder.
 
-    Returns what was written. Raises ValueError for anything missing, unexpected, misshapen, damaged or in the way.
+    Returns what was written.
+
+    Raises:
+        ValueError: something is missing, unexpected, misshapen, damaged or in the way.
     """
     if target.exists() and not target.is_dir():
         raise ValueError(f"{target} is a file; name a new folder")
@@ -74,7 +77,11 @@ def convert(
 
 
 def _check_source(source: Path, *, may_be_hub_id: bool) -> None:
-    """ValueError for a file that is no `.pt`, and for what is neither there nor looks like a Hub id (`owner/name`)."""
+    """Refuses sources that cannot be a checkpoint.
+
+    Raises:
+        ValueError: a file that is no `.pt`, or what is neither there nor looks like a Hub id (`owner/name`).
+    """
     if source.is_file() and source.suffix != ".pt":
         raise ValueError(f"{source} is a file; name the folder that holds config.json and the weights, or a .pt file")
     mistyped = len(source.parts) != 2 or source.parent.is_dir() or source.suffix in (".pt", ".safetensors")

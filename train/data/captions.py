@@ -56,7 +56,7 @@ class Lane:
     world_size: int = 1
 
 
-class CaptionStream(torch.utils.data.IterableDataset[Item]):  # type: ignore[misc]
+class CaptionStream(torch.utils.data.IterableDataset[Item]):
     """Items of one process, micro-batch after micro-batch.
 
     Args:
@@ -273,7 +273,11 @@ def unusable_records(path: Path, kind: CaptionKind) -> Iterator[Skip]:
 
 
 def find_shards(root: Path) -> list[Path]:
-    """The shards of a folder in the order of their names. Raises UserError when there is none."""
+    """The shards of a folder in the order of their names.
+
+    Raises:
+        UserError: there is none.
+    """
     shards = sorted(root.glob("*.tar"))
     if not shards:
         raise UserError(f"{root}: no *.tar shard here")

@@ -24,7 +24,7 @@ from .samples import Item, Skip
 MAX_ATTEMPTS = 10
 
 
-class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
+class Mixture(torch.utils.data.Dataset[Item]):
     """The samples of a whole stage, by position.
 
     Args:
@@ -55,7 +55,11 @@ class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
         return self.num_samples
 
     def __getitem__(self, position: int) -> Item:
-        """Raises UserError when ten draws in a row cannot be read: then something is wrong with the data as a whole."""
+        """A sample of the stage's mixture.
+
+        Raises:
+            UserError: ten draws in a row cannot be read: then something is wrong with the data as a whole.
+        """
         skipped: list[Skip] = []
         for attempt in range(MAX_ATTEMPTS):
             name, index, rng = self.draw(position, attempt)
@@ -92,7 +96,7 @@ class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
         return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name, skipped=skipped)
 
 
-class LengthGroups(torch.utils.data.Sampler[int]):  # type: ignore[misc]
+class LengthGroups(torch.utils.data.Sampler[int]):
     """Positions in order, sorted by length within windows of `window` samples.
 
     With a window of one optimizer step the samples of every step stay what they were, and so do loss and gradient
