@@ -23,6 +23,8 @@ class RowStage:
 
 @dataclass(frozen=True, kw_only=True)
 class AblationRow:
+    """A line of Table 1, or one beside it."""
+
     name: str
     title: str
     stages: tuple[RowStage, ...]

@@ -29,6 +29,8 @@ EVALUATION_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Job:
+    """One training with its measuring."""
+
     row: AblationRow
     seed: int
 
