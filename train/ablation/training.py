@@ -29,7 +29,7 @@ from .rows import AblationRow, RowStage
 COST = "cost.json"
 
 
-class Point(NamedTuple):
+class Snapshot(NamedTuple):
     """A model along a row's training: optimizer steps of all its stages so far, and where it lies."""
 
     steps: int
@@ -39,7 +39,7 @@ class Point(NamedTuple):
 class Trained(NamedTuple):
     """points: in order, the finished model last. seconds, steps, samples: of all stages, shared ones included."""
 
-    points: list[Point]
+    points: list[Snapshot]
     seconds: float
     steps: int
     samples: int
@@ -96,10 +96,10 @@ def _toy_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Trai
             previous = folder / "model"
             folders.append(folder)
     before = sum(stage.steps for stage in stages[:-1])
-    points = [Point(before + steps, path) for steps, path in _checkpoints(folders[-1], stages[-1].steps)]
+    points = [Snapshot(before + steps, path) for steps, path in _checkpoints(folders[-1], stages[-1].steps)]
     total = before + stages[-1].steps
     samples = sum(stage.steps * stage.batch_size for stage in stages)
-    return Trained([*points, Point(total, previous)], seconds, total, samples)
+    return Trained([*points, Snapshot(total, previous)], seconds, total, samples)
 
 
 def _toy_stage(
@@ -224,4 +224,4 @@ def _real_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Tra
     total = sum(stage.steps for stage in stages)
     samples = sum(stage.steps * stage.batch_size for stage in stages)
     model = folder / stages[-1].name / "model"
-    return Trained([Point(total, model)], float(json.loads(cost.read_text("utf-8"))["seconds"]), total, samples)
+    return Trained([Snapshot(total, model)], float(json.loads(cost.read_text("utf-8"))["seconds"]), total, samples)

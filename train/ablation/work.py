@@ -21,7 +21,7 @@ from benchmarks.files import write_atomically
 
 from .plan import AblationPlan, read_plan
 from .rows import AblationRow, choose_rows
-from .training import Point, train_row
+from .training import Snapshot, train_row
 
 TOY_LAYERS = 3
 
@@ -77,7 +77,7 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     return record
 
 
-def measure(plan: AblationPlan, point: Point, run: Path, subset: str | None) -> None:
+def measure(plan: AblationPlan, point: Snapshot, run: Path, subset: str | None) -> None:
     """`aki-eval run`, which goes on where it was cut off."""
     options = ["--judge", plan.judge] if plan.judge else []
     options += ["--subset", subset] if subset else []
