@@ -1,8 +1,8 @@
 """Runs a recipe: its stages in order, each from the model of the one before, resumed wherever a run was cut off.
 
-OUT/<stage>/checkpoint-N/     Trainer's checkpoint, `stage.json` (written last) and the streams' positions
+OUT/<stage>/checkpoint-N/     model and processor, optimizer/, the streams' positions, `stage.json` written last
 OUT/<stage>/model/            the stage's result: model and processor, `stage.json` written last
-OUT/<stage>/log.json          the stage's log
+OUT/<stage>/log.jsonl         the stage's log, a line as it goes; log.json when the stage is done
 OUT/<stage>/skipped.jsonl     records that could not be used
 """
 
@@ -10,16 +10,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 
 from .checkpoint import SPECIFICATION, damage
+from .data.fingerprint import changes, fingerprint
 from .machine import Machine, is_first
 from .recipe import Recipe, Stage
 from .run_stage import run_stage
+
+DATA = "data"
+FREE = {"max_skipped"}
+"""Settings of a stage that may change on the way."""
+UNREAD = {
+    "pretrain": {"group_steps", "augmentation"},
+    "sft": {"streams", "shuffle_block", "allow_mutual_pretraining"},
+}
+"""Settings that a kind of stage does not read."""
 
 
 class Parts(NamedTuple):
@@ -71,8 +81,11 @@ def _run(
     machine: Machine,
 ) -> None:
     resume = last_checkpoint(folder)
+    data = fingerprint(stage, data_root)
+    changed = False
     if resume is not None:
         check_specification(resume, recipe, stage)
+        changed = check_data(resume, data, machine)
     model, processor = load_parts(previous) if previous else start()
     folder.mkdir(parents=True, exist_ok=True)
     run_stage(
@@ -83,8 +96,9 @@ def _run(
         out=folder,
         machine=machine,
         resume=resume,
+        changed_data=changed,
         save_to=folder / "model",
-        specification=specification(recipe, stage),
+        specification={**specification(recipe, stage), DATA: data},
     )
 
 
@@ -126,12 +140,30 @@ def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:
 
 
 def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
-    """Raises UserError that names the first setting in which the folder differs from the recipe."""
+    """Raises UserError that names the first setting in which the folder differs from the recipe and that is read."""
     saved, wanted = json.loads((folder / SPECIFICATION).read_text()), specification(recipe, stage)
     for part in wanted:
         for key, value in wanted[part].items():
+            if part == "stage" and key in FREE | UNREAD[stage.kind]:
+                continue
             if saved.get(part, {}).get(key) != value:
                 raise UserError(
                     f"{folder} was made with {part}.{key} = {saved.get(part, {}).get(key)!r}, "
                     f"the recipe says {value!r}; use another --out, or the recipe it was made with"
                 )
+
+
+def check_data(checkpoint: Path, now: Mapping[str, Any], machine: Machine) -> bool:
+    """Whether the data are other than the checkpoint's, which the user must have allowed.
+
+    Raises:
+        UserError: they are, and nobody said that they may be.
+    """
+    then = json.loads((checkpoint / SPECIFICATION).read_text()).get(DATA, {})
+    found = changes(then, now)
+    if found and not machine.changed_data:
+        raise UserError(
+            f"{checkpoint} was trained on other data: {'; '.join(found)}; bring them back, use another --out, or say "
+            "--changed-data (captions then begin a new pass, and instructions are drawn from what is there now)"
+        )
+    return bool(found)

@@ -74,6 +74,7 @@ def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
         max_length=128,
         precision="fp32",
         streams=1,
+        shuffle_block=512,
         seed=seed,
     )
 
