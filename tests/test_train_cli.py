@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from train_helpers import pretrain, write_root
 
+from benchmarks.errors import UserError
 from train.cli import main
 from train.commands import options
 from train.machine import Machine
+from train.plan import check_machine
+from train.recipe import ModelChoice, Recipe
 
 
 @pytest.mark.parametrize(
@@ -73,3 +78,23 @@ def test_the_three_verbs_take_the_same_machine(
         cpu="--cpu" in arguments,
     )
     assert given == [("mma", Path("d"), Path("o"), machine, None if verb == "run" else verb)]
+
+
+@pytest.mark.parametrize(
+    ("processes", "changes", "message"),
+    [
+        ("3", {"streams": 4}, "4 caption streams cannot be divided among 3 processes; set the stage's `streams` to a "),
+        ("2", {"streams": 384, "batch_size": 3, "averaging": "micro_batch"}, "batch_size 3 is no multiple of 2"),
+    ],
+)
+def test_processes_that_cannot_share_the_work_are_found_before_anything_loads(
+    processes: str, changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_root(tmp_path)
+    stages = (pretrain(**changes),)
+    recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=stages)
+    check_machine(recipe, Machine(micro_batch=2, workers=5), tmp_path)  # one process has no trouble
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    with pytest.raises(UserError, match=message) as caught:
+        check_machine(recipe, Machine(micro_batch=2, workers=5), tmp_path)
+    assert "\n" not in str(caught.value)

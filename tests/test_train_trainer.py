@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,25 @@ def test_recipes_run_stage_after_stage_and_only_once(root: Path, tmp_path: Path)
     assert (model / "model.safetensors").exists()
     with pytest.raises(UserError, match=r"stage.learning_rate = 0.003, the recipe says 0.004"):
         run_recipe(recipe(pretrain(steps=2, learning_rate=4e-3), sft(steps=2)), start, **settings)
+
+
+def test_a_stage_s_model_is_gone_before_the_next_is_loaded(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[Any] = []
+
+    def start() -> Parts:
+        made = Parts(*parts())
+        first.append(weakref.ref(made.model))
+        return made
+
+    def load(folder: Path) -> Parts:
+        assert first[0]() is None
+        return load_parts(folder)
+
+    monkeypatch.setattr("train.run_recipe.load_parts", load)
+    run_recipe(recipe(pretrain(steps=1), sft(steps=1)), start, data_root=root, out=tmp_path, machine=machine(2))
+    assert len(first) == 1
 
 
 def grow(root: Path, kind: str) -> None:

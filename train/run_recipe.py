@@ -8,6 +8,7 @@ OUT/<stage>/skipped.jsonl     records that could not be used
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -61,6 +62,7 @@ def run_recipe(
                 raise UserError(f"{finished} is damaged: {wrong}; remove it, and the stage goes on from its checkpoint")
         elif only is None or stage.kind == only:
             _run(recipe, stage, previous, start, folder, data_root=data_root, machine=machine)
+            free_memory()
         elif stage.kind == "pretrain":
             raise UserError(f"stage {stage.name!r} is not done; run `aki-train pretrain` with the same --out first")
         else:
@@ -100,6 +102,15 @@ def _run(
         save_to=folder / "model",
         specification={**specification(recipe, stage), DATA: data},
     )
+
+
+def free_memory() -> None:
+    """Gives back what the stage that is done held: the Trainer refers to itself, so only the collector finds it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_parts(folder: Path) -> Parts:
