@@ -50,6 +50,15 @@ class View:
     attention: Floats
     latents_to_patches: Floats
     masks: dict[str, NDArray[np.bool_]]
+    layer_kinds: tuple[str, ...]
+    """The kind of every layer of the text backbone."""
+
+    def layers_of(self, kind: str) -> str:
+        """Which layers of the model have a kind, to stand behind its name; nothing for a kind that none has."""
+        own = [layer for layer, each in enumerate(self.layer_kinds) if each == kind]
+        if len(own) == len(self.layer_kinds):
+            return ", this model"
+        return f", this model's layers {', '.join(map(str, own))}" if own else ""
 
     def image_to_word(self, word: Word) -> tuple[float, Floats]:
         """(share of the latents' attention that the word takes, where on the picture it comes from: (R, C))."""
@@ -97,6 +106,7 @@ def look(predictor: AkiPredictor, prompt: Prompt, question: str, max_new_tokens:
         attention=attention.cpu().numpy().astype(np.float64),
         latents_to_patches=rolled_out(layers),
         masks=_masks(model, ids, generation.num_tokens or 0),
+        layer_kinds=model.config.layer_kinds,
     )
 
 
@@ -179,6 +189,6 @@ def _masks(model: Any, ids: Any, num_answer_tokens: int) -> dict[str, NDArray[np
     config = model.config
     types = token_types(ids[None], config.image_token_id, config.question_end_token_id)
     types = torch.nn.functional.pad(types, (0, num_answer_tokens))
-    shown = dict.fromkeys((*SHOWN, config.attention))
+    shown = dict.fromkeys((*SHOWN, *config.layer_kinds))
     masks = {kind: build_mask(kind, types, num_latents=config.num_latents)[0, 0] for kind in shown}
     return {kind: mask.cpu().numpy() for kind, mask in masks.items()}

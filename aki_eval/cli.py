@@ -23,14 +23,26 @@ COMMANDS = {
         "The benchmarks, their tables on this machine, and the paper's tables.",
     ),
     "run": ("aki_eval.commands.run", "run", "Ask a model every question of the benchmarks, then score its answers."),
+    "plan": ("aki_eval.commands.plan", "command", "What a run would take and could find out, before it is paid for."),
     "score": ("aki_eval.commands.score", "score", "Score stored predictions again; no model is loaded."),
     "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
-    "view": ("reports.cli", "view", "The HTML report on localhost."),
+    "view": ("aki_eval.commands.view", "command", "The HTML report on localhost, or a run while it goes on."),
+    "export": ("aki_eval.commands.export", "command", "A run for other tools: inspect, lm-eval's readers, trackers."),
     "compare": (
         "aki_eval.commands.compare",
         "command",
-        "Two runs, paired: is the difference real, which questions flipped?",
+        "Two runs, or two arms of training seeds, paired: is the difference real, which questions flipped?",
+    ),
+    "power": (
+        "aki_eval.commands.power",
+        "command",
+        "How many seeds and questions a difference needs, before anything is run.",
+    ),
+    "probes": (
+        "aki_eval.commands.probes",
+        "command",
+        "What the picture contributed to a run's scores, and how much the format mattered.",
     ),
     "gate": ("aki_eval.commands.gate", "command", "GO, NO-GO or INCONCLUSIVE against a baseline, for CI."),
     "inspect": (
@@ -72,7 +84,8 @@ def make_app(wanted: str | None) -> typer.Typer:
         if name == wanted:
             function = getattr(import_module(module), attribute)
             settings = getattr(function, "context_settings", {})
-        app.command(name, help=summary, context_settings=CONTEXT | settings)(function)
+        kind = getattr(function, "command_class", None)
+        app.command(name, cls=kind, help=summary, context_settings=CONTEXT | settings)(function)
     for name, (module, attribute, summary) in GROUPS.items():
         group = getattr(import_module(module), attribute) if name == wanted else typer.Typer()
         if name != wanted:
@@ -96,7 +109,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
         if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message()} (aki-eval {known}--help)")
+            _complain(f"{error.format_message().replace('Value error, ', '')} (aki-eval {known}--help)")
         code = 2
     except typer.Abort:
         code = 130

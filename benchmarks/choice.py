@@ -11,15 +11,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import kit
+from .data.tsv import image_cluster
 from .estimates import Estimator
 from .judged import Extraction
-from .prompts import as_shown
+from .prompts import as_shown, from_template
 from .reading import read_choice
-from .records import JudgeRequest, Row, Sample
+from .records import ImageRef, JudgeRequest, Prompt, PromptStyle, Row, Sample
 from .scoring import each_by_itself
 from .task import ProtocolRule
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+AKI_PROMPT = (
+    "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
+    "[[Context: {hint}\n]]Options:\n{options}"
+)
+VLMEVALKIT_PROMPT = (
+    "<image>[[Hint: {hint}\n]]Question: {question}\n"
+    "[[Options:\n{options}Please select the correct answer from the options above. \n]]"
+)
+PROMPTS: Mapping[PromptStyle, Callable[[Sample], Prompt]] = {
+    "aki": from_template(AKI_PROMPT),
+    "vlmevalkit": from_template(VLMEVALKIT_PROMPT, kit.choices),
+}
+"""Of an ordinary multiple-choice benchmark."""
 
 
 def options_of(row: Row) -> dict[str, str]:
@@ -27,10 +42,26 @@ def options_of(row: Row) -> dict[str, str]:
     return {letter: row[letter] for letter in LETTERS if letter in row}
 
 
+def to_sample(row: Row, images: tuple[ImageRef, ...], groups: tuple[str, ...] = ()) -> Sample:
+    """A row with a picture, a question, options and a letter; its cluster is the picture."""
+    return Sample(
+        index=row["index"],
+        images=images,
+        question=row["question"],
+        target=row["answer"],
+        choices=options_of(row),
+        groups=groups,
+        cluster=image_cluster(row, images),
+        row=row,
+    )
+
+
 def extraction(
-    options: Callable[[Sample], Mapping[str, str]] = kit.choices, target: Callable[[Sample], str] = lambda s: s.target
+    options: Callable[[Sample], Mapping[str, str]] = kit.choices,
+    target: Callable[[Sample], str] = lambda s: s.target,
+    table: str | None = None,
 ) -> Extraction:
-    """VLMEvalKit's reading: exact matching, then the judge as answer extractor."""
+    """VLMEvalKit's reading: exact matching, then the judge as answer extractor, asked as for `table`."""
 
     def request(sample: Sample, answer: str) -> JudgeRequest:
         given = options(sample)
@@ -39,7 +70,7 @@ def extraction(
         return JudgeRequest(
             index=sample.index,
             kind="extract_choice",
-            prompt=kit.choice_prompt(sample.question, given, answer),
+            prompt=kit.choice_prompt(sample.question, given, answer, table),
             parameters={"temperature": 0},
             facts={"question": sample.question, "candidate": answer, **given},
             parse=lambda reply: kit.read_choice(reply, lowered),
@@ -53,10 +84,10 @@ def extraction(
     )
 
 
-def rules(estimate: Estimator) -> dict[str, ProtocolRule]:
+def rules(estimate: Estimator, table: str | None = None) -> dict[str, ProtocolRule]:
     """The protocols of an ordinary multiple-choice benchmark: `kit` and `strict`."""
     return {
-        "kit": ProtocolRule(score=extraction().scorer("kit"), estimate=estimate, extractor="helps"),
+        "kit": ProtocolRule(score=extraction(table=table).scorer("kit"), estimate=estimate, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=estimate),
     }
 

@@ -16,5 +16,5 @@ class PlainConsole(Console):
     Styles come from `rich.text.Text`, whose content the caller has made printable.
     """
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, keep="\n\t"), **{**options, "markup": False, "emoji": False})

@@ -43,7 +43,7 @@ class Estimate:
 
     `sums` is (R, 2, G): what each cluster adds to the top and to the bottom of each of the R ratios behind the value.
     `right_or_wrong`: it is the plain mean of answers worth 0 or 1, one of them a cluster. A weighted sum remembers its
-    `parts` and their common `weight`.
+    `parts` and their common `weight`. `num_units`: scores behind it, each of one or several samples.
     """
 
     value: float | None
@@ -55,6 +55,7 @@ class Estimate:
     degrees: float
     num_samples: int
     num_scored: int
+    num_units: int
     num_unread: int = 0
     scale: float | None = 100.0
     unit: Literal["percent", "points"] = "percent"
@@ -95,6 +96,7 @@ class Estimate:
             num_scored=self.num_scored,
             num_unscored=self.num_samples - self.num_scored,
             num_unread=self.num_unread,
+            num_units=None if self.num_units == self.num_scored else self.num_units,
             unit=self.unit,
         )
 
@@ -148,7 +150,7 @@ class Columns:
         return np.array([score.parts.get(name, np.nan) for score in self.scores], dtype=np.float64)
 
     def mean(self, among: Bools, values: Floats | None = None, *, scale: float = 100.0) -> Estimate:
-        """`scale` times the mean of values in 0..1."""
+        """`scale` times the mean of values in 0..1 (default: the scores' own) over the scored samples `among`."""
         values = self.values if values is None else values
         return self.ratio(values, np.where(np.isnan(values), np.nan, 1.0), among, scale=scale)
 
@@ -184,6 +186,7 @@ class Columns:
             present=counts > 0,
             num_samples=int(self.sizes[among].sum()),
             num_scored=int(self.sizes[scored].sum()),
+            num_units=int(scored.sum()),
             num_unread=int(self.unread[scored].sum()),
             scale=scale if bounded else None,
             right_or_wrong=single and bool(np.isin(top[scored], (0.0, 1.0)).all()),
@@ -208,6 +211,7 @@ def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0) -> Estimate:
         present=np.any([part.present for part in parts], axis=0),
         num_samples=sum(part.num_samples for part in parts),
         num_scored=sum(part.num_scored for part in parts),
+        num_units=sum(part.num_units for part in parts),
         num_unread=sum(part.num_unread for part in parts),
         scale=weight * sum(scales) if len(scales) == len(parts) else None,
         right_or_wrong=False,

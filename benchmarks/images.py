@@ -138,7 +138,11 @@ def _seems_whole(content: bytes) -> bool:
 
 
 def _check_whole(content: bytes) -> None:
-    """Raises ValueError where the picture does not decode."""
+    """Decodes the picture.
+
+    Raises:
+        ValueError: it does not decode.
+    """
     try:
         decode(content)
     except OSError as error:

@@ -22,7 +22,7 @@ import sys
 import types
 import warnings
 from ast import literal_eval
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -57,19 +57,20 @@ DEVIATIONS = {
     "nan, and drops a text of more than 32,767 characters.",
     "cell code": "`choices` and `skills` are read as literals; the kit eval()s them.",
     "VERBOSE": "The environment variable VERBOSE, which changes how the kit reads 'A', has no effect.",
+    "open answers": "VQA tables: answers that are no list stand for themselves; the kit eval()s every answer's cell.",
     "rounding": "LLaVA-Bench: nothing is rounded; the kit rounds to one decimal.",
 }
 """Where protocol `kit` is not the kit's `evaluate()`, and what the kit does there."""
 
 _STUBS = ("vlmeval", "vlmeval.dataset", "vlmeval.dataset.utils")
-_MODULES = ("multiple_choice", "yorn", "mathvista", "mmvet", "llavabench")
+_MODULES = ("multiple_choice", "yorn", "mathvista", "mmvet", "llavabench", "vqa_eval")
 KIT_CELL = "vlmevalkit:{}"
 """Column under which the table reader keeps a cell as pandas would print it, where that differs ('4' -> '4.0')."""
 
 
 @cache
 def rules() -> types.SimpleNamespace:
-    """The kit's modules by short name: multiple_choice, yorn, mathvista, mmvet, llavabench, matching_util.
+    """The kit's modules by short name: multiple_choice, yorn, mathvista, mmvet, llavabench, vqa_eval, matching_util.
 
     Raises:
         UserError: VLMEvalKit is not installed.
@@ -155,10 +156,14 @@ def read_choice(answer: str, options: Mapping[str, str]) -> str | None:
     return _call(rules().matching_util.can_infer, answer, dict(options)) or None
 
 
-def choice_prompt(question: str, options: Mapping[str, str], answer: str) -> str:
-    """What the kit asks a judge about an answer it cannot match; in Chinese for a Chinese question."""
+def choice_prompt(question: str, options: Mapping[str, str], answer: str, table: str | None = None) -> str:
+    """What the kit asks a judge about an answer it cannot match; in Chinese for a Chinese question, and for the table
+    BLINK in words of its own.
+    """
     module = rules().multiple_choice
     build = module.build_prompt_cn if module.cn_string(question) else module.build_prompt
+    if table == "BLINK":
+        build = module.build_prompt_blink
     return str(build(question, module.build_option_str(dict(options)), answer))
 
 
@@ -170,6 +175,26 @@ def read_yes_no(answer: str) -> str | None:
 
 def yes_no_prompt(question: str, answer: str) -> str:
     return str(rules().yorn.YOrN_match_prompt({"question": question, "prediction": answer}))
+
+
+VQA_METHODS = {
+    "TextVQA": "vqa_score",
+    "ChartQA": "relaxed_accuracy",
+    "OCRVQA": "accuracy",
+    "GQA": "accuracy",
+    "DocVQA": "anls",
+    "InfoVQA": "anls",
+}
+"""How `ImageVQADataset.evaluate` compares, by what a table's name holds: first of these wins."""
+
+
+def vqa(table: str, answers: Sequence[str | int | float], prediction: str) -> tuple[float, str]:
+    """(worth from 0 to 1, the answer as compared) of an open answer, as the kit counts on that table."""
+    method = next((method for part, method in VQA_METHODS.items() if part.lower() in table.lower()), "vqa_score")
+    # It eval()s the answer's cell: what it gets is a list of texts and numbers, written out.
+    line = {"answer": repr(list(answers)), "prediction": prediction}
+    found = _call(rules().vqa_eval.process_line, line, method=method)
+    return float(_call(rules().vqa_eval.hit_calculate, [found], table)[0]), str(found["pred"])
 
 
 def mathvista_prefetch(row: Row, answer: str) -> Any:

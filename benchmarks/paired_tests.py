@@ -141,11 +141,10 @@ def paired_difference(a: Estimate, b: Estimate) -> Difference | None:
     Raises:
         ValueError: the two do not stand on the same clusters.
     """
-    if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.present, b.present)):
-        raise ValueError("a paired comparison needs the same samples on both sides, but the clusters differ")
+    check_same_clusters(a, b)
     if a.value is None or b.value is None:
         return None
-    value, joint, moved = b.value - a.value, _minus(b, a), _moved(a, b)
+    value, joint, moved = b.value - a.value, minus(b, a), moved_clusters(a, b)
     return Difference(
         value=value,
         std_error=joint.std_error,
@@ -153,6 +152,16 @@ def paired_difference(a: Estimate, b: Estimate) -> Difference | None:
         num_moved=int(moved.sum()),
         test=_test(a, b, joint, int(moved.sum())),
     )
+
+
+def check_same_clusters(a: Estimate, b: Estimate) -> None:
+    """Refuses two metrics of different clusters.
+
+    Raises:
+        ValueError: the two do not stand on the same clusters.
+    """
+    if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.present, b.present)):
+        raise ValueError("a paired comparison needs the same samples on both sides, but the clusters differ")
 
 
 def _test(a: Estimate, b: Estimate, joint: Estimate, num_moved: int) -> McNemar | ClusteredT | None:
@@ -165,10 +174,10 @@ def _test(a: Estimate, b: Estimate, joint: Estimate, num_moved: int) -> McNemar 
     return ClusteredT(joint.value, joint.std_error, joint.degrees, num_moved, joint.num_clusters, b.scale)
 
 
-def _minus(b: Estimate, a: Estimate) -> Estimate:
+def minus(b: Estimate, a: Estimate) -> Estimate:
     """B minus A as an estimate of its own. A sum's is made of its parts', which have their own degrees of freedom."""
     if b.parts:
-        return weighted_sum([_minus(*both) for both in zip(b.parts, a.parts, strict=True)], b.weight)
+        return weighted_sum([minus(*both) for both in zip(b.parts, a.parts, strict=True)], b.weight)
     return replace(
         b,
         value=None if a.value is None or b.value is None else b.value - a.value,
@@ -179,7 +188,7 @@ def _minus(b: Estimate, a: Estimate) -> Estimate:
     )
 
 
-def _moved(a: Estimate, b: Estimate) -> Bools:
+def moved_clusters(a: Estimate, b: Estimate) -> Bools:
     """Clusters (G,) whose answers add up to something else in B than in A."""
     return np.asarray((a.sums != b.sums).any(axis=(0, 1)))
 

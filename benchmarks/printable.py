@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -21,6 +22,16 @@ def printable(text: str, keep: str = "") -> str:
         keep: control characters that stay, such as a line break.
     """
     return "".join(each if each in keep or _is_harmless(each) else _escaped(each) for each in text)
+
+
+def in_words(value: object) -> str:
+    """A record or list as people write it: `size 100, seed 2503`, without fields that are None. `none` for None."""
+    if isinstance(value, Mapping):
+        known = {str(name).replace("_", " "): inner for name, inner in value.items() if inner is not None}
+        return ", ".join(f"{name} {in_words(inner)}" for name, inner in known.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(in_words, value)) or "nothing"
+    return "none" if value is None else str(value)
 
 
 def _is_harmless(character: str) -> bool:

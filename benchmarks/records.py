@@ -180,7 +180,8 @@ class Metric:
 
     `num_unread` of the `num_scored` answers could not be read; None in files written before they were counted.
     `unread_bounds`: the value were all of these wrong, and were all of them right; None where none is, or where grades
-    have no such ends.
+    have no such ends. `num_units`: how many questions the scored samples are, where several are one question (MMBench's
+    rotations); None where each is one.
     """
 
     value: float | None
@@ -190,4 +191,5 @@ class Metric:
     num_unscored: int
     num_unread: int | None = None
     unread_bounds: tuple[float, float] | None = None
+    num_units: int | None = None
     unit: Literal["percent", "points"] = "percent"

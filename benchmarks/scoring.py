@@ -15,7 +15,7 @@ from .errors import UserError
 from .estimates import Estimate
 from .reading.plain import without_reasoning
 from .records import Judge, Metric, Prediction, Sample, Score
-from .task import Task
+from .task import Task, protocol_name
 
 MISSING = "missing"
 ERROR = "error"
@@ -50,6 +50,7 @@ def score_task(
         UserError: a protocol that the task does not have.
     """
     wanted = [name for name, rule in task.protocols.items() if not rule.on_request] if protocols is None else protocols
+    wanted = list(dict.fromkeys(protocol_name(name) for name in wanted))
     unknown = sorted(set(wanted) - set(task.protocols))
     if unknown:
         raise UserError(f"{task.name} has no protocol {unknown[0]!r}; it has {', '.join(task.protocols)}")

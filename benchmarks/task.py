@@ -1,4 +1,4 @@
-"""A *Task*, one of the ten behind the paper's twelve columns: where its rows are, how they are asked and scored."""
+"""A *Task*, of the ten behind the paper's columns or beside them: where its rows are, how they are asked and scored."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from .records import ImageRef, Judge, Metric, Prediction, Prompt, PromptStyle, R
 
 @dataclass(frozen=True, kw_only=True)
 class DataTable:
-    """One official VLMEvalKit table: its name there, the checksum of the published file and its number of rows."""
+    """One table: its name, its published file's checksum (None: not known) and number of rows.
+
+    VLMEvalKit's tables have their addresses there; a table that it does not have needs a `url` to be fetched from.
+    """
 
     name: str
-    md5: str
+    md5: str | None
     num_rows: int | None
+    url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,11 @@ class ProtocolRule:
         return {name: estimate.metric() for name, estimate in self.estimate(scores).items()}
 
 
+def protocol_name(name: str) -> str:
+    """The protocol's name in run folders: `vlmevalkit` is another word for `kit`, as it stands in files."""
+    return "kit" if name == "vlmevalkit" else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One benchmark: where its rows are, how a row is asked, how an answer is scored."""
@@ -58,6 +67,10 @@ class Task:
     max_new_tokens: int
     judged: bool = False
     """True: without a judge nothing of it can be scored."""
+    whole_clusters: bool = False
+    """True: the samples of a cluster make up one question."""
+    rolls_options: bool = False
+    """True: these are the rolls of its options."""
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:

@@ -24,14 +24,16 @@ class Assembled(NamedTuple):
 
 
 def assemble(vision: str, text: str, *, num_latents: int = 144, seed: int = 0, **settings: Any) -> Assembled:
-    """Model and processor from two folders or Hub ids (AKI-4B: google/siglip-so400m-patch14-384 and
-    microsoft/Phi-3.5-mini-instruct).
+    """Model and processor from two folders or Hub ids.
+
+    AKI-4B is made of google/siglip-so400m-patch14-384 and microsoft/Phi-3.5-mini-instruct.
 
     `<pad>`, `<image>` and `<|endofchunk|>` are added to the tokenizer, and rows for them to embedding and head; rows
     beyond the tokenizer's length (backbones round them up) are cut off. The token that ends a question comes from the
     chat template of the backbone's family. `settings` are fields of `AkiConfig`. Weights are fp32.
 
-    Raises ValueError when the tokenizer has the chat marks of no family we know.
+    Raises:
+        ValueError: the tokenizer has the chat marks of no family we know.
     """
     torch.manual_seed(seed)  # the resampler and the new rows
     tokenizer = AutoTokenizer.from_pretrained(text, padding_side="left", trust_remote_code=False)

@@ -47,8 +47,9 @@ def layout(types: Tensor, num_latents: int, offset: int | Tensor = 0) -> Tokens:
 
 
 def last_visible(types: Tensor, place: Tensor) -> Tensor:
-    """(B, L) types and places -> last place each token may see: for text its own, for other modalities the next
-    question end, if there is one.
+    """(B, L) types and places -> last place each token may see.
+
+    For text its own, for other modalities the next question end, if there is one.
 
     This is the one reading of "the question" for several pictures and turns: a picture sees the prompt up to and
     including the first question end behind it, so each picture of one question sees all of that question, and a picture

@@ -15,12 +15,17 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, and_masks, 
 
 from . import attention
 from .configuration_aki import AkiConfig
+from .kinds import KINDS
 
 SUPPORTED = ("eager", "sdpa", "flex_attention")
 
 
 def refuse_backend(name: str) -> None:
-    """ValueError unless the back end takes an arbitrary mask."""
+    """Refuses back ends that would drop the mask.
+
+    Raises:
+        ValueError: the back end does not take an arbitrary mask.
+    """
     if name not in SUPPORTED:
         raise ValueError(
             f"attn_implementation={name!r} would drop AKI's attention mask and leave the model causal; "
@@ -38,34 +43,70 @@ def create_masks(
 ) -> Any:
     """The mask, or a dict of masks by layer type for backbones that mix them (Qwen2).
 
+    Of a model whose layers have several kinds of attention, all that by kind (`is_layered`).
+
     inputs_embeds (B, Q, anything) gives dtype and device; attention_mask (B, past + Q), 1 = real, None = no padding;
     mm_token_type_ids (B, Q).
+
+    Raises:
+        ValueError: the backbone has layers of a type for which no mask is known.
     """
+    refuse_backend(config.get_text_config()._attn_implementation)
+    kinds = dict.fromkeys(config.layer_kinds) if config.attention_layers else {config.attention: None}
+    masks = {kind: _masks(config, kind, inputs_embeds, attention_mask, cache, mm_token_type_ids) for kind in kinds}
+    return masks if config.attention_layers else masks[config.attention]
+
+
+def is_layered(attention_mask: Any) -> bool:
+    """Whether this is one mask (or dict of masks by layer type) for each kind of attention."""
+    return isinstance(attention_mask, dict) and bool(attention_mask) and set(attention_mask) <= set(KINDS)
+
+
+BY_LAYER = "masks_by_layer"
+"""The keyword under which a mask for every layer travels through the backbone, which hands on what it does not know."""
+
+
+def choose_mask(place: int, layer: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A forward pre-hook of the decoder layer at `place`: where each layer has a mask, it takes its own."""
+    masks = kwargs.pop(BY_LAYER, None)
+    return args, kwargs if masks is None else kwargs | {"attention_mask": masks[place]}
+
+
+def _masks(
+    config: AkiConfig,
+    kind: str,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor | None,
+    cache: Cache | None,
+    mm_token_type_ids: Tensor,
+) -> Any:
+    """One kind's mask, or masks by layer type."""
     text = config.get_text_config()
-    refuse_backend(text._attn_implementation)
     window = getattr(text, "sliding_window", None)
     layer_types = getattr(text, "layer_types", None)
     if layer_types is None:
-        return _mask(config, inputs_embeds, attention_mask, cache, mm_token_type_ids, 0, window)
+        return _mask(config, kind, inputs_embeds, attention_mask, cache, mm_token_type_ids, 0, window)
     windows = {"full_attention": None, "sliding_attention": window}
     if unknown := set(layer_types) - set(windows):
         raise ValueError(f"no mask is known for layers of type {sorted(unknown)}; AKI supports {sorted(windows)}")
     return {
-        kind: _mask(
+        each: _mask(
             config,
+            kind,
             inputs_embeds,
             attention_mask,
             cache,
             mm_token_type_ids,
-            layer_types.index(kind),
-            windows[kind],
+            layer_types.index(each),
+            windows[each],
         )
-        for kind in dict.fromkeys(layer_types)
+        for each in dict.fromkeys(layer_types)
     }
 
 
 def _mask(
     config: AkiConfig,
+    kind: str,
     inputs_embeds: Tensor,
     attention_mask: Tensor | None,
     cache: Cache | None,
@@ -80,9 +121,9 @@ def _mask(
         query_offset = cache.get_query_offset(layer)
         key_length, key_offset = cache.get_mask_sizes(num_queries, layer)
     if config.get_text_config()._attn_implementation == "flex_attention":
-        return _block_mask(config, types, attention_mask, query_offset, key_length, key_offset, window)
+        return _block_mask(config, kind, types, attention_mask, query_offset, key_length, key_offset, window)
     visible = attention.build_mask(
-        config.attention,
+        kind,
         types,
         num_latents=config.num_latents,
         query_offset=query_offset,
@@ -95,7 +136,9 @@ def _mask(
 
 
 def _dtype(inputs_embeds: Tensor) -> torch.dtype:
-    """The type attention computes in. Under autocast it is a narrower one, in which the wider one's minimum is -inf;
+    """The type attention computes in.
+
+    Under autocast it is a narrower one, in which the wider one's minimum is -inf;
     rows of padding, where nothing is visible, must not depend on how a kernel treats that.
     """
     kind = inputs_embeds.device.type
@@ -104,6 +147,7 @@ def _dtype(inputs_embeds: Tensor) -> torch.dtype:
 
 def _block_mask(
     config: AkiConfig,
+    kind: str,
     types: Tensor,
     attention_mask: Tensor | None,
     query_offset: int | Tensor,
@@ -118,7 +162,7 @@ def _block_mask(
     before = types.new_zeros((types.shape[0], past))
     after = types.new_zeros((types.shape[0], max(0, num_keys - past - types.shape[1])))
     keys = attention.layout(torch.cat([before, types, after], dim=1), config.num_latents)
-    function = attention.mask_function(config.attention, queries, keys, past)
+    function = attention.mask_function(kind, queries, keys, past)
     if window is not None:
         function = and_masks(function, sliding_window_overlay(window))
     return ALL_MASK_ATTENTION_FUNCTIONS["flex_attention"](

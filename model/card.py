@@ -10,8 +10,9 @@ from .kinds import KINDS
 
 
 def model_card(config: AkiConfig) -> ModelCard:
-    """Metadata the Hub understands, what the model is made of, and how to ask it something. No numbers: those come from
-    an evaluation (`aki-eval report --format model-card`).
+    """Metadata the Hub understands, what the model is made of, and how to ask it something.
+
+    No numbers: those come from an evaluation (`aki-eval report --format model-card`).
     """
     data = ModelCardData(
         library_name="transformers",

@@ -59,7 +59,8 @@ def as_plain_text(text: str) -> str:
 def format_of(tokenizer: Any) -> ChatFormat:
     """The family whose marks the tokenizer knows.
 
-    Raises ValueError when it knows none of them.
+    Raises:
+        ValueError: it knows none of them.
     """
     known = tokenizer.get_vocab()
     for form in FORMATS:
@@ -127,7 +128,8 @@ def question_end_token_id(tokenizer: Any, template: str) -> int:
     `<|assistant|>` for Phi, `<|im_start|>` for ChatML (Qwen2), `<|end_header_id|>` for Llama 3: the first of its kind
     behind an image, hence the end of the question the image belongs to.
 
-    Raises ValueError when the template marks an answer's start with no special token.
+    Raises:
+        ValueError: the template marks an answer's start with no special token.
     """
     question = [{"role": "user", "content": "?"}]
     asked = _render(tokenizer, template, question, add_generation_prompt=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
-from .kinds import KINDS
+from .kinds import KINDS, kinds_by_layer
 from .published.config import is_published_config, settings_of
 from .published.facts import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
@@ -30,6 +30,7 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
         that train for minutes; neither is the paper's.
     attention: "mma" (Eq. 5 and 6), "causal" (Eq. 2), "cca" (concentric causal attention, the paper's baseline), or
         another of `model.kinds.KINDS`: "v2v", "future", "prefix", "mma_v2v".
+    attention_layers: layers of the text backbone with another kind, `{"0-9": "causal"}`; None: all have `attention`.
     image_order: the order the model was last trained with (Eq. 4: I&T or T&I); the processor's template follows its own
         setting.
     image_token_id, question_end_token_id: placeholder, and the token that ends a question (`<|assistant|>` for Phi): an
@@ -37,7 +38,8 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
         for the published text backbone; a processor knows them by the same names.
     lm_head_bias: the published weights have one.
 
-    Raises ValueError for settings that exclude each other.
+    Raises:
+        ValueError: settings exclude each other.
     """
 
     model_type = "aki"
@@ -57,6 +59,7 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
     resampler_position_encoding: Literal["none", "sincos"] = "none"
     resampler_init: Literal["normal", "identity"] = "normal"
     attention: str = "mma"
+    attention_layers: dict[str, str] | None = None
     image_order: ImageOrder = "image_first"
     image_token_id: int | None = None
     question_end_token_id: int | None = None
@@ -72,13 +75,18 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
         if getattr(self.text_config, "tie_word_embeddings", False):  # some backbones share embedding and head
             self.tie_word_embeddings = True
         super().__post_init__(**kwargs)
-        _check(self)
+        check_config(self)
+
+    @property
+    def layer_kinds(self) -> tuple[str, ...]:
+        """The kind of attention of every layer of the text backbone."""
+        return kinds_by_layer(self.attention, self.attention_layers, self.text_config.num_hidden_layers)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As the library's, which sets overriding keywords without a check."""
         made = super().from_dict(config_dict, **kwargs)
-        _check(made[0] if isinstance(made, tuple) else made)
+        check_config(made[0] if isinstance(made, tuple) else made)
         return made
 
     @classmethod
@@ -99,7 +107,8 @@ class AkiConfig(PreTrainedConfig):  # type: ignore[misc]  # to mypy the library'
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         """As the library's, for folders and Hub ids of ours and as AKI's authors publish them.
 
-        Raises ValueError for a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
+        Raises:
+            ValueError: a checkpoint of another model; the library would warn and fill in AKI-4B's sizes.
         """
         found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if is_published_config(found):
@@ -129,9 +138,10 @@ def _text_config(given: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedC
     return AutoConfig.for_model(settings.pop("model_type", "phi3"), **settings)
 
 
-def _check(config: AkiConfig) -> None:
-    choices = {
-        "attention": tuple(KINDS),
+def check_config(config: AkiConfig) -> None:
+    """Raises ValueError for settings that no model can have."""
+    choices: dict[str, Collection[str]] = {
+        "attention": KINDS,
         "image_order": ("image_first", "text_first"),
         "resampler_position_encoding": ("none", "sincos"),
         "resampler_init": ("normal", "identity"),
@@ -139,8 +149,9 @@ def _check(config: AkiConfig) -> None:
     for name, allowed in choices.items():
         if getattr(config, name) not in allowed:
             raise ValueError(f"{name}={getattr(config, name)!r}, expected one of {', '.join(map(repr, allowed))}")
+    kinds = config.layer_kinds
     side = round(config.num_latents**0.5)
-    if config.attention == "cca" and (side * side != config.num_latents or side % 2):
+    if "cca" in kinds and (side * side != config.num_latents or side % 2):
         raise ValueError(
             f"attention='cca' lays the latents out as a square with an even side, but "
             f"num_latents={config.num_latents}; use 4, 16, 36, 64, 100, 144, ..."

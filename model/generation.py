@@ -35,11 +35,15 @@ class AkiGeneration(_Mixed):
         mm_token_type_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The library calls this for static caches, so that compiled steps get finished masks."""
+        """The library calls this for static caches, so that compiled steps get finished masks.
+
+        Raises:
+            ValueError: the cache is static and attention is flex, or a prompt comes without mm_token_type_ids.
+        """
         if config.get_text_config()._attn_implementation == "flex_attention":
             raise ValueError("static caches need dense masks, flex_attention takes none; use sdpa with a static cache")
         if mm_token_type_ids is None:
-            if inputs_embeds.shape[1] > 1 and config.attention != "causal":
+            if inputs_embeds.shape[1] > 1 and set(config.layer_kinds) != {"causal"}:
                 raise ValueError("a prompt's mask needs mm_token_type_ids; without them it would be causal")
             mm_token_type_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         return create_masks(config, inputs_embeds, attention_mask, cache, mm_token_type_ids=mm_token_type_ids)
@@ -146,5 +150,9 @@ class AkiGeneration(_Mixed):
         return super()._get_candidate_generator(*args, model_kwargs=model_kwargs, **kwargs)
 
     def generate_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: paged attention builds its own, causal masks."""
+        """Refused: paged attention builds its own, causal masks.
+
+        Raises:
+            ValueError: always.
+        """
         raise ValueError("continuous batching drops AKI's attention mask and leaves the model causal; use generate()")

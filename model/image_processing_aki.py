@@ -46,7 +46,8 @@ class AkiImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # to mypy th
     def preprocess(self, images: Any, return_tensors: str | None = "pt", **kwargs: Any) -> BatchFeature:
         """One picture or a (nested) list: PIL pictures, uint8 arrays or tensors (H, W, 3 or 3, H, W), paths.
 
-        Raises ValueError, naming the picture's place, when one does not open.
+        Raises:
+            ValueError: a picture does not open; its place is named.
         """
         pictures = flatten(images)
         pixels = [self._pixels(picture, place, len(pictures)) for place, picture in enumerate(pictures, start=1)]
@@ -87,7 +88,11 @@ def flatten(images: Any) -> list[Any]:
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """ValueError, with the path, when the file is missing or no picture."""
+    """The picture in a file.
+
+    Raises:
+        ValueError: the file is missing or no picture; it names the path.
+    """
     try:
         return Image.open(path)
     except (OSError, Image.DecompressionBombError) as error:
@@ -97,7 +102,8 @@ def open_picture(path: str | Path) -> Image.Image:
 def to_pil(picture: Any) -> Image.Image:
     """PIL pictures as they are; paths opened; arrays and tensors of uint8 wrapped.
 
-    Raises ValueError for anything else.
+    Raises:
+        ValueError: it is something else.
     """
     if isinstance(picture, Image.Image):
         return picture

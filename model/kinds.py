@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def v2v(query: Tokens, key: Tokens) -> Tensor:
 
 
 def future(query: Tokens, key: Tokens) -> Tensor:
-    """A latent sees all that follows it up to its question's end, latents and words (FutureMask's M^f,
-    arXiv 2505.18605).
+    """A latent sees all that follows it up to its question's end, latents and words.
+
+    FutureMask's M^f, arXiv 2505.18605.
     """
     return causal(query, key) | ((query.image >= 0) & (key.place <= query.last_visible))
 
@@ -110,7 +111,44 @@ class Kind:
     """Whether a picture's last latent changes its earlier ones within one layer."""
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+GROUP = "aki_eval.mask_kinds"
+"""The entry points by which installed packages announce further kinds."""
+
+
+class Kinds(dict[str, Kind]):
+    """The kinds by name. One that is not among them is looked for in installed packages before it counts as unknown."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a kind.
+
+        Raises:
+            ValueError: a package announces it, and it cannot be used.
+        """
+        return isinstance(name, str) and (dict.__contains__(self, name) or self._installed(name))
+
+    def __missing__(self, name: str) -> Kind:
+        if name not in self:
+            raise KeyError(name)
+        return self[name]
+
+    def _installed(self, name: str) -> bool:
+        found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+        if len(found) > 1:
+            raise ValueError(f"attention={name!r}: {' and '.join(sorted(found))} have that name; uninstall one of them")
+        for value, entry in found.items():
+            try:
+                kind = entry.load()
+            except Exception as error:  # somebody else's module may do anything
+                raise ValueError(
+                    f"attention={name!r}: {value} does not load: {type(error).__name__}: {error}"
+                ) from error
+            if not isinstance(kind, Kind):
+                raise ValueError(f"attention={name!r}: {value} is a {type(kind).__name__}, expected a model.kinds.Kind")
+            self[name] = kind
+        return bool(found)
+
+
+KINDS = Kinds(
     {
         "mma": Kind(sees=mma, title="modality-mutual (Eq. 5)", first_row="image", question_reaches_image=True),
         "causal": Kind(sees=causal, title="causal (Eq. 2)", first_row=None, question_reaches_image=False),
@@ -163,3 +201,62 @@ def find_kind(name: str) -> Kind:
     if name not in KINDS:
         raise ValueError(f"attention={name!r}, expected one of {', '.join(map(repr, KINDS))}")
     return KINDS[name]
+
+
+def kinds_by_layer(attention: str, layers: Mapping[str, str] | None, num_layers: int) -> tuple[str, ...]:
+    """The kind of every layer: `attention`, and another one where `layers` says so.
+
+    Args:
+        layers: `{"0-9": "causal"}`: layers 0 to 9 of the text backbone are causal. Also `{"3": ...}`. None: none.
+
+    Raises:
+        ValueError: an unknown kind, a range that cannot be read, lies outside the model or is given twice, or `cca`
+            among other kinds: its places in the sequence are its own, and a sequence has one set of them.
+    """
+    find_kind(attention)
+    found: dict[int, str] = {}
+    for text, kind in (layers or {}).items():
+        find_kind(kind)
+        for layer in layer_range(text):
+            if layer >= num_layers:
+                raise ValueError(
+                    f"attention_layers names layers {text}, but the text backbone has {num_layers}: 0-{num_layers - 1}"
+                )
+            if layer in found:
+                raise ValueError(f"attention_layers gives layer {layer} twice: {found[layer]} and {kind}")
+            found[layer] = kind
+    kinds = tuple(found.get(layer, attention) for layer in range(num_layers))
+    if "cca" in kinds and len(set(kinds)) > 1:
+        raise ValueError("attention_layers mixes cca with other kinds, but cca has positions of its own for all layers")
+    return kinds
+
+
+def layer_range(text: str) -> range:
+    """`0-9` or `3` as a range of layers.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        raise ValueError(f"attention_layers: {text!r}, expected a layer such as '3' or a range such as '0-9'")
+    return range(int(first), int(last or first) + 1)
+
+
+def read_layers(text: str) -> dict[str, str]:
+    """`0-9=causal,20=v2v` as `kinds_by_layer` takes it.
+
+    Raises:
+        ValueError: it is not written like that, or names a range twice.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        layers, equals, kind = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ValueError(f"{text!r}, expected ranges and kinds such as 0-9=causal")
+        if layers in found:
+            raise ValueError(f"{text!r} names layers {layers} twice")
+        layer_range(layers)
+        find_kind(kind)
+        found[layers] = kind
+    return found

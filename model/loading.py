@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 
 from .card import model_card
 from .configuration_aki import AkiConfig
+from .files import readable_as_umask_says
 from .published.config import generation_settings
 from .published.hub import published_folder, read_json
 from .published.weights import Weights, load_published, weight_files
@@ -56,11 +57,13 @@ class AkiLoading(_Mixed):
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
-        """A folder or Hub id of ours, or one as AKI's authors publish it. Fields of `AkiConfig` may be overridden by
-        keyword.
+        """A folder or Hub id of ours, or one as AKI's authors publish it.
 
-        Raises ValueError when a weight file is damaged, or naming the tensors that are missing, unexpected or misshapen
-        (the library itself would fill missing ones with random numbers and warn).
+        Fields of `AkiConfig` may be overridden by keyword.
+
+        Raises:
+            ValueError: a weight file is damaged, or tensors are missing, unexpected or misshapen; they are named (the
+                library itself would fill missing ones with random numbers and warn).
         """
         name = pretrained_model_name_or_path
         published = published_folder(name, **kwargs)
@@ -101,6 +104,8 @@ class AkiLoading(_Mixed):
         hub = {key: kwargs.pop(key) for key in _HUB if key in kwargs}
         hub |= {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}  # both sides take these
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process:
+            readable_as_umask_says(Path(save_directory).glob("*.safetensors"))
         if push_to_hub and is_main_process:
             self.push_to_hub(**{"repo_id": Path(save_directory).name} | hub)
 

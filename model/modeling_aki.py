@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutp
 from transformers.utils.deprecation import deprecate_kwarg
 
 from . import attention
-from .backends import create_masks
+from .backends import BY_LAYER, choose_mask, create_masks, is_layered
 from .configuration_aki import AkiConfig
 from .generation import AkiGeneration
 from .loading import AkiLoading
@@ -51,6 +52,7 @@ class AkiModel(AkiPreTrainedModel):
         self.vision_tower = AutoModel.from_config(config.vision_config, trust_remote_code=False)
         self.resampler = Resampler(config)
         self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
+        self._layers_choose = False
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -63,7 +65,8 @@ class AkiModel(AkiPreTrainedModel):
     def get_vision_features(self, pixel_values: Tensor) -> Tensor:
         """(M, 3, H, W) -> (M, P, D): patches after the tower's last LayerNorm. Keep them when the tower is frozen.
 
-        Raises ValueError for another rank or size.
+        Raises:
+            ValueError: they have another rank or size.
         """
         size = self.config.vision_config.image_size
         wanted = (self.config.vision_config.num_channels, size, size)
@@ -78,7 +81,11 @@ class AkiModel(AkiPreTrainedModel):
     def get_image_features(
         self, pixel_values: Tensor | None = None, vision_hidden_states: Tensor | None = None, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
-        """Pictures (M, 3, H, W), or the tower's output for them (M, P, D), -> `pooler_output` (M, N, T)."""
+        """Pictures (M, 3, H, W), or the tower's output for them (M, P, D), -> `pooler_output` (M, N, T).
+
+        Raises:
+            ValueError: neither of the two is given.
+        """
         if vision_hidden_states is None:
             if pixel_values is None:
                 raise ValueError(
@@ -126,7 +133,9 @@ class AkiModel(AkiPreTrainedModel):
                 cache,
                 mm_token_type_ids=mm_token_type_ids,
             )
-        # 4. The text backbone.
+        # 4. The text backbone. Layers with kinds of attention of their own choose among the masks as they are called.
+        if is_layered(attention_mask):
+            attention_mask, kwargs = self._for_layers(attention_mask, kwargs)
         outputs: BaseModelOutputWithPast = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -143,13 +152,34 @@ class AkiModel(AkiPreTrainedModel):
             image_hidden_states=features,
         )
 
+    def _for_layers(self, masks: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Masks by kind -> the backbone's mask, and its keywords with a mask for every layer.
+
+        Raises ValueError for a backbone whose layers cannot be reached.
+        """
+        kinds = self.config.layer_kinds
+        layers = getattr(self.language_model, "layers", ())
+        if len(layers) != len(kinds):
+            raise ValueError(
+                f"attention_layers needs a text backbone with its {len(kinds)} layers in `layers`; "
+                f"{type(self.language_model).__name__} has {len(layers)} there"
+            )
+        if not self._layers_choose:  # for good: checkpointed layers are called again in the backward pass
+            for place, layer in enumerate(layers):
+                layer.register_forward_pre_hook(partial(choose_mask, place), with_kwargs=True)
+            self._layers_choose = True
+        types = getattr(self.config.text_config, "layer_types", None)
+        own = [masks[kind] if types is None else masks[kind][types[place]] for place, kind in enumerate(kinds)]
+        return masks[kinds[0]], kwargs | {BY_LAYER: own}
+
     def token_types(self, input_ids: Tensor | None, inputs_embeds: Tensor | None = None) -> Tensor:
         """(B, L) types from ids. Embeddings do not tell: with them, only causal attention needs no `mm_token_type_ids`.
 
-        Raises ValueError otherwise.
+        Raises:
+            ValueError: they are needed and not given.
         """
         if input_ids is None:
-            if self.config.attention != "causal":
+            if set(self.config.layer_kinds) != {"causal"}:
                 raise ValueError(
                     f"attention={self.config.attention!r} with inputs_embeds needs mm_token_type_ids, types of "
                     "model.attention (zeros for text alone): embeddings do not tell pictures and questions apart"
@@ -157,7 +187,7 @@ class AkiModel(AkiPreTrainedModel):
             embeds: Any = inputs_embeds  # one of the two is given
             return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         if self.config.image_token_id is None or (
-            self.config.attention == "mma" and self.config.question_end_token_id is None
+            "mma" in self.config.layer_kinds and self.config.question_end_token_id is None
         ):
             raise ValueError(
                 "the configuration lacks image_token_id or question_end_token_id, and the mask would be causal without "
@@ -223,7 +253,8 @@ def is_finished(attention_mask: Tensor | dict[str, Tensor] | None) -> bool:
 def insert_images(inputs_embeds: Tensor, is_image: Tensor, vectors: Tensor | None) -> Tensor:
     """(B, L, T) with the rows where `is_image` (B, L) replaced, in order, by the pictures' (M, N, T).
 
-    Raises ValueError when there are more or fewer placeholders than vectors.
+    Raises:
+        ValueError: there are more or fewer placeholders than vectors.
     """
     if vectors is None and is_image.shape[1] == 1:  # a decoding step; counting would make a GPU wait for it
         return inputs_embeds

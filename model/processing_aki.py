@@ -24,7 +24,8 @@ class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library
     resampler's vectors take in the model. `image_order="text_first"` puts the pictures of every user turn behind its
     text (the T&I order of dual-order training, paper section 3.2); "image_first" leaves the parts in the order given.
 
-    Raises ValueError when the tokenizer does not know `<image>` as one token.
+    Raises:
+        ValueError: the tokenizer does not know `<image>` as one token.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library
 
         A model of ours in that form has its template and order under `processor`. Otherwise prompts begin with `<s>`, a
         blank and `<|system|>`: the tokenizer of its training put a lone word mark there.
-        Raises ValueError when `<image>` does not get the id that the configuration says.
+
+        Raises:
+            ValueError: `<image>` does not get the id that the configuration says.
         """
         tokenizer = AutoTokenizer.from_pretrained(
             folder, padding_side="left", add_eos_token=False, trust_remote_code=False
@@ -93,8 +96,10 @@ class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library
     def __call__(self, images: Any = None, text: str | list[str] | None = None, **kwargs: Any) -> BatchFeature:
         """Text with `<image>` marks, and the pictures in the order of the marks (nested per text, or flat).
 
-        A text that begins with the tokenizer's start token gets no second one. Raises ValueError for an empty text, and
-        for more or fewer pictures than marks.
+        A text that begins with the tokenizer's start token gets no second one.
+
+        Raises:
+            ValueError: a text is empty, or there are more or fewer pictures than marks.
         """
         texts = [text] if isinstance(text, str) else text
         if texts is not None:
@@ -122,6 +127,9 @@ class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library
         """Conversations with parts {"type": "image"} and {"type": "text", "text": ...} -> prompt, or model inputs.
 
         AKI's system message is added where a conversation has none.
+
+        Raises:
+            ValueError: a conversation is empty, or a message has no role or no content.
         """
         if not conversation or not all(conversation):
             raise ValueError("the conversation is empty; it needs at least one message")
@@ -140,7 +148,11 @@ class AkiProcessor(ProcessorMixin):  # type: ignore[misc]  # to mypy the library
 
 
 def _check_messages(conversation: Any) -> None:
-    """ValueError, with its place, for a message without role or content. Takes one conversation, or a list of them."""
+    """Looks through the messages of one conversation, or of a list of them.
+
+    Raises:
+        ValueError: a message has no role or no content; its place is named.
+    """
     several = isinstance(conversation[0], (list, tuple))
     for messages in conversation if several else [conversation]:
         for place, message in enumerate(messages, start=1):

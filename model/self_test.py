@@ -15,14 +15,16 @@ from PIL import Image
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .kinds import find_kind
+from .kinds import find_kind, kinds_by_layer
 
 QUESTION = "What is in the picture?"
 
 
 @torch.no_grad()
 def self_test(model: Any, processor: Any) -> dict[str, Any]:
-    """One picture, one question, a few passes. Returns a record for `run.json`; `passed` says whether all is as the
+    """One picture, one question, a few passes.
+
+    Returns a record for `run.json`; `passed` says whether all is as the
     kind of attention declares it (`model.attention.KINDS`).
 
     - `question_reaches_image`: largest change of the image rows' logits when one word of the question changes.
@@ -30,6 +32,9 @@ def self_test(model: Any, processor: Any) -> dict[str, Any]:
     - `later_latents_reach_earlier`: largest change of the picture's earlier rows behind the first layer when its last
       latent changes.
     - `rows_unlike_causal`: first and last row whose logits differ from a plainly causal pass; None when none does.
+
+    - `layer_reached_by_question`: of a model whose layers have several kinds, the first that changes the image's rows
+      when a word of the question changes.
 
     "Nothing" is what two identical passes differ by (`noise`), zero on most devices.
     """
@@ -60,34 +65,54 @@ def self_test(model: Any, processor: Any) -> dict[str, Any]:
         "rows_unlike_causal": [unlike[0], unlike[-1]] if unlike else None,
         "noise": max(noise, float(_row_change(plain.first_layer, again.first_layer).max())),
     }
+    if model.config.attention_layers:
+        record["attention_layers"] = dict(model.config.attention_layers)
+        record["num_layers"] = len(plain.layers)
+        record["layer_reached_by_question"] = _first_reached(
+            plain.layers, other_word.layers, first, last, record["noise"]
+        )
     return record | {"passed": _passed(record)}
+
+
+def _first_reached(one: list[Tensor], other: list[Tensor], first: int, last: int, noise: float) -> int | None:
+    """The first layer behind which the picture's rows differ; None where none does."""
+    changes = (float(_row_change(*both)[first : last + 1].max()) for both in zip(one, other, strict=True))
+    return next((layer for layer, change in enumerate(changes) if change > noise), None)
 
 
 def _passed(record: dict[str, Any]) -> bool:
     """Whether the kind's declarations hold, as far as this prompt can show them."""
-    kind = find_kind(record["attention"])
+    names = kinds_by_layer(record["attention"], record.get("attention_layers"), record.get("num_layers", 1))
+    kinds = [find_kind(name) for name in names]
     first, last = record["image_rows"]
     unlike = record["rows_unlike_causal"]
-    wanted = {"prompt": 0, "image": first, None: None}[kind.first_row]
-    asked = {"question_reaches_image": True, "question_reaches_earlier_text": first > 0}
-    asked["later_latents_reach_earlier"] = last > first
-    declared = all(
-        (record[name] > record["noise"]) == getattr(kind, name) for name, can_show in asked.items() if can_show
-    )
-    return declared and (unlike and unlike[0]) == wanted
+    wanted = min(({"prompt": 0, "image": first}[kind.first_row] for kind in kinds if kind.first_row), default=None)
+    reached = next((layer for layer, kind in enumerate(kinds) if kind.question_reaches_image), None)
+    asked = {
+        "question_reaches_image": (True, reached is not None),
+        "question_reaches_earlier_text": (first > 0, any(kind.question_reaches_earlier_text for kind in kinds)),
+        "later_latents_reach_earlier": (last > first, kinds[0].later_latents_reach_earlier),
+    }
+    declared = all((record[name] > record["noise"]) == value for name, (can_show, value) in asked.items() if can_show)
+    layers = record.get("layer_reached_by_question", reached) == reached
+    return declared and layers and (unlike and unlike[0]) == wanted
 
 
 class _Pass(NamedTuple):
-    """logits: (L, V). first_layer: (L, T), the hidden states behind the backbone's first layer."""
+    """logits: (L, V). layers: (L, T) each, the hidden states behind the backbone's layers."""
 
     logits: Tensor
-    first_layer: Tensor
+    layers: list[Tensor]
+
+    @property
+    def first_layer(self) -> Tensor:
+        return self.layers[0]
 
 
 def _pass(model: Any, inputs: dict[str, Tensor], vectors: Tensor) -> _Pass:
     images = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
     output = model(**inputs, mm_encoder_outputs=images, output_hidden_states=True)
-    return _Pass(output.logits[0].float(), output.hidden_states[1][0].float())
+    return _Pass(output.logits[0].float(), [states[0].float() for states in output.hidden_states[1:]])
 
 
 def _other_last_latent(vectors: Tensor) -> Tensor:
@@ -132,10 +157,10 @@ def _row_change(one: Tensor, other: Tensor) -> Tensor:
 
 @contextmanager
 def attention_set_to(model: Any, kind: str) -> Any:
-    """The model with another kind of attention, for the length of a `with` block."""
-    before = model.config.attention
-    model.config.attention = kind
+    """The model with another kind of attention in all layers, for the length of a `with` block."""
+    before = model.config.attention, model.config.attention_layers
+    model.config.attention, model.config.attention_layers = kind, None
     try:
         yield
     finally:
-        model.config.attention = before
+        model.config.attention, model.config.attention_layers = before

@@ -119,12 +119,13 @@ def _panels(columns: int, rows: int, size: float) -> tuple[Figure, list[Any]]:
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:
-    """As PNG and SVG below `out`; the same figure gives the same bytes."""
+    """As PNG, SVG and PDF below `out`; the same figure gives the same bytes."""
     import matplotlib
 
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"{name}.png", out / f"{name}.svg"]
+    paths = [out / f"{name}.{kind}" for kind in ("png", "svg", "pdf")]
     figure.savefig(paths[0], dpi=DPI, metadata={"Software": None})
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(paths[1], metadata={"Date": None})
+    figure.savefig(paths[2], metadata={"CreationDate": None})
     return paths

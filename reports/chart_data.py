@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import paper
+from .other_tables import largest_of, other_entries
 from .paper import PaperLine
 from .paper_tables import Plan
-from .series import Series, paper_series, run_series
+from .series import Series, arm_series, paper_series
 from .tables import Cell
 
 LARGEST = {"perception": 2000.0, "cognition": 800.0}
@@ -17,15 +18,20 @@ LARGEST = {"perception": 2000.0, "cognition": 800.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Dot:
-    """A number on the scale. `at`, `low`, `high` are per cent of the chart's width; `run` numbers its colour."""
+    """A number on the scale. `at`, `low`, `high` are per cent of the chart's width; `run` numbers its arm's colour."""
 
     label: str
     text: str
     at: float
     low: float | None
     high: float | None
+    seed_low: float | None = None
+    """Of an arm: the interval for other training seeds, apart from that for other questions."""
+    seed_high: float | None = None
     run: int | None = None
     highlight: bool = False
+    cell: Cell | None = None
+    """What it shows; the pages link to the samples behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,8 @@ class ChartRow:
     dots: tuple[Dot, ...]
     reference: Dot | None
     others: tuple[Dot, ...]
+    missing: tuple[str, ...] = ()
+    """Runs that have no such number."""
 
     @property
     def description(self) -> str:
@@ -46,11 +54,14 @@ class ChartRow:
         if self.others:
             values = sorted(self.others, key=lambda dot: dot.at)
             parts.append(f"other rows of the paper {values[0].text} to {values[-1].text}")
+        parts += [f"{label} not measured" for label in self.missing]
         return f"{self.label}: " + "; ".join(parts) if parts else f"{self.label}: no numbers"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
+    """Rows of values on one scale, the paper's among them; `reference` is the paper's row that stands out."""
+
     title: str
     rows: tuple[ChartRow, ...]
     reference: str | None
@@ -68,6 +79,17 @@ def overview(plan: Plan) -> Chart:
     return Chart(title="Twelve columns", rows=tuple(rows), reference=reference.label)
 
 
+def others(plan: Plan) -> Chart | None:
+    """The headline numbers of benchmarks outside the paper that have a scale; None where there are none."""
+    rows = []
+    for entry in other_entries(plan.runs):
+        scale = largest_of(entry, plan.runs)
+        if scale is not None:
+            row = _row(entry, plan, None, [], f"benchmark-{entry.task}.html", scale)
+            rows.append(row)
+    return Chart(title="Other benchmarks", rows=tuple(rows), reference=None) if rows else None
+
+
 def breakdown(number: str, plan: Plan) -> Chart:
     """The lines of a per-subtask table. Its printed rows are the reference and the other four models."""
     printed = {model.model: paper_series(number, model) for model in paper.models("appendix")}
@@ -79,10 +101,15 @@ def breakdown(number: str, plan: Plan) -> Chart:
 
 
 def _row(
-    entry: PaperLine, plan: Plan, reference: Series | None, others: Sequence[Series], link: str | None
+    entry: PaperLine,
+    plan: Plan,
+    reference: Series | None,
+    others: Sequence[Series],
+    link: str | None,
+    largest: float | None = None,
 ) -> ChartRow:
-    largest = _largest(entry)
-    runs = [(number, run_series(run)) for number, run in enumerate(plan.runs)]
+    largest = largest or _largest(entry)
+    runs = [(number, arm_series(arm)) for number, arm in enumerate(plan.arms)]
     dots = [_dot(series.label, series.cell(entry), largest, number) for number, series in runs]
     printed = _dot(reference.label, reference.cell(entry), largest, highlight=True) if reference else None
     ticks = [_dot(series.label, series.cell(entry), largest) for series in others]
@@ -93,6 +120,7 @@ def _row(
         dots=tuple(dot for dot in dots if dot),
         reference=printed,
         others=tuple(tick for tick in ticks if tick),
+        missing=tuple(series.label for (_, series), dot in zip(runs, dots, strict=True) if dot is None),
     )
 
 
@@ -113,6 +141,7 @@ def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlig
     if cell.value is None:
         return None
     low, high = cell.ci95 or (None, None)
+    seed_low, seed_high = cell.seed_ci95 or (None, None)
     split = " (development split)" if cell.task == "mmmu" and str(cell.metric).startswith("dev") else ""
     return Dot(
         label=label + split,
@@ -120,8 +149,11 @@ def _dot(label: str, cell: Cell, largest: float, run: int | None = None, highlig
         at=_place(cell.value, largest),
         low=None if low is None else _place(low, largest),
         high=None if high is None else _place(high, largest),
+        seed_low=None if seed_low is None else _place(seed_low, largest),
+        seed_high=None if seed_high is None else _place(seed_high, largest),
         run=run,
         highlight=highlight,
+        cell=cell,
     )
 
 

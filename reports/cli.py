@@ -1,4 +1,4 @@
-"""The commands `aki-eval report` and `aki-eval view`."""
+"""The command `aki-eval report`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,52 @@ import typer
 
 from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
-from .formats import FORMATS, Output, produce
-from .paper_tables import TITLES, Plan, all_tables, main_table, reference_row, subtask_table
+from .formats import FORMATS, Output, print_tables, produce
+from .other_tables import OTHERS
+from .paper_tables import (
+    TITLES,
+    Plan,
+    all_tables,
+    main_table,
+    main_tables,
+    other_table,
+    pair_tables,
+    reference_row,
+    subtask_table,
+)
+from .picture_modes import MODES
+from .sides import SidesCommand, groups_of, open_arms
+from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
+from .task_option import TaskFiles
 
 
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN_DIR...", help="Run folders, side by side.")] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN_DIR... [-- RUN_DIR...]",
+            help="Run folders, side by side. With -- between them: each group is one recipe's training seeds.",
+        ),
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write files into. Default: print.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Folder to write files into. Default: print.")
+    ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
     reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
-    pictures: Annotated[bool, typer.Option(help="Copy the benchmarks' pictures into the HTML report.")] = True,
+    pictures: Annotated[
+        str, typer.Option(help=f"In the HTML report: {', '.join(MODES)}. Thumbnails are WebP, at most 384 pixels.")
+    ] = "thumbnails",
     push: Annotated[str | None, typer.Option(help="Hub repository to propose the model card's results to.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Recompute the paper's arithmetic: what contradicts.")] = False,
+    style: Annotated[str, typer.Option(help=f"Of LaTeX tables and figures: {', '.join(STYLES)}.")] = SCREEN.name,
+    task: TaskFiles = None,
     everything: Annotated[bool, typer.Option("--all", help="On the terminal every table, not one screen.")] = False,
     numbers: Annotated[
         str | None,
@@ -43,12 +71,22 @@ def report(
         tables += [audit_table(), third_version()]
     if push is not None and "model-card" not in wanted:
         raise UserError("--push publishes a model card: add model-card to --format")
+    if style not in STYLES:
+        raise UserError(f"--style {style!r}: expected one of {', '.join(STYLES)}")
+    mode = next((each for each in MODES if each == pictures), None)
+    if mode is None:
+        raise UserError(f"--pictures {pictures!r}: expected one of {', '.join(MODES)}")
     one_screen = not (everything or chosen or audit)
     for name in wanted:
-        if name == "term" and one_screen:
+        if name == "term" and one_screen and plan.grouped:
+            print_tables([*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan)])
+        elif name == "term" and one_screen:
             show_summary(PlainConsole(), plan)
         else:
-            produce(name, tables, plan, Output(out, pictures, push))
+            produce(name, tables, plan, Output(out, mode, push, STYLES[style]))
+
+
+report.command_class = SidesCommand  # type: ignore[attr-defined]
 
 
 def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> Plan:
@@ -58,11 +96,26 @@ def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> P
         UserError: a folder that is no run, or a reference that is no row of the paper.
     """
     reference_row(reference)
+    groups = groups_of(paths)
+    if len(groups) > 1:
+        return _grouped(groups, baseline, reference)
     known = {path.resolve(): place for place, path in enumerate(paths)}
     if baseline is not None and baseline.resolve() not in known:
         paths, known = [baseline, *paths], {baseline.resolve(): 0}
     runs = tuple(open_runs(paths))
     return Plan(runs, runs[known[baseline.resolve()]] if baseline else None, reference)
+
+
+def _grouped(groups: Sequence[Sequence[Path]], baseline: Path | None, reference: str) -> Plan:
+    """Arms side by side; the baseline is one of their runs, and stands for its arm."""
+    arms = tuple(open_arms(groups))
+    runs = tuple(run for arm in arms for run in arm.runs)
+    own = None
+    if baseline is not None:
+        own = next((run for run in runs if run.path.resolve() == baseline.resolve()), None)
+        if own is None:
+            raise UserError(f"--baseline {baseline} is in none of the groups: name a run of the arm to compare with")
+    return Plan(runs, own, reference, arms)
 
 
 def parse_tables(text: str | None) -> list[str]:
@@ -72,9 +125,9 @@ def parse_tables(text: str | None) -> list[str]:
         UserError: the paper has no such table, or it is none of results.
     """
     names = [name.strip().removeprefix("table") for name in (text or "").split(",") if name.strip()]
-    unknown = [name for name in names if name not in TITLES]
+    unknown = [name for name in names if name not in (*TITLES, OTHERS)]
     if unknown or (text is not None and not names):
-        raise UserError(f"--table {text!r}: expected numbers out of {', '.join(TITLES)}, separated by commas")
+        raise UserError(f"--table {text!r}: expected some of {', '.join(TITLES)}, {OTHERS}, separated by commas")
     return names
 
 
@@ -82,7 +135,13 @@ def choose_tables(plan: Plan, numbers: Sequence[str]) -> list[Table]:
     """All tables, or those of the given numbers."""
     if not numbers:
         return all_tables(plan)
-    return [main_table(number, plan) if number in {"1", "2"} else subtask_table(number, plan) for number in numbers]
+    return [_table(number, plan) for number in numbers]
+
+
+def _table(number: str, plan: Plan) -> Table:
+    if number == OTHERS:
+        return other_table(plan)
+    return main_table(number, plan) if number in {"1", "2"} else subtask_table(number, plan)
 
 
 def parse_formats(text: str) -> list[str]:
@@ -97,28 +156,3 @@ def parse_formats(text: str) -> list[str]:
         found = unknown[0] if unknown else text
         raise UserError(f"--format {found!r} is no format; choose from {', '.join(FORMATS)}")
     return names
-
-
-def view(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run folders, or one finished report.")],
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
-    baseline: Annotated[Path | None, typer.Option(help="Run to compare the others with. Default: the first.")] = None,
-    reference: Annotated[str, typer.Option(help="The paper's row that runs are compared with.")] = "aki_4b",
-) -> None:
-    """The HTML report on http://127.0.0.1, until Ctrl-C."""
-    from tempfile import TemporaryDirectory
-
-    from .serving import make_server
-
-    with TemporaryDirectory(prefix="aki-report-") as scratch:
-        folder = runs[0]
-        if len(runs) > 1 or not (folder / "data" / "manifest.js").is_file():
-            from .pages import write_site
-
-            folder = write_site(make_plan(runs, baseline, reference), Path(scratch) / "html").parent
-        with make_server(folder, port) as server:
-            typer.echo(f"http://127.0.0.1:{server.server_port}/index.html (Ctrl-C ends)")
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                typer.echo("")

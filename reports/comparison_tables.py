@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
+from benchmarks.arms import ArmEstimate
 from benchmarks.results.comparison import Comparison, Flip, MetricComparison
 from benchmarks.results.pairing import WARNING
 from benchmarks.tasks import TASKS
@@ -13,10 +15,19 @@ from .tables import DASH, Cell, Column, Row, Table
 
 HOW = (
     "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
-    "over the paper's columns, or over the sub-scores of one task.",
+    "over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
     "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
     "where, and why.",
+)
+
+
+ARMS = (
+    "Arms: means over training seeds. ±q is half the width of the 95 % interval for other questions, ±s for other "
+    "seeds; B - A has both in one, what a seed does with a question counted once. by questions, by seeds: standard "
+    "errors of B - A.",
+    "crossed t: questions x seeds, {pairing}; detectable: with 80 % power by these seeds and questions. `aki-eval "
+    "power` says how many more a difference needs.",
 )
 
 
@@ -26,26 +37,42 @@ def title(comparison: Comparison) -> str:
 
 def metric_table(comparison: Comparison, metrics: Sequence[MetricComparison], key: str = "compare") -> Table:
     """Both runs' values on the pairs, B - A, and every number that says how sure it is."""
-    names = ("A", "B", "B - A", "p", "p, Holm", "test", "detectable", "pairs")
+    names = ["A", "B", "B - A", "p", "p, Holm", "test", "detectable", "pairs"]
+    if comparison.arms:
+        names[3:3] = ["by questions", "by seeds"]
     return Table(
         key=key,
         title=title(comparison),
         corner="metric",
         columns=tuple(Column(label=name, kind="run", text=name == "test") for name in names),
-        rows=tuple(_metric_row(metric) for metric in metrics),
+        rows=tuple(_metric_row(metric, arms=comparison.arms) for metric in metrics),
         notices=(WARNING, *comparison.warnings) if comparison.warnings else (),
-        remarks=(*HOW, *(f"Not compared. {reason}." for reasons in comparison.left_out.values() for reason in reasons)),
+        remarks=(*_how(comparison), *(f"Not compared. {why}." for why in chain(*comparison.left_out.values()))),
     )
 
 
-def _metric_row(metric: MetricComparison) -> Row:
-    left_out = f"{metric.num_left_out} samples of {metric.task} are not scored in both runs and left out"
+def _how(comparison: Comparison) -> tuple[str, ...]:
+    """How to read the numbers, and what they leave open."""
+    lines = list(HOW)
+    if comparison.arms:
+        num = comparison.num_matched
+        pairing = f"{num} seeds paired" if num else "no seed is on both sides, so seeds are not paired"
+        lines += [line.format(pairing=pairing) for line in ARMS]
+        lines += [f"Not the seed alone. {warning}." for warning in comparison.arm_warnings]
+    if comparison.seeds_left_out:
+        lines.append(f"Every verdict here: {comparison.seeds_left_out}.")
+    return tuple(lines)
+
+
+def _metric_row(metric: MetricComparison, *, arms: bool) -> Row:
+    every = "all" if arms else "both"
+    left_out = f"{metric.num_left_out} samples of {metric.task} are not scored in {every} runs and left out"
     return Row(
         label=metric.label,
         cells=(
-            Cell(value=metric.a),
-            Cell(value=metric.b),
+            *([arm_cell(side) for side in metric.arms] if arms else [Cell(value=metric.a), Cell(value=metric.b)]),
             difference_cell(metric),
+            *(_source_cells(metric) if arms else ()),
             Cell(text=p_text(metric.p)),
             Cell(text=p_text(metric.p_holm)),
             Cell(text=metric.test or DASH),
@@ -54,6 +81,20 @@ def _metric_row(metric: MetricComparison) -> Row:
         ),
         notes=(left_out,) if metric.num_left_out else (),
     )
+
+
+def arm_cell(arm: ArmEstimate) -> Cell:
+    """An arm's mean with its two error bars."""
+    return Cell(value=arm.mean.value, ci95=arm.question_interval, seed_ci95=arm.seed_interval)
+
+
+def _source_cells(metric: MetricComparison) -> tuple[Cell, Cell]:
+    """Standard errors of the difference by questions and by seeds."""
+    found = metric.variances
+    if found is None:
+        return Cell(), Cell()
+    seeds = Cell() if found.seed_degrees is None else Cell(value=found.seeds**0.5)
+    return Cell(value=found.questions**0.5), seeds
 
 
 def difference_cell(metric: MetricComparison) -> Cell:

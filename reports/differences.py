@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from benchmarks.results.arms import Arm
 from benchmarks.results.comparison import Comparison, compare
 from benchmarks.results.folder import RunFolder, TaskResult
 
@@ -26,7 +27,7 @@ TO_PAPER = (
 )
 TO_BASELINE = (
     "▲ and ▼ beside a difference between runs: p < 0.05 after Holm's correction. Each run's own table of differences "
-    "has the p-values and their tests."
+    "has the p-values, their tests, and what its verdicts leave open: with one training a side, the seed."
 )
 
 
@@ -41,7 +42,9 @@ def to_paper(run: RunFolder, table: str, model: PaperModel) -> Series:
             return Cell()
         own = run_cell(result, _printed_metric(entry, printed.metric))
         reason = _unlike_paper(result, own)
-        return Cell(notes=(reason,)) if reason else _minus(own, printed.value, printed.metric)
+        if reason:
+            return Cell(notes=(reason,))
+        return replace(_minus(own, printed.value, printed.metric), run=run.label)
 
     label = f"{run.label} − {model.label}"
     return Series(key=f"{run.path} - {model.model}", label=label, kind="difference", cell=cell, comparator="paper")
@@ -73,6 +76,7 @@ def _minus(own: Cell, printed: float, metric: str) -> Cell:
         value=own.value - printed,
         ci95=interval,
         num_scored=None,
+        num_units=None,
         signed=True,
         significant=interval is not None and not interval[0] <= 0 <= interval[1],
         notes=(*own.notes, *note),
@@ -81,22 +85,22 @@ def _minus(own: Cell, printed: float, metric: str) -> Cell:
 
 @dataclass(frozen=True)
 class Pair:
-    """A run and the run it is compared with. Everything about the two is worked out once, when first asked for."""
+    """An arm and the one it is compared with. Everything about the two is worked out once, when first asked for."""
 
-    run: RunFolder
-    baseline: RunFolder
+    run: Arm
+    baseline: Arm
 
     @cached_property
     def comparison(self) -> Comparison:
-        """Run minus baseline, as `aki-eval compare` finds it; tasks that were not asked the same are left out."""
-        tasks = [task for task in self.baseline.results if task in self.run.results]
+        """Arm minus baseline, as `aki-eval compare` finds it; tasks that were not asked the same are left out."""
+        tasks = [task for task in self.baseline.tasks if task in self.run.tasks]
         return compare(self.baseline, self.run, different="leave_out", tasks=tasks)
 
     def series(self, entries: Sequence[PaperLine], split: str = "val") -> Series:
         """The differences for the lines of one table."""
         suffix = " (dev)" if split == "dev" else ""
         return Series(
-            key=f"{self.run.path} - {self.baseline.path}{suffix}",
+            key=f"{self.run.runs[0].path} - {self.baseline.runs[0].path}{suffix}",
             label=f"{self.run.label} − {self.baseline.label}{suffix}",
             kind="difference",
             comparator="run",
@@ -108,7 +112,9 @@ class Pair:
         if reasons:
             return Cell(notes=(f"Not compared. {reasons[0]}.",))
         found = find_metric(self.comparison.of_task(entry.task), run_metric(entry, split))
-        return Cell() if found is None or found.difference is None else difference_cell(found)
+        if found is None or found.difference is None:
+            return Cell()
+        return replace(difference_cell(found), run=self.run.label, beside=self.baseline.label)
 
 
 def gain_in_paper(model: PaperModel, comparator: PaperModel) -> Series:

@@ -16,7 +16,9 @@ from benchmarks.errors import UserError
 from benchmarks.printable import printable
 
 from .paper_tables import Plan, all_tables
+from .picture_modes import PictureMode
 from .render import flat, latex, markdown, terminal
+from .styles import SCREEN, Style
 from .tables import Table
 
 FORMATS = ("term", "md", "tex", "csv", "json", "html", "figures", "model-card")
@@ -27,11 +29,16 @@ class Output:
     """Where formats go: files below `folder`, or standard output without one. `push` names a repository on the Hub."""
 
     folder: Path | None
-    pictures: bool = True
+    pictures: PictureMode = "thumbnails"
     push: str | None = None
+    style: Style = SCREEN
 
     def needed(self, name: str) -> Path:
-        """The folder, for formats that write several files."""
+        """The folder, for formats that write several files.
+
+        Raises:
+            UserError: there is none.
+        """
         if self.folder is None:
             raise UserError(f"--format {name} writes a folder: say where with --out")
         return self.folder
@@ -47,7 +54,8 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "tex":
         write(out, "tables.tex", latex.document(tables))
         for table in tables if out else []:
-            write(out, f"{table.key}.tex", latex.render(table))
+            write(out, f"{table.key}.tex", latex.render(table, output.style))
+            write(out, f"{table.key}_plain.tex", latex.render(table, output.style, plain=True))
     elif name == "csv":
         write(out, "tables.csv", flat.to_csv(tables))
     elif name == "json":
@@ -55,11 +63,11 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
     elif name == "html":
         from .pages import write_site
 
-        echo(write_site(plan, output.needed(name) / "html", with_pictures=output.pictures))
+        echo(write_site(plan, output.needed(name) / "html", pictures=output.pictures))
     elif name == "figures":
         from .chart_plots import write_figures
 
-        for path in write_figures(plan, output.needed(name) / "figures"):
+        for path in write_figures(plan, output.needed(name) / "figures", output.style):
             echo(path)
     elif name == "model-card":
         publish(plan, output.needed(name) / "model-card", output.push)

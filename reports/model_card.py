@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import UserError
+from benchmarks.printable import in_words
 from benchmarks.results.folder import RunFolder, TaskResult
 from benchmarks.results.record import RunRecord
 from benchmarks.scoring import worth_saying
-from benchmarks.tasks import TASKS
 
 from . import paper
+from .other_tables import other_entries
 from .paper import PaperLine
 from .render import markdown
-from .series import describe_subset, find_metric, run_cell
+from .series import find_metric, run_cell
 from .tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ class Result:
 
 
 def results(run: RunFolder) -> list[Result]:
-    """The twelve columns that the run has numbers for, in the paper's order."""
+    """The columns that the run has numbers for: the paper's in its order, then other benchmarks'."""
     found = []
-    for entry in paper.entries("main"):
+    for entry in (*paper.entries("main"), *other_entries([run])):
         result = run.results.get(entry.task)
         cell = run_cell(result, entry.metric) if result else Cell()
         if result and cell.value is not None:
@@ -67,7 +68,7 @@ def results(run: RunFolder) -> list[Result]:
 
 def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
     """Everything that a bare number would hide, in one line."""
-    parts = [f"AKI toolkit, {TASKS[result.task].title}", f"protocol {cell.protocol}", f"{result.prompts} prompts"]
+    parts = [f"AKI toolkit, {result.about.title}", f"protocol {cell.protocol}", f"{result.prompts} prompts"]
     if cell.ci95:
         parts.append(f"95 % interval {cell.ci95[0]:.1f} to {cell.ci95[1]:.1f}")
     parts.append(f"{cell.num_scored} of {cell.num_samples} samples scored")
@@ -79,7 +80,7 @@ def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
         comparable = "" if result.comparable_judge else " (not comparable to GPT-4)"
         parts.append(f"judge {result.judge.get('name')}{comparable}")
     if result.subset:
-        parts.append(f"subset: {describe_subset(result.subset)}")
+        parts.append(f"subset: {in_words(result.subset)}")
     source = result.data.get("source")
     parts.append(
         {"toy": "toy world, not the benchmark", "official": "VLMEvalKit's tables"}.get(str(source), "own tables")
@@ -90,11 +91,16 @@ def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
 
 
 def entries(run: RunFolder) -> dict[str, list[EvalResultEntry]]:
-    """Entries by task, one file each."""
+    """Entries by task, one file each; of benchmarks that the Hub keeps, which is all that it asks of them.
+
+    None for the toy world, whose numbers are no results of the benchmark named.
+    """
     from huggingface_hub import EvalResultEntry
 
     found: dict[str, list[EvalResultEntry]] = {}
     for each in results(run):
+        if each.entry.task not in DATASETS or run.results[each.entry.task].toy:
+            continue
         entry = EvalResultEntry(
             dataset_id=DATASETS[each.entry.task],
             task_id=f"{each.entry.task}_{each.entry.metric}",
@@ -118,11 +124,20 @@ def model_index(run: RunFolder) -> list[EvalResult]:
     """The same numbers for the card's `model-index`."""
     from huggingface_hub import EvalResult
 
+    def toy(each: Result) -> bool:
+        return run.results[each.entry.task].toy
+
+    def title(each: Result) -> str:
+        return run.results[each.entry.task].about.title
+
+    def known(each: Result) -> str:
+        return DATASETS.get(each.entry.task, each.entry.task)
+
     return [
         EvalResult(
             task_type="image-text-to-text",
-            dataset_type=DATASETS[each.entry.task],
-            dataset_name=TASKS[each.entry.task].title,
+            dataset_type=f"toy-world/{each.entry.task}" if toy(each) else known(each),
+            dataset_name=f"toy world's {title(each)}" if toy(each) else title(each),
             metric_type=each.entry.metric,
             metric_name=f"{each.entry.label} ({each.notes})",
             metric_value=round(each.cell.value or 0.0, 2),
@@ -149,10 +164,11 @@ def write_card(run: RunFolder, name: str, tables: list[Table], out: Path) -> lis
     from huggingface_hub import eval_result_entries_to_yaml
 
     written = [out / CARD]
-    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     written[0].write_text(card(run, name, tables), encoding="utf-8")
     for task, found in entries(run).items():
         path = out / FOLDER / f"{task}.yaml"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(eval_result_entries_to_yaml(found), sort_keys=False), encoding="utf-8")
         written.append(path)
     return written
@@ -168,7 +184,7 @@ def unfit(run: RunFolder) -> Iterator[str]:
         elif not result.complete:
             yield f"{task} is incomplete"
         else:
-            metrics = (result.protocols[result.headline].get(name) for name in TASKS[task].headline_metrics)
+            metrics = (result.protocols[result.headline].get(name) for name in result.about.headline_metrics)
             yield from (f"{task} is {why}" for metric in metrics if (why := result.why_not_comparable(metric)))
 
 

@@ -28,11 +28,14 @@ def _of_one(run: RunFolder) -> Iterator[str]:
     if run.record and run.record.model.trained_attention not in (None, run.record.model.attention):
         model = run.record.model
         yield f"{run.label}: trained with {model.trained_attention} attention, measured with {model.attention}."
-    for task, result in run.results.items():
+    for result in run.results.values():
         metrics = result.protocols[result.headline]
-        for name in TASKS[task].headline_metrics:
+        for name in result.about.headline_metrics:
             if why := result.why_not_comparable(metrics.get(name)):
-                yield f"{run.label}: {TASKS[task].title}, {name}: {why}."
+                yield f"{run.label}: {result.about.title}, {name}: {why}."
+    if run.record and run.record.probe:
+        probe = run.record.probe
+        yield f"{run.label}: asked under the probe {probe.name} ({probe.does}); no measurement of the benchmarks."
     if run.unscored:
         names = ", ".join(run.unscored)
         yield f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it."

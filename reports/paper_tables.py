@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from benchmarks.errors import UserError
+from benchmarks.results.arms import Arm, as_arm
 from benchmarks.results.folder import RunFolder
 
 from . import paper
 from .comparison_tables import metric_table
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
+from .metrics import every_metric
 from .notices import missing_tasks, notices
+from .other_tables import OTHERS, measures_paper, other_entries, other_tasks
 from .paper import PaperLine, PaperModel
-from .series import Series, other_readings, paper_series, run_series
+from .series import BARS, Series, arm_series, other_readings, paper_series, run_series
 from .tables import Cell, Column, Row, Table
 
 TITLES = {
@@ -33,7 +36,10 @@ TITLES = {
 ACROSS = {"7": "Subtask", "9": "Dimension", "11": "Subject", "12": "Skill or task"}
 """Tables whose columns are models, with the heading of their first column; in the others models are rows."""
 
-INTERVALS = "± is half the width of the 95 % interval, n the number of scored samples; the paper prints neither."
+INTERVALS = (
+    "± is half the width of the 95 % interval, n the number of scored samples (of MMBench: of questions, each asked "
+    "once for every rotation of its options); the paper prints neither."
+)
 MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "
     "model's own paper, * measured by the authors."
@@ -59,8 +65,8 @@ class Frame:
 
     def table(self, corner: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
         return Table(
-            key=f"table{self.number}",
-            title=TITLES[self.number],
+            key=OTHERS if self.number == OTHERS else f"table{self.number}",
+            title=TITLES.get(self.number, "Other benchmarks"),
             corner=corner,
             columns=tuple(columns),
             rows=tuple(rows),
@@ -71,33 +77,63 @@ class Frame:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is set side by side: runs, the run they are compared with (the first, if not said), and the paper's row."""
+    """What is set side by side: runs, the run they are compared with (the first, if not said), and the paper's row.
+
+    `grouped`: the runs as arms, where any recipe has several; what tables and charts show then are its means.
+    """
 
     runs: tuple[RunFolder, ...]
     baseline: RunFolder | None = None
     reference: str = "aki_4b"
+    grouped: tuple[Arm, ...] | None = None
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """What stands in a line of a table; a run by itself is an arm of one."""
+        return tuple(as_arm(run) for run in self.runs) if self.grouped is None else self.grouped
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every other run with the baseline."""
-        baseline = self.baseline or (self.runs[0] if self.runs else None)
-        return tuple(Pair(run, baseline) for run in self.runs if baseline is not None and run is not baseline)
+        """Every other arm with the one that the baseline belongs to."""
+        baseline = next((arm for arm in self.arms if self.baseline is None or self.baseline in arm.runs), None)
+        return tuple(Pair(arm, baseline) for arm in self.arms if baseline is not None and arm is not baseline)
 
-    def pair(self, run: RunFolder) -> Pair | None:
-        return next((pair for pair in self.pairs if pair.run is run), None)
+    def pair(self, side: Arm | RunFolder) -> Pair | None:
+        """Of an arm, or of a run's arm, with the baseline."""
+        wanted = side.runs[0] if isinstance(side, Arm) else side
+        return next((pair for pair in self.pairs if any(run is wanted for run in pair.run.runs)), None)
 
 
 def all_tables(plan: Plan) -> list[Table]:
-    """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows, and the runs beside each other.
+    """Tables 1, 2 and 7 to 15 with the runs beside the paper's rows, other benchmarks, and the runs beside each other.
 
     Of the per-subtask tables, those that some run has numbers for; without runs, all of them.
     """
-    tables = [main_table(number, plan) for number in ("1", "2")] + pair_tables(plan)
+    tables = main_tables(plan) + pair_tables(plan)
     for number in paper.NUMBERS[2:]:
         task = paper.entries(number)[0].task
         if not plan.runs or any(task in run.results for run in plan.runs):
             tables.append(subtask_table(number, plan))
+    for task in other_tasks(plan.runs):
+        tables.append(replace(every_metric(task, plan.runs), notices=notices(plan.runs)))
     return tables
+
+
+def main_tables(plan: Plan) -> list[Table]:
+    """Tables 1 and 2, where a run says something about them, and the table of the other benchmarks."""
+    tables = [main_table(number, plan) for number in ("1", "2")] if measures_paper(plan.runs) else []
+    return [*tables, other_table(plan)] if other_tasks(plan.runs) else tables
+
+
+def other_table(plan: Plan) -> Table:
+    """The benchmarks outside the paper: their columns, the runs, and their differences."""
+    entries = other_entries(plan.runs)
+    series: list[Series] = []
+    for arm in plan.arms:
+        series += _arm_series(arm, entries)
+        series += [pair.series(entries) for pair in plan.pairs if pair.run is arm]
+    frame = Frame(number=OTHERS, entries=entries, notices=notices(plan.runs), remarks=_remarks(series))
+    return down(frame, series)
 
 
 def pair_tables(plan: Plan) -> list[Table]:
@@ -119,11 +155,11 @@ def main_table(number: str, plan: Plan) -> Table:
         longer = paper_series("2", paper.model("2", "aki_4b"), section="Longer training (from Table 2)")
         series += [gain, longer]
         closing = (mean_gain(gain, entries), PAPERS_MEAN)
-    for run in plan.runs:
-        series += [run_series(run), *other_readings(run, entries)]
-        if not run.toy:
-            series.append(to_paper(run, *reference_row(plan.reference)))
-        series += [pair.series(entries) for pair in plan.pairs if pair.run is run]
+    for arm in plan.arms:
+        series += _arm_series(arm, entries)
+        if not arm.toy and len(arm.runs) == 1:
+            series.append(to_paper(arm.runs[0], *reference_row(plan.reference)))
+        series += [pair.series(entries) for pair in plan.pairs if pair.run is arm]
     remarks = (*missing_tasks(plan.runs), *_remarks(series), *closing)
     return down(Frame(number=number, entries=entries, notices=notices(plan.runs), remarks=remarks), series)
 
@@ -147,37 +183,42 @@ def subtask_table(number: str, plan: Plan) -> Table:
     """
     entries = paper.entries(number)
     series = [paper_series(number, model) for model in paper.models("appendix")]
-    for run in plan.runs:
-        series += _run_series(entries, run) + _differences(number, entries, run, plan)
+    for arm in plan.arms:
+        series += _run_series(entries, arm) + _differences(number, entries, arm, plan)
     frame = Frame(number=number, entries=entries, notices=notices(plan.runs), remarks=_remarks(series))
     if number == "13":
         return split_rows(frame, series)
     return across(frame, series) if number in ACROSS else down(frame, series)
 
 
-def _run_series(entries: Sequence[PaperLine], run: RunFolder) -> list[Series]:
-    result = run.results.get(entries[0].task)
-    if result is None:
+def _run_series(entries: Sequence[PaperLine], arm: Arm) -> list[Series]:
+    if entries[0].task not in arm.tasks:
         return []
-    if result.task != "mmmu":
-        return [run_series(run), *other_readings(run, entries)]
+    if entries[0].task != "mmmu":
+        return _arm_series(arm, entries)
     series = []
     for split in ("val", "dev"):
-        suffix = f" ({split})"
-        series.append(run_series(run, split=split, suffix=suffix))
-        series += other_readings(run, entries, split=split, suffix=suffix)
+        series += _arm_series(arm, entries, split=split, suffix=f" ({split})")
     return series
 
 
-def _differences(number: str, entries: Sequence[PaperLine], run: RunFolder, plan: Plan) -> list[Series]:
-    if entries[0].task not in run.results:
+def _arm_series(arm: Arm, entries: Sequence[PaperLine], split: str = "val", suffix: str = "") -> list[Series]:
+    """A run by itself under every protocol that says something else; of several seeds their mean, by the headline's."""
+    if len(arm.runs) > 1:
+        return [arm_series(arm, split=split, suffix=suffix)]
+    run = arm.runs[0]
+    return [run_series(run, split=split, suffix=suffix), *other_readings(run, entries, split=split, suffix=suffix)]
+
+
+def _differences(number: str, entries: Sequence[PaperLine], arm: Arm, plan: Plan) -> list[Series]:
+    if entries[0].task not in arm.tasks:
         return []
     rows = {model.model: model for model in paper.models("appendix")}
-    pair = plan.pair(run)
+    pair = plan.pair(arm)
     series = []
-    if not run.toy and plan.reference in rows:
-        series.append(to_paper(run, number, rows[plan.reference]))
-    if pair and entries[0].task in pair.baseline.results:
+    if not arm.toy and len(arm.runs) == 1 and plan.reference in rows:
+        series.append(to_paper(arm.runs[0], number, rows[plan.reference]))
+    if pair and entries[0].task in pair.baseline.tasks:
         splits = ("val", "dev") if entries[0].task == "mmmu" else ("val",)
         series += [pair.series(entries, split) for split in splits]
     return series
@@ -186,7 +227,7 @@ def _differences(number: str, entries: Sequence[PaperLine], run: RunFolder, plan
 def _remarks(series: Sequence[Series]) -> tuple[str, ...]:
     """How to read what is in the table, and only that."""
     differences = [each for each in series if each.kind == "difference"]
-    lines = [INTERVALS]
+    lines = [INTERVALS, *([BARS] if any(each.seeds > 1 for each in series) else [])]
     if any(each.comparator == "paper" for each in differences):
         lines.append(TO_PAPER)
     if any(each.comparator == "run" for each in differences):

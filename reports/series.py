@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
+from benchmarks.arms import ArmEstimate
+from benchmarks.printable import in_words
 from benchmarks.records import Metric
+from benchmarks.results.arms import Arm
+from benchmarks.results.comparison import arm_estimates
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.results.pairing import align
 from benchmarks.scoring import worth_saying
 
 from . import paper
@@ -24,6 +30,12 @@ PROTOCOLS = {
     "strict": "our reading and counting of the answers, see docs/reading_quality.md",
 }
 
+BARS = (
+    "Rows of several seeds are means over trainings, on the questions that all of them scored: ±q is half the width of "
+    "the 95 % interval for other questions (n of them), ±s for other training seeds. The two are never added here; "
+    "differences between arms have both."
+)
+
 Found = TypeVar("Found")
 
 
@@ -37,6 +49,8 @@ class Series:
     cell: Callable[[PaperLine], Cell]
     section: str = ""
     notes: tuple[str, ...] = ()
+    seeds: int = 1
+    """Trainings behind it."""
     comparator: str = ""
     """Of a difference: what is taken off, `paper` or `run`."""
 
@@ -106,10 +120,59 @@ def run_series(run: RunFolder, *, split: str = "val", protocol: str | None = Non
 
     def cell(entry: PaperLine) -> Cell:
         result = run.results.get(entry.task)
-        return Cell() if result is None else run_cell(result, run_metric(entry, split), protocol)
+        if result is None:
+            return Cell()
+        return replace(run_cell(result, run_metric(entry, split), protocol), run=run.label)
 
     kind: RowKind = "run" if protocol is None else "reading"
     return Series(key=str(run.path) + suffix, label=run.label + suffix, kind=kind, cell=cell)
+
+
+def arm_series(arm: Arm, *, split: str = "val", suffix: str = "") -> Series:
+    """An arm's means over its training seeds, by each task's headline protocol, with two error bars."""
+    if len(arm.runs) == 1:
+        return run_series(arm.runs[0], split=split, suffix=suffix)
+
+    @cache
+    def estimates(task: str) -> dict[str, ArmEstimate]:
+        protocol = arm.runs[0].results[task].headline
+        return arm_estimates(arm, task, protocol, align(task, protocol, arm))
+
+    def cell(entry: PaperLine) -> Cell:
+        return _arm_cell(arm, entry.task, run_metric(entry, split), estimates) if entry.task in arm.tasks else Cell()
+
+    return Series(
+        key=f"{arm.runs[0].path} and others{suffix}",
+        label=arm.label + suffix,
+        kind="run",
+        cell=cell,
+        seeds=len(arm.runs),
+    )
+
+
+def _arm_cell(arm: Arm, task: str, name: str, estimates: Callable[[str], dict[str, ArmEstimate]]) -> Cell:
+    found = find_metric(estimates(task), name)
+    if found is None:
+        return Cell()
+    notes = [note for run in arm.runs for note in run_cell(run.results[task], name).notes]
+    reasons = [run.results[task].why_not_comparable(_own(run.results[task], name)) for run in arm.runs]
+    return Cell(
+        value=found.mean.value,
+        ci95=found.question_interval,
+        seed_ci95=found.seed_interval,
+        num_samples=found.mean.num_samples,
+        num_scored=found.mean.num_scored,
+        num_unread=found.mean.num_unread,
+        suffix=NOT_COMPARABLE if any(reasons) else "",
+        task=task,
+        metric=name,
+        protocol=arm.runs[0].results[task].headline,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _own(result: TaskResult, name: str) -> Metric | None:
+    return find_metric(result.protocols[result.headline], name)
 
 
 def other_readings(
@@ -147,6 +210,7 @@ def run_cell(result: TaskResult, name: str, protocol: str | None = None) -> Cell
         num_samples=found.num_samples,
         num_scored=found.num_scored,
         num_unread=found.num_unread,
+        num_units=found.num_units,
         suffix=NOT_COMPARABLE if result.why_not_comparable(found, protocol) else "",
         task=result.task,
         metric=name,
@@ -172,7 +236,7 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
     if not result.complete and not metric.num_unscored:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
-        yield f"Subset: {describe_subset(result.subset)}."
+        yield f"Subset: {in_words(result.subset)}."
     if result.data.get("source") not in {"official", "toy"}:
         yield "Measured on local tables, which may differ from the official ones."
     if result.judge is not None:
@@ -198,11 +262,3 @@ def judge_caveat(result: TaskResult) -> str:
     if not result.comparable_judge:
         return f"Judged by {name}." if "not comparable" in name else f"Judged by {name}: not comparable to GPT-4."
     return f"Judged by {name}; the paper says {PAPER_JUDGE}."
-
-
-def describe_subset(subset: object) -> str:
-    """`size 100, seed 2503` from the run's own record of its subset."""
-    if isinstance(subset, dict):
-        given = {name: value for name, value in subset.items() if value is not None}
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
-    return str(subset)

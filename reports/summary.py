@@ -23,6 +23,7 @@ from benchmarks.tasks import COLUMNS, TASKS
 from . import paper
 from .comparison_tables import difference_cell, p_text
 from .differences import to_paper
+from .other_tables import other_entries
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
 from .series import find_metric, paper_series, run_cell
@@ -81,23 +82,15 @@ def _contents() -> list[Text]:
 def _measured(runs: Sequence[RunFolder], failed: Sequence[str]) -> list[Line]:
     """The paper's columns that some run has, in its order, then other benchmarks' headline metrics."""
     present = {task for run in runs for task in run.results} | set(failed)
+    others = [Line(entry.label, entry.task, entry.metric, None) for entry in other_entries(runs)]
     entries = {(entry.task, entry.metric): entry for entry in paper.entries("main")}
     known = [
         Line(column.label, column.task, column.metric, entries.get((column.task, column.metric)))
         for column in COLUMNS
         if column.task in present
     ]
-    rest = [task for task in present if task not in {line.task for line in known}]
-    return known + [Line(_other_label(task, name), task, name, None) for task in rest for name in _headlines(task)]
-
-
-def _headlines(task: str) -> Sequence[str]:
-    return TASKS[task].headline_metrics if task in TASKS else ("overall",)
-
-
-def _other_label(task: str, metric: str) -> str:
-    names = _headlines(task)
-    return task if len(names) == 1 else f"{task} {metric}"
+    broken = [task for task in failed if task not in TASKS]
+    return known + others + [Line(task, task, "", None) for task in broken]
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------
@@ -110,7 +103,7 @@ def _one(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> list[Text]
     run = plan.runs[0]
     table, row = reference_row(plan.reference)
     printed, minus = paper_series(table, row), to_paper(run, table, row)
-    heading = f"{run.label}: {_count(len(lines))} beside {row.label}"
+    heading = f"{run.label}: {_count(lines)} beside {row.label}"
     body = [Text(printable(_cut(heading)), style="bold"), Text(_columns(HEADINGS), style="dim")]
     for line in lines:
         result = run.results.get(line.task)
@@ -125,8 +118,12 @@ def _one(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> list[Text]
     return body
 
 
-def _count(number: int) -> str:
-    return f"{number} of the paper's {len(COLUMNS)} columns" if number < len(COLUMNS) else "the paper's 12 columns"
+def _count(lines: Sequence[Line]) -> str:
+    number = sum(line.entry is not None for line in lines)
+    others = len(lines) - number
+    beside = f"{others} of other benchmarks" if others else ""
+    ours = f"{number} of the paper's {len(COLUMNS)} columns" if number < len(COLUMNS) else "the paper's 12 columns"
+    return " and ".join(part for part in (ours if number or not others else "", beside) if part)
 
 
 def _difference(run: RunFolder, own: Cell, difference: Cell, theirs: Cell) -> str:
@@ -262,7 +259,7 @@ def _incomparable(runs: Sequence[RunFolder], lines: Sequence[Line]) -> Iterator[
         for line in lines:
             result = run.results.get(line.task)
             found = find_metric(result.protocols[result.headline], line.metric) if result else None
-            why = result.why_not_comparable(found) if result and found and line.task in TASKS else None
+            why = result.why_not_comparable(found) if result and found else None
             if why:
                 yield f"{_of(run, runs)}{line.label}: {why}"
 

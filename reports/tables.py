@@ -30,9 +30,13 @@ class Cell:
     value: float | None = None
     text: str | None = None
     ci95: tuple[float, float] | None = None
+    seed_ci95: tuple[float, float] | None = None
+    """Of an arm's mean: other training seeds, the same questions. `ci95` is then that of other questions."""
     num_samples: int | None = None
     num_scored: int | None = None
     num_unread: int | None = None
+    num_units: int | None = None
+    """Questions behind the scored samples, where several samples are one question."""
     p_value: float | None = None
     p_holm: float | None = None
     test: str | None = None
@@ -44,9 +48,17 @@ class Cell:
     task: str | None = None
     metric: str | None = None
     protocol: str | None = None
+    run: str | None = None
+    """Whose answers stand behind it, by label; `beside`: and whose it is compared with."""
+    beside: str | None = None
     link: str | None = None
-    """Where the samples behind it are shown."""
+    """Where the samples behind it are shown, where that does not follow from the above."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int | None:
+        """The n of tables: scored samples, or the questions that they are."""
+        return self.num_scored if self.num_units is None else self.num_units
 
     @property
     def half_width(self) -> float | None:
@@ -65,8 +77,13 @@ class Cell:
 
     @property
     def interval(self) -> str:
-        """`±1.2`, or nothing."""
-        return "" if self.half_width is None or self.value is None else f"±{self.half_width:.1f}"
+        """`±1.2`, or nothing; of an arm `±1.2 q ±0.8 s`: by questions and by seeds, kept apart."""
+        if self.value is None:
+            return ""
+        own = "" if self.half_width is None else f"±{self.half_width:.1f}"
+        if self.seed_ci95 is None:
+            return own
+        return f"{own} q ±{(self.seed_ci95[1] - self.seed_ci95[0]) / 2:.1f} s".removeprefix(" q ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +102,8 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    """A line of a table; `section` is the heading it stands under."""
+
     label: str
     cells: tuple[Cell, ...]
     section: str = ""

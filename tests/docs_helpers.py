@@ -32,7 +32,7 @@ def blocks(page: Path) -> list[Block]:
 def copy_checkout(folder: Path) -> Path:
     """The code without its tests' data, which is linked."""
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "example"))
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("example"))
     (folder / "tests").mkdir()
     for path in (ROOT / "tests").glob("*.py"):
         shutil.copy2(path, folder / "tests")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing.dummy
 import os
 import random
 import re
@@ -103,13 +104,14 @@ def build(kit: Any, table: str) -> Any:
     return kit.build_dataset(table)
 
 
-def prompts(kit: Any, table: str) -> dict[str, Any]:
+def prompts(kit: Any, table: str) -> tuple[str, dict[str, Any]]:
+    """The name of the class that owns the table, and its prompt of every row by index."""
     dataset = build(kit, table)
-    found = {}
+    found: dict[str, Any] = {}
     for position in range(len(dataset)):
         message = dataset.build_prompt(position)
         found[str(dataset.data.iloc[position]["index"])] = [[part["type"], str(part["value"])] for part in message]
-    return found
+    return type(dataset).__name__, found
 
 
 def evaluate(kit: Any, job: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -124,7 +126,10 @@ def evaluate(kit: Any, job: dict[str, Any], folder: Path) -> list[dict[str, Any]
         sys.modules[f"vlmeval.dataset.{module}"].build_judge = judge  # type: ignore[attr-defined]
     always_judged = job["table"] in ("MathVista_MINI", "MMVet", "LLaVABench")
     name = "canned" if job["judge"] or always_judged else "exact_matching"
+    sys.modules["vlmeval.dataset.image_vqa"].mp = multiprocessing.dummy  # type: ignore[attr-defined]  # threads
     result = dataset.evaluate(str(file), model=name, nproc=1)
+    if isinstance(result, dict):
+        return [result]
     return json.loads(result.to_json(orient="records", double_precision=15))
 
 
@@ -135,7 +140,9 @@ def main(jobs_file: str, results_file: str) -> None:
     os.environ["LMUData"] = str(root / "LMUData")  # noqa: SIM112
     os.environ["PRED_FORMAT"] = "tsv"  # of the kit's own files in between; .xlsx takes most of the time
     kit = load_kit()
-    results: dict[str, Any] = {"prompts": {table: prompts(kit, table) for table in jobs["prompts"]}, "evaluations": []}
+    results: dict[str, Any] = {"classes": {}, "prompts": {}, "evaluations": []}
+    for table in jobs["prompts"]:
+        results["classes"][table], results["prompts"][table] = prompts(kit, table)
     for number, job in enumerate(jobs["evaluations"]):
         folder = root / f"evaluation{number}"
         folder.mkdir()

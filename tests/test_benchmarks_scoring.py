@@ -107,6 +107,8 @@ def test_a_circular_group_with_an_unscored_roll_is_unscored(toy: Path) -> None:
     del predictions[samples[0].index]
     group = [sample for sample in samples if sample.cluster == samples[0].cluster]
     found = metric("mmbench", scored("mmbench", samples, predictions), "overall")
+    num_groups = len({sample.cluster for sample in samples})
+    assert (found["num_scored"], found["num_units"]) == (len(samples) - len(group), num_groups - 1)
     assert found["value"] == 100
     assert found["num_unscored"] == len(group) >= 2
     assert found["num_samples"] == len(samples)
@@ -256,6 +258,7 @@ def test_official_judge_protocols_are_asked_for_by_name(toy: Path) -> None:
     judge = Judge(lambda _: "0.5")
     given = answers(samples, right)
     assert set(score_task(TASKS["mm_vet"], samples, given, judge)) == {"kit", "strict"}
+    assert set(score_task(TASKS["mm_vet"], samples, given, judge, ["vlmevalkit", "kit"])) == {"kit"}
     judge.requests.clear()
     assert set(score_task(TASKS["mm_vet"], samples, given, judge, ["official"])) == {"official"}
     assert {request.kind for request in judge.requests} == {"mm_vet_official"}

@@ -25,6 +25,7 @@ from aki_eval.run.subset import Subset
 from benchmarks.checked import Checked
 from benchmarks.results import record
 from benchmarks.tasks import TASKS
+from reports.sides import SidesCommand
 from train.cli import app as train_app
 
 ROOMS = runpy.run_path(str(DOCS / "rooms.py"))
@@ -165,6 +166,7 @@ def why_it_would_not_run(line: str) -> str | None:
     if command.context_settings.get("ignore_unknown_options", False):
         return None  # it hands its options on
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    known |= {"--"} if isinstance(command, SidesCommand) else set()
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
     return f"{line}: no option {unknown}" if unknown else None
 

@@ -102,6 +102,7 @@ def test_samples_hold_the_question_and_its_worth(tmp_path: Path) -> None:
     assert list(samples.value) == [score.value for score in stored]
     assert (samples.value == (samples.target == "Yes")).all()
     assert set(samples.prediction) == {"Yes"}
+    assert results.samples("pope", "vlmevalkit").equals(results.samples("pope", "kit"))
     with pytest.raises(UserError, match="no scores of 'mme', but of pope"):
         results.samples("mme")
     with pytest.raises(UserError, match="protocol 'x'"):
@@ -172,7 +173,7 @@ def test_too_few_answers_end_the_run(tmp_path: Path) -> None:
 
 
 def test_a_path_and_the_loaded_model_answer_alike(tmp_path: Path, checkpoint: Path, loaded: tuple[Any, Any]) -> None:
-    options: dict[str, Any] = {"bench": ["cv_bench"], "device": "cpu"}
+    options: dict[str, Any] = {"bench": ["cv_bench"], "device": "cpu", "subset": 40}
     by_path = evaluate(checkpoint, tmp_path / "path", **options)
     loaded[0].train()
     in_memory = evaluate(loaded, tmp_path / "loaded", **options)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -88,19 +91,19 @@ def test_overview_draws_twelve_rows_with_dots_intervals_and_words(site: str, bro
     rows = browser.find_elements("css selector", ".plot-row")
     assert len(rows) == 12
     plot = rows[7].find_element("css selector", "svg.plot")
-    assert len(plot.find_elements("css selector", "circle.point")) == 2
+    assert [len(plot.find_elements("css selector", f"{form}.point")) for form in ("circle", "rect")] == [1, 1]
     assert len(plot.find_elements("css selector", "line.interval")) == 2
     assert len(plot.find_elements("css selector", "path.reference")) == 1
     words = plot.get_attribute("aria-label")
     assert re.match(r"POPE: first [\d.]+ ±[\d.]+; second .*AKI-4B \(Ours\) 86.9; other rows", words)
     circle = plot.find_element("css selector", "circle.point")
-    share = float(circle.get_attribute("cx").rstrip("%"))
+    share = float(circle.find_element("xpath", "..").get_attribute("x").rstrip("%"))
     shown = float(words.split("first ")[1].split(" ")[0])
     assert share == pytest.approx(shown, abs=0.1)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["index.html", "benchmark-pope.html", "samples.html", "paper.html"])
+@pytest.mark.parametrize("page", ["index.html", "benchmark-pope.html", "compare.html", "samples.html", "paper.html"])
 def test_text_has_contrast_in_both_themes(scheme: str, page: str, site: str, browser: Any) -> None:
     set_view(browser, scheme=scheme)
     browser.get("about:blank")
@@ -135,7 +138,7 @@ return low;
 """
 
 
-@pytest.mark.parametrize("page", ["index.html", "benchmark-mme.html", "samples.html", "paper.html"])
+@pytest.mark.parametrize("page", ["index.html", "benchmark-pope.html", "compare.html", "samples.html", "paper.html"])
 def test_phone_width_does_not_scroll_sideways(page: str, site: str, browser: Any) -> None:
     set_view(browser, 390, 800)
     browser.get("about:blank")
@@ -171,7 +174,7 @@ def test_hostile_answers_are_text(site: str, browser: Any) -> None:
 
 
 def test_filters_count_what_the_scores_say(site: str, browser: Any) -> None:
-    open_samples(browser, site, "task=pope&b=")
+    open_samples(browser, site, "task=pope&b=-")
     runs = open_runs([Path(site.removeprefix("file://")).parent / "runs" / "first"])
     scores = runs[0].scores("pope", "kit")
     for result, expected in (
@@ -202,7 +205,7 @@ def count(browser: Any) -> tuple[int, int]:
 
 
 def test_two_runs_show_what_flipped(site: str, browser: Any) -> None:
-    open_samples(browser, site, "task=real_world_qa&a=0&b=1&result=lost")
+    open_samples(browser, site, "task=real_world_qa&a=first&b=second&result=lost")
     folder = Path(site.removeprefix("file://")).parent / "runs"
     first, second = (
         {score.index: score.value for score in run.scores("real_world_qa", "kit")}
@@ -255,3 +258,78 @@ def test_long_lists_draw_only_what_is_in_sight(site: str, browser: Any) -> None:
     assert browser.execute_script("return document.querySelectorAll('.row').length") < 60
     browser.execute_script("document.getElementById('list').scrollTop = 1e7")
     wait(browser, "[...document.querySelectorAll('.row-id')].some(row => row.textContent === '599')")
+
+
+def said(browser: Any) -> str:
+    return str(wait(browser, "(document.querySelector('.detail [role=alert]') || {}).textContent"))
+
+
+def test_a_link_to_what_is_not_there_says_so_and_shows_no_other_sample(site: str, browser: Any) -> None:
+    for state, text in (
+        ("task=pope&a=first&id=no+such", "Sample no such is not in POPE of this report."),
+        ("task=pope&a=gone&id=3", "This report has no run called gone. It has first, second."),
+        ("task=mmmu&id=3", "This report has no benchmark called mmmu."),
+    ):
+        browser.get("about:blank")
+        browser.get(f"{site}/samples.html#{state}")
+        assert said(browser).startswith(text)
+        assert browser.find_elements("css selector", ".detail h2, .row[aria-selected=true]") == []
+
+
+def test_a_sample_that_the_filters_hide_is_a_press_away(site: str, browser: Any) -> None:
+    browser.get("about:blank")
+    browser.get(f"{site}/samples.html#task=pope&a=first&b=-&group=popular&id=2")
+    assert said(browser).startswith("Sample 2 does not pass these filters.")
+    browser.find_element("css selector", ".detail [role=alert] button").click()
+    wait(browser, "(document.querySelector('.detail h2') || {}).textContent === 'Sample 2'")
+
+
+def test_a_number_on_the_page_of_comparisons_opens_as_many_samples(site: str, browser: Any) -> None:
+    browser.get(f"{site}/compare.html")
+    link = browser.find_element("css selector", "#pair1 td a[href*='result=lost']")
+    number, address = int(link.text), link.get_attribute("href")
+    browser.get("about:blank")
+    browser.get(address)
+    wait(browser, "document.querySelectorAll('.detail h2').length > 0")
+    assert count(browser)[0] == number
+
+
+def test_right_answers_and_readings_are_filters(site: str, browser: Any) -> None:
+    """Yes was right and No was read: the answers biased to No."""
+    open_samples(browser, site, "task=pope&a=first&b=-&target=Yes&read=No")
+    folder = Path(site.removeprefix("file://")).parent / "runs" / "first"
+    scores = open_runs([folder])[0].scores("pope", "kit")
+    assert count(browser)[0] == sum(score.target == "Yes" and score.answer == "No" for score in scores)
+
+
+def test_columns_sort_at_a_press_and_return(site: str, browser: Any) -> None:
+    browser.get(f"{site}/benchmark-pope.html")
+    column = "[...document.querySelectorAll('[id^=every-metric] tbody td:nth-child(2)')]"
+    cells = f"{column}.map(cell => Number(cell.dataset.value))"
+    button = browser.find_element("css selector", "[id^=every-metric] th:nth-child(2) button.sort")
+    printed = browser.execute_script(f"return {cells}")
+    for way, expected in (("descending", sorted(printed, reverse=True)), ("ascending", sorted(printed))):
+        button.click()
+        assert browser.execute_script(f"return {cells}") == expected
+        assert button.find_element("xpath", "..").get_attribute("aria-sort") == way
+    button.click()
+    assert browser.execute_script(f"return {cells}") == printed
+
+
+def test_the_list_is_exported_as_it_is_filtered(site: str, browser: Any) -> None:
+    """Hostile answers stay text, also for a spreadsheet."""
+    open_samples(browser, site, "task=pope&a=first&b=second&group=popular")
+    browser.execute_script("AKI.exports.save = (name, type, text) => { window.saved = { name, type, text }; }")
+    browser.find_element("id", "export-jsonl").click()
+    saved = wait(browser, "window.saved")
+    records = [json.loads(line) for line in saved["text"].splitlines()]
+    assert len(records) == count(browser)[0]
+    assert set(records[0]["runs"]) == {"first", "second"}
+    assert all("popular" in record["groups"] for record in records)
+    browser.execute_script("window.saved = null")
+    browser.find_element("id", "export-csv").click()
+    lines = list(csv.DictReader(io.StringIO(wait(browser, "window.saved")["text"])))
+    assert [line["id"] for line in lines] == [record["id"] for record in records]
+    assert browser.execute_script(
+        "return AKI.exports.csv([{task: '=1+1', id: '', groups: [], runs: {}}], [])"
+    ).endswith("'=1+1,,,,,\n")

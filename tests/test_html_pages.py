@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
-from reports_helpers import edit_json, plan
+from PIL import Image
+from reports_helpers import edit_json, plan, write_lines
 
 from benchmarks.errors import UserError
+from benchmarks.records import ImageRef
 from benchmarks.results.folder import open_runs
 from reports.chart_data import overview
 from reports.cli import report
+from reports.links import group_of, unions
 from reports.pages import write_site
 from reports.pages.browser import PAGE
+from reports.pages.compare import compare_page
+from reports.pages.history import history
+from reports.pages.pictures import PictureFiles, ServedPictures, media_type
 from reports.paper_tables import Plan
 
 SCRIPT = re.compile(r'AKI\.receive\("([^"]+)",(.*)\);\n', re.DOTALL)
@@ -70,7 +79,7 @@ def test_pictures_are_written_once(tmp_path: Path) -> None:
 
 def test_pictures_can_be_left_out(tmp_path: Path) -> None:
     run = write_answered_run(tmp_path / "first", 0)
-    report([run], formats="html", out=tmp_path / "out", pictures=False)
+    report([run], formats="html", out=tmp_path / "out", pictures="none")
     assert data_of(tmp_path / "out" / "html", "real_world_qa/page-0")[0]["pictures"] == []
 
 
@@ -173,3 +182,127 @@ def test_bad_calls_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot write the report"):
         report([run], formats="html", out=tmp_path / "file")
+
+
+# Thumbnails.
+
+
+def noise(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((width, height), 90).save(file, "PNG")
+    return file.getvalue()
+
+
+def reference(content: bytes) -> ImageRef:
+    return ImageRef(key=str(hash(content)), read=lambda: content)
+
+
+def test_large_pictures_are_thumbnails_and_the_originals_come_on_request(tmp_path: Path) -> None:
+    content = noise(900, 600)
+    small = PictureFiles(tmp_path / "small")
+    file = tmp_path / "small" / small.path_of(reference(content))
+    with Image.open(file) as shown:
+        assert (shown.format, shown.size) == ("WEBP", (384, 256))
+    assert file.stat().st_size < len(content) / 4
+    whole = PictureFiles(tmp_path / "whole", "originals")
+    assert (tmp_path / "whole" / whole.path_of(reference(content))).read_bytes() == content
+
+
+def test_what_is_small_or_no_picture_is_kept_as_it_is(tmp_path: Path) -> None:
+    files = PictureFiles(tmp_path)
+    for content in (noise(40, 30), b"no picture" * 5000):
+        assert (tmp_path / files.path_of(reference(content))).read_bytes() == content
+
+
+def test_served_pictures_are_not_copied(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    served = ServedPictures()
+    site = write_site(plan(open_runs([run])), tmp_path / "html", pictures=served).parent
+    address = data_of(site, "real_world_qa/page-0")[0]["pictures"][0]
+    assert not (site / "pictures").exists()
+    assert served.pictures[address].read().startswith(b"\x89PNG")
+    assert media_type(b"<html>") == "application/octet-stream"
+
+
+# What the index of a benchmark knows, and the links made of it.
+
+
+def test_unread_and_cut_off_answers_and_readings_are_in_the_index(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    scores = [json.loads(line) for line in (run / "real_world_qa" / "scores.jsonl").read_text().splitlines()]
+    scores[3] |= {"value": 0.0, "reason": "unread", "answer": None}
+    write_lines(run / "real_world_qa" / "scores.jsonl", scores)
+    answers = [json.loads(line) for line in (run / "real_world_qa" / "predictions.jsonl").read_text().splitlines()]
+    answers[7] |= {"finish_reason": "length", "num_tokens": 16}
+    write_lines(run / "real_world_qa" / "predictions.jsonl", answers)
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    index = data_of(site, "real_world_qa/index")
+    assert (index["unread"]["kit"], index["cut"]) == ([[3]], [[7]])
+    assert {"No", "Yes"} <= set(index["words"])
+    assert HOSTILE not in index["words"]
+    assert {index["words"][place] for place in index["targets"]} == {"Yes"}
+    assert index["read"]["kit"][0][3] is None
+
+
+def test_metrics_lead_to_their_groups_and_unions() -> None:
+    groups = ["perception/OCR", "perception/count", "cognition/code", "ade20k", "coco", "omni3d", "popular"]
+    assert group_of("perception/OCR", groups) == "perception/OCR"
+    assert group_of("perception", groups) == "perception"
+    assert unions(groups)["perception"] == ("perception/OCR", "perception/count")
+    assert unions(groups)["2d"] == ("ade20k", "coco")
+    assert group_of("popular/f1", groups) == "popular"
+    assert group_of("overall", groups) is None
+
+
+def links_in(text: str) -> list[dict[str, list[str]]]:
+    return [parse_qs(unescape(found)) for found in re.findall(r'href="samples\.html#([^"]+)"', text)]
+
+
+def test_cells_and_dots_lead_to_their_samples_by_names(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "first & more", "second")
+    benchmark = links_in((site / "benchmark-pope.html").read_text("utf-8"))
+    assert {"task": ["pope"], "a": ["first & more"], "b": ["-"], "group": ["popular"], "protocol": ["kit"]} in benchmark
+    assert {"task": ["pope"], "a": ["first & more"], "b": ["-"], "result": ["unscored"]} in benchmark
+    assert all(link["a"][0] in ("first & more", "second") for link in benchmark if "a" in link)
+
+
+def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> None:
+    runs = [write_answered_run(tmp_path / name, seed) for seed, name in enumerate(("first", "second", "third"))]
+    opened = open_runs(runs)
+    page = compare_page(opened, None)
+    assert [(pair["a"], pair["b"]) for pair in page["pairs"]] == [(0, 1), (0, 2), (1, 2)]
+    table = page["pairs"][2]["table"]
+    assert [column.label for column in table.columns][:5] == ["B", "C", "C \u2212 B", "gained", "lost"]
+    row = next(row for row in table.rows if row.label == "RealWorldQA")
+    before, after = ({s.index: s.value for s in run.scores("real_world_qa", "kit")} for run in opened[1:])
+    gained = sum(before[index] == 0 and after[index] == 1 for index in before)
+    assert row.cells[3].text == str(gained)
+    assert parse_qs(str(row.cells[3].link).partition("#")[2]) == {
+        "task": ["real_world_qa"],
+        "a": ["second"],
+        "b": ["third"],
+        "result": ["gained"],
+        "protocol": ["kit"],
+    }
+    matrix = page["matrix"]
+    ahead, behind = matrix.rows[2].cells[1].text, matrix.rows[1].cells[2].text
+    plus, minus = ahead.split()
+    assert behind == f"+{minus[1:]} \u2212{plus[1:]}"
+
+
+def test_a_column_that_a_run_lacks_is_shown_as_missing(tmp_path: Path) -> None:
+    runs = [write_answered_run(tmp_path / name, seed) for seed, name in enumerate(("first", "second"))]
+    shutil.rmtree(runs[1] / "real_world_qa")
+    site = write_site(plan(open_runs(runs)), tmp_path / "html").parent
+    assert "not measured: second" in (site / "index.html").read_text("utf-8")
+    assert "Not measured by both: real_world_qa." in (site / "compare.html").read_text("utf-8")
+
+
+def test_many_runs_have_a_history_in_the_order_of_their_beginnings(tmp_path: Path) -> None:
+    runs = [write_answered_run(tmp_path / name, seed) for seed, name in enumerate(("c", "a", "b"))]
+    for number, run in enumerate((runs[1], runs[2], runs[0])):
+        edit_json(run / "run.json", created=f"2026-01-0{number + 1}T00:00:00+00:00")
+    (panel, *_) = (panel for panel in history(open_runs(runs)) if panel.label == "POPE")
+    assert [point.label for point in panel.points] == ["a", "b", "c"]
+    assert [point.x for point in panel.points] == sorted(point.x for point in panel.points)
+    assert history(open_runs(runs[:2])) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,13 @@ def test_another_question_under_the_same_index(tmp_path: Path, choices: list[Sam
         take("real_world_qa", choices, write_lines(tmp_path / "b.jsonl", rows))
 
 
+def test_a_benchmark_may_have_one_wording_only(tmp_path: Path, choices: list[Sample]) -> None:
+    ours = TASKS["real_world_qa"]
+    task = replace(ours, prompts={"aki": ours.prompts["aki"]})
+    rows = [{"index": sample.index, "question": sample.question, "prediction": "A"} for sample in choices]
+    assert len(collect(task, choices, [write_lines(tmp_path / "a.jsonl", rows)]).predictions) == len(choices)
+
+
 def test_failures_are_no_answers(tmp_path: Path, choices: list[Sample]) -> None:
     texts = [
         "Failed to obtain answer via API.",
@@ -339,5 +347,3 @@ def test_run_folder_is_of_one_model(tmp_path: Path, choices: list[Sample], run_i
     assert (tmp_path / "run/real_world_qa/predictions.jsonl").read_bytes() != before
     with pytest.raises(UserError, match="one at a time"):
         run_import("real_world_qa,pope", path)
-    with pytest.raises(UserError, match="--prompts"):
-        run_import("real_world_qa", path, prompts="mine")

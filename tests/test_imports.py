@@ -18,9 +18,12 @@ ALLOWED = {
     "train": {
         "model",
         "benchmarks.checked",
+        "benchmarks.console",
         "benchmarks.errors",
         "benchmarks.files",
         "benchmarks.images",
+        "benchmarks.printable",
+        "benchmarks.redaction",
         "benchmarks.toy_world",
     },
     "reports": {"benchmarks"},

@@ -19,6 +19,7 @@ import pytest
 from kit_worker import canned_reply
 from PIL import Image, ImageChops
 
+from benchmarks import toy_world
 from benchmarks.data.load import load_samples
 from benchmarks.judged import read_reply
 from benchmarks.records import JudgeRequest, Prediction, Sample, Verdict
@@ -257,6 +258,34 @@ def test_prompts_equal_the_kits(table: str, kit: dict[str, Any], toy: Path) -> N
             if path.suffix == ".png":  # the kit's .jpg are lossy copies
                 difference = ImageChops.difference(image.decode().convert("RGB"), Image.open(path).convert("RGB"))
                 assert difference.getbbox() is None
+
+
+CLASSES = {
+    "MME": "ImageYORNDataset",
+    "POPE": "ImageYORNDataset",
+    "MMBench_DEV_EN": "ImageMCQDataset",
+    "SEEDBench_IMG": "ImageMCQDataset",
+    "RealWorldQA": "ImageMCQDataset",
+    "MMMU_DEV_VAL": "MMMUDataset",
+    "CV-Bench-2D": "CVBench",
+    "CV-Bench-3D": "CVBench",
+    "MathVista_MINI": "MathVista",
+    "MMVet": "MMVet",
+    "LLaVABench": "LLaVABench",
+}
+
+
+def test_the_toy_tables_are_the_kits_own(kit: dict[str, Any]) -> None:
+    """The class that owns each name loads it and words every row, in words that the toy model knows."""
+    assert kit["classes"] == CLASSES
+    for table, prompts in kit["prompts"].items():
+        assert len(prompts) == len(list(toy_world.TABLES[table]())), table
+        images = [sum(kind == "image" for kind, _ in prompt) for prompt in prompts.values()]
+        assert min(images) >= 1, table
+        texts = ["".join(value for kind, value in prompt if kind == "text") for prompt in prompts.values()]
+        assert {token for text in texts for token in toy_world.tokens(text)} <= set(toy_world.vocabulary()), table
+        if table == "MMMU_DEV_VAL":
+            assert max(images) >= 2
 
 
 def test_the_abbreviations_are_the_kits() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 import torch
 from model_helpers import NUM_LATENTS, answer, batch, model, model_for, pixels, processor
-from test_model_generation import FAMILIES, KINDS, SLIDING
+from test_model_generation import FAMILIES, KINDS, SLIDING, with_kinds
 
 from model.attention import build_mask, positions, self_test
 
@@ -27,8 +27,13 @@ def inputs():
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("family", "text"), [*((family, None) for family in FAMILIES), *SLIDING.items()])
+@pytest.mark.parametrize(
+    ("family", "text", "kind"),
+    [
+        *((family, None, kind) for family, kind in with_kinds(FAMILIES)),
+        *((family, SLIDING[family], kind) for family, kind in with_kinds(SLIDING)),
+    ],
+)
 def test_flex_attention(family, text, kind):
     made, given = model(family, text, attention=kind), inputs()
     with torch.no_grad():

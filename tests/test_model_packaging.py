@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,17 @@ def test_unknown_name():
 
     with pytest.raises(AttributeError, match="no attribute 'Aki5'"):
         _ = package.Aki5
+
+
+def test_weights_are_as_readable_as_every_other_file(tmp_path):
+    """A library that writes through a temporary file leaves 0600: nobody else on a cluster could load the model."""
+    before = os.umask(0o027)
+    try:
+        model_for(processor()).save_pretrained(tmp_path)
+    finally:
+        os.umask(before)
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"] == "0o640"
 
 
 def test_auto_classes(folder):

@@ -119,11 +119,11 @@ def test_compare(
     runs: tuple[Path, Path], expected: dict[str, MetricComparison], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("term", "md"):
-        compare_command.command(*runs, format=name, out=tmp_path, all_metrics=False, flips=0)
+        compare_command.command(list(runs), format=name, out=tmp_path, all_metrics=False, flips=0)
         text = capsys.readouterr().out if name == "term" else (tmp_path / "compare.md").read_text()
         assert_shows(text, expected)
     for every in (False, True):
-        compare_command.command(*runs, format="json", out=tmp_path, all_metrics=every)
+        compare_command.command(list(runs), format="json", out=tmp_path, all_metrics=every)
         content = json.loads((tmp_path / "compare.json").read_text())
         for metric in content["metrics"][: len(expected)]:
             own = expected[metric["label"]]
@@ -213,7 +213,7 @@ def test_runs_asked_with_other_prompts_get_the_same_refusal_everywhere(runs: tup
     same = write_scored_run(tmp_path / "same", {"real_world_qa": drawn(1, 0.0)["real_world_qa"]})
     what = "real_world_qa: prompts aki and vlmevalkit"
     with pytest.raises(UserError, match=what):
-        compare_command.command(same, other)
+        compare_command.command([same, other])
     policy = Policy(confidence=0.95, allowed_drop={("real_world_qa", "overall"): 2.0})
     with pytest.raises(UserError, match=what):
         decide(open_run(other), open_run(same), policy)

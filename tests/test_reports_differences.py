@@ -150,9 +150,9 @@ def test_toy_runs_are_never_set_against_the_paper(tmp_path: Path) -> None:
             {"data": {"source": "official", "tables": {"RealWorldQA": {"sha256": "other"}}}},
             "RealWorldQA has sha256",
         ),
-        ({"judge": {"name": "gpt-9", "comparable": True}}, "judge None and gpt-9"),
+        ({"judge": {"name": "gpt-9", "comparable": True}}, "judge none and gpt-9"),
         ({"prompts": "vlmevalkit"}, "prompts aki and vlmevalkit"),
-        ({"subset": {"size": 8}}, "subset None and"),
+        ({"subset": {"size": 8}}, "subset none and"),
     ],
 )
 def test_runs_that_were_not_asked_the_same_are_not_compared(

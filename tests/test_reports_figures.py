@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 from PIL import Image
 from reports_helpers import all_metrics, metric, plan, write_run
 
@@ -22,9 +24,11 @@ from reports.attention_figures import (
     mask_figure,
     save,
 )
+from reports.chart_data import breakdown
 from reports.chart_plots import bars, profile, radar
 from reports.cli import report
 from reports.paper_tables import Plan
+from reports.styles import STYLES
 
 
 @pytest.fixture
@@ -56,9 +60,49 @@ def test_radar_is_per_cent_of_the_most_possible(one_run: Plan) -> None:
 
 
 def test_profile_shows_intervals(one_run: Plan) -> None:
-    axis = profile("14", one_run).axes[0]
+    axis = profile(breakdown("14", one_run), "MM-Vet", one_run).axes[0]
     spans = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2]
     assert [tuple(span) for span in spans] == [(48.0, 52.0)] * 7
+
+
+def test_the_legend_draws_with_the_figures_own_marks(tmp_path: Path) -> None:
+    """Runs, the paper's row and its other rows: form, fill and edge of each mark in the plot stand in the legend."""
+    runs = open_runs([write_run(tmp_path / "one"), write_run(tmp_path / "two")])
+    drawn_plan = plan(runs)
+    figure = profile(breakdown("7", drawn_plan), "MME", drawn_plan)
+    drawn = {look(line) for line in figure.axes[0].lines}
+    (legend,) = figure.legends
+    shown = {
+        look(line) for line in legend.findobj(Line2D) if line.get_marker() not in ("", "None") or len(line.get_xdata())
+    }
+    assert drawn <= shown
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "one",
+        "two",
+        "AKI-4B, as printed",
+        "other rows of the paper",
+    ]
+
+
+def look(line: Line2D) -> tuple[object, ...]:
+    return (
+        line.get_marker(),
+        to_hex(line.get_color()),
+        to_hex(line.get_markeredgecolor()),
+        line.get_linestyle(),
+        line.get_alpha(),
+    )
+
+
+def test_a_venues_style_has_its_width_its_fonts_and_no_title(tmp_path: Path) -> None:
+    plan_ = plan(open_runs([write_run(tmp_path / "mine")]))
+    for name, width in (("neurips", 5.5), ("cvpr", 6.875)):
+        figure = profile(breakdown("7", plan_), "MME", plan_, STYLES[name])
+        assert figure.get_size_inches()[0] == pytest.approx(width)
+        assert figure.get_suptitle() == ""
+        sizes = [label.get_fontsize() for label in figure.axes[0].get_yticklabels()]
+        assert min(sizes) >= 5.5
+    assert profile(breakdown("7", plan_), "MME", plan_).get_suptitle() == "MME"
 
 
 def test_toy_figures_carry_the_warning(tmp_path: Path) -> None:
@@ -67,9 +111,10 @@ def test_toy_figures_carry_the_warning(tmp_path: Path) -> None:
 
 
 def test_figures_are_written_and_stay_the_same(one_run: Plan, tmp_path: Path) -> None:
-    first = {path.name: path.read_bytes() for path in save(profile("10", one_run), tmp_path / "first", "profile")}
-    second = {path.name: path.read_bytes() for path in save(profile("10", one_run), tmp_path / "second", "profile")}
-    assert set(first) == {"profile.png", "profile.svg"}
+    drawn = profile(breakdown("10", one_run), "LLaVA-Bench", one_run)
+    first = {path.name: path.read_bytes() for path in save(drawn, tmp_path / "first", "profile")}
+    second = {path.name: path.read_bytes() for path in save(drawn, tmp_path / "second", "profile")}
+    assert set(first) == {"profile.png", "profile.svg", "profile.pdf"}
     assert first == second
 
 
@@ -78,7 +123,9 @@ def test_figures_are_a_format(tmp_path: Path) -> None:
     report([run], formats="figures", out=tmp_path / "out")
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert names == {
-        f"{name}.{kind}" for name in ("table2_bars", "table2_radar", "table14_profile") for kind in ("png", "svg")
+        f"{name}.{kind}"
+        for name in ("table2_bars", "table2_radar", "table14_profile")
+        for kind in ("png", "svg", "pdf")
     }
 
 

@@ -19,6 +19,7 @@ from benchmarks.results.folder import open_runs
 from reports.cli import report
 from reports.paper_tables import all_tables, main_table, subtask_table
 from reports.render import flat, latex
+from reports.styles import STYLES
 
 HOSTILE = r"100% \input{x} $a_b^c$ & #1 ~ <i> 模型 |x|"
 
@@ -45,13 +46,76 @@ def test_latex_escapes_what_it_must() -> None:
     assert r"\texttt{U+6A21}" in escaped
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def has_latex() -> bool:
+    """pdfLaTeX with the packages that the fragments name."""
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    return all(
+        subprocess.run(["kpsewhich", f"{name}.sty"], capture_output=True, check=False).returncode == 0
+        for name in ("booktabs", "amssymb", "graphicx", "textcomp")
+    )
+
+
+needs_latex = pytest.mark.skipif(not has_latex(), reason="needs pdflatex with booktabs, amssymb, graphicx, textcomp")
+
+
+@needs_latex
 def test_latex_compiles(run: Path, tmp_path: Path) -> None:
     report([run], formats="tex", out=tmp_path / "tex", audit=True)
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "tables.tex"]
-    done = subprocess.run(command, cwd=tmp_path / "tex", capture_output=True, text=True, check=False)
+    assert compile_latex(tmp_path / "tex", "tables").stat().st_size > 10_000
+
+
+@needs_latex
+@pytest.mark.parametrize("style", ["screen", "neurips", "cvpr"])
+def test_every_fragment_compiles_in_article_and_is_no_wider_than_the_text(
+    style: str, run: Path, tmp_path: Path
+) -> None:
+    """In the standard class as it comes: 345 points. Only the packages that the fragment itself names."""
+    report([run], formats="tex", out=tmp_path / "tex", style=style)
+    fragments = [path for path in sorted((tmp_path / "tex").glob("*.tex")) if path.name != "tables.tex"]
+    packages = {line for path in fragments for line in path.read_text().splitlines()[:1]}
+    preamble = "\n".join(line.removeprefix("% needs ").replace(" and ", "\n") for line in packages)
+    body = "\n".join(rf"\input{{{path.name}}}\clearpage" for path in fragments)
+    text = f"\\documentclass{{article}}\n{preamble}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    (tmp_path / "tex" / "paper.tex").write_text(text)
+    compile_latex(tmp_path / "tex", "paper")
+    assert "Overfull" not in (tmp_path / "tex" / "paper.log").read_text(errors="replace")
+
+
+def compile_latex(folder: Path, name: str) -> Path:
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", f"{name}.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "tex" / "tables.pdf").stat().st_size > 10_000
+    return folder / f"{name}.pdf"
+
+
+def test_captions_leave_the_number_to_latex(run: Path) -> None:
+    table = subtask_table("15", plan(open_runs([run])))
+    text = latex.render(table)
+    assert r"\caption{CV-Bench by source (the paper's Table 15)}" in text
+    assert text.startswith("% needs ")
+
+
+def test_the_plain_fragment_has_the_same_numbers_and_nothing_beside_them(run: Path) -> None:
+    for table in all_tables(plan(open_runs([run]))):
+        text = latex.render(table, plain=True)
+        assert "textsuperscript" not in text
+        assert r"\pm" not in text
+        assert "footnotesize" not in text
+        kept = latex.bare(table)
+        assert all(row.kind in ("paper", "run") for row in kept.rows)
+        assert {row.label for row in kept.rows} == {row.label for row in table.rows if row.kind in ("paper", "run")}
+
+
+def test_wide_tables_go_over_both_columns_where_there_are_two(run: Path) -> None:
+    table = main_table("2", plan(open_runs([run])))
+    assert latex.render(table, STYLES["cvpr"]).count("{table*}") == 2
+    assert "table*" not in latex.render(table, STYLES["neurips"])
+
+
+def test_an_unknown_style_is_refused(run: Path) -> None:
+    with pytest.raises(UserError, match="--style 'acl': expected one of screen, neurips, cvpr"):
+        report([run], style="acl")
 
 
 def test_csv_has_one_line_for_each_cell(run: Path) -> None:

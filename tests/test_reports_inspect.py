@@ -86,7 +86,7 @@ def test_command_writes_figures_and_numbers(folders: dict[str, Path], tmp_path: 
     command(str(folders["mma"]), image=folders["picture"], prompt=QUESTION, out=tmp_path, device="cpu")
     names = {path.name for path in tmp_path.iterdir()}
     figures = {"attention_mask", "image_to_words", "words_to_image"}
-    assert names == {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {"inspection.json"}
+    assert names == {f"{name}.{kind}" for name in figures for kind in ("png", "svg", "pdf")} | {"inspection.json"}
     content = json.loads((tmp_path / "inspection.json").read_text("utf-8"))
     assert [each["word"] for each in content["image_to_words"]] == QUESTION.split()
     assert content["attention"] == "mma"

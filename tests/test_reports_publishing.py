@@ -6,15 +6,17 @@ import http.client
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from reports_helpers import all_metrics, edit_json, metric, plan, write_run
 
+from aki_eval.commands.view import command as view
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_run, open_runs
-from reports.cli import report, view
+from reports.cli import report
 from reports.model_card import entries, notes_on
 from reports.pages import write_site
 from reports.series import run_cell
@@ -149,7 +151,7 @@ class OneLook:
 
     server_port = 1234
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **options: Any) -> None:
         self.pages = sorted(path.name for path in folder.glob("*.html"))
 
     def __enter__(self) -> OneLook:
@@ -178,3 +180,13 @@ def test_view_serves_runs_and_finished_reports(
     view([finished])
     assert SEEN == [["benchmark-pope.html", "index.html", "paper.html", "samples.html"]] * 2
     assert "http://127.0.0.1:1234/index.html" in capsys.readouterr().out
+
+
+def test_toy_numbers_are_no_results_of_the_real_benchmark(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "toy", source="toy")
+    folder = write_card(run, tmp_path / "out")
+    assert [file.name for file in folder.iterdir()] == ["README.md"]
+    results = ModelCard.load(folder / "README.md").data.eval_results
+    assert results is not None
+    assert {result.dataset_type.split("/")[0] for result in results} == {"toy-world"}
+    assert entries(open_run(run)) == {}

@@ -134,7 +134,7 @@ def test_report_is_one_screen_until_all_or_some_tables_are_asked_for(capsys: pyt
     assert "Table 7." in some
     assert "Table 15." in some
     assert "Table 1." not in some
-    with pytest.raises(UserError, match="--table '3': expected numbers out of 1, 2, 7"):
+    with pytest.raises(UserError, match="--table '3': expected some of 1, 2, 7"):
         report([folder], numbers="3")
 
 

@@ -31,14 +31,15 @@ def test_samples_are_aligned_by_index_in_the_first_runs_order(tmp_path: Path) ->
 
 
 def test_everything_left_out_is_counted(tmp_path: Path) -> None:
-    """Of seven samples: two pairs; unscored in A, in B, in both; only in A; only in B."""
-    a = run(tmp_path / "a", [score(n, v) for n, v in ((1, 1.0), (2, 0.0), (3, None), (4, 1.0), (5, None), (6, 1.0))])
+    """Of eight samples: two pairs; unscored in A, in B, in both; only in A, once scored; only in B."""
+    values = {1: 1.0, 2: 0.0, 3: None, 4: 1.0, 5: None, 6: 1.0, 8: None}
+    a = run(tmp_path / "a", [score(n, v) for n, v in values.items()])
     b = run(tmp_path / "b", [score(n, v) for n, v in ((1, 1.0), (2, 1.0), (3, 1.0), (4, None), (5, None), (7, 1.0))])
     pairs = pair(TASK, "kit", a, b)
     assert [each.index for each in pairs.a] == ["1", "2", "3", "4", "5"]
     assert [each.value for each in pairs.a] == [1.0, 0.0, None, None, None]
     assert [each.value for each in pairs.b] == [1.0, 1.0, None, None, None]
-    assert pairs.num_left_out == 5
+    assert pairs.num_left_out == 6
     assert pairs.num_lost == 2  # 4 and 6 are scored in A and not in B
 
 
@@ -86,15 +87,15 @@ def test_the_same_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"data": tables(ONE="1")}, "real_world_qa: table TWO has sha256 222222222222... and None"),
+        ({"data": tables(ONE="1")}, "real_world_qa: table TWO has sha256 222222222222... and none"),
         (
             {"data": tables(ONE="1", TWO="2", THREE="3")},
-            "real_world_qa: table THREE has sha256 None and 333333333333...",
+            "real_world_qa: table THREE has sha256 none and 333333333333...",
         ),
         ({"data": tables(ONE="1", TWO="3")}, "real_world_qa: table TWO has sha256 222222222222... and 333333333333..."),
         ({"prompts": "vlmevalkit"}, "real_world_qa: prompts aki and vlmevalkit"),
-        ({"judge": {"name": "gpt-x"}}, "real_world_qa: judge None and gpt-x"),
-        ({"subset": {"size": 9}}, "real_world_qa: subset None and {'size': 9}"),
+        ({"judge": {"name": "gpt-x"}}, "real_world_qa: judge none and gpt-x"),
+        ({"subset": {"size": 9}}, "real_world_qa: subset none and size 9"),
     ],
 )
 def test_what_was_asked_differently_is_named(tmp_path: Path, fields: dict[str, Any], sentence: str) -> None:
@@ -122,8 +123,14 @@ def test_another_headline_protocol_is_named(tmp_path: Path) -> None:
     assert asked_differently(TASK, open_run(a), open_run(b)) == ["real_world_qa: protocol kit and strict"]
 
 
+def test_only_a_checksum_is_shortened(tmp_path: Path) -> None:
+    a, b = (run(tmp_path / name, scores([1.0]), prompts=name * 65) for name in "ab")
+    assert f"{TASK}: prompts {'a' * 65} and {'b' * 65}" in asked_differently(TASK, a, b)
+
+
 def test_a_refusal_names_the_first_and_counts_the_others() -> None:
     assert "asked: one; --allow" in str(refusal(["one"]))
+    assert "asked: one (and 1 more); --allow" in str(refusal(["one", "two"]))
     assert "asked: one (and 2 more); --allow" in str(refusal(["one", "two", "three"]))
 
 
@@ -135,7 +142,7 @@ def test_how_runs_were_made_is_compared_field_by_field(tmp_path: Path) -> None:
         (path / "run.json").write_text(json.dumps(record | extra))
     assert made_differently(open_run(a), open_run(b)) == [
         ("model.name", "a", "b"),
-        ("dtype", "bfloat16", "None"),
-        ("commit.sha", "None", "cccccccccccc..."),
-        ("commit.dirty", "None", "False"),
+        ("dtype", "bfloat16", "none"),
+        ("commit.sha", "none", "cccccccccccc..."),
+        ("commit.dirty", "none", "False"),
     ]

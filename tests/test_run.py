@@ -24,9 +24,11 @@ from aki_eval.run.loop import TooManyFailures
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, RunResult, run
 from aki_eval.run.subset import Subset
+from aki_eval.run.summary import explain_incomplete
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
 from benchmarks.results.store import RunStore
+from benchmarks.task import DataTable
 
 KILLS = 8
 
@@ -105,7 +107,7 @@ def test_no_failure_text_is_ever_scored(tables: Path) -> None:
     ("change", "field"),
     [
         ({"prompts": "vlmevalkit"}, "prompts was 'aki' and would now be 'vlmevalkit'"),
-        ({"subset": Subset(size=6)}, "subset was None and would now be"),
+        ({"subset": Subset(size=6)}, "subset was none and would now be size 6"),
         ({"max_new_tokens": 9}, r"tasks.small.max_new_tokens was 8 and would now be 9"),
     ],
 )
@@ -165,6 +167,19 @@ def test_tasks_are_added_to_a_run(tables: Path) -> None:
     assert go(tables, tasks=[other]).num_predicted == 12
     assert go(tables, tasks=[TASK, other]).num_predicted == 0
     assert set(read(tables.parent / "run/run.json")["tasks"]) == {"small", "other"}
+
+
+def test_a_task_without_tables_takes_no_other_with_it(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = replace(TASK, name="elsewhere", tables=(DataTable(name="Elsewhere", md5="", num_rows=1),))
+    result = go(tables, tasks=[TASK, elsewhere])
+    assert [outcome.task.name for outcome in result.results] == ["small"]
+    assert result.left_out == {"elsewhere": f"no table Elsewhere in {tables}"}
+    assert list(read(tables.parent / "run/run.json")["tasks"]) == ["small"]
+    assert explain_incomplete(tables, result.results, False, left_out=result.left_out) == 1
+    assert f"aki-eval: elsewhere: not run: no table Elsewhere in {tables}" in capsys.readouterr().err
+    assert explain_incomplete(tables, result.results, True, left_out=result.left_out) == 0
+    with pytest.raises(UserError, match="table Elsewhere not found"):
+        go(tables, tasks=[elsewhere], out=tables.parent / "other")
 
 
 def test_too_many_failures_stop_the_run_and_what_was_answered_stays(tables: Path) -> None:

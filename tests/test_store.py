@@ -7,17 +7,18 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from record_helpers import record
 
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
+from benchmarks.files import beside, out_folder, write_atomically
 from benchmarks.records import Prediction
 from benchmarks.results.jsonl import read_lines
 from benchmarks.results.record import RunRecord
-from benchmarks.results.store import RunStore, out_folder
+from benchmarks.results.store import RunStore
 
 
 @pytest.fixture
@@ -118,6 +119,19 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
                 writer.wait(random.uniform(0.0, 0.2))
             writer.kill()
         assert len(json.loads(path.read_text())["text"]) == 100_000
+
+
+def test_a_file_made_beside_its_place_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with beside(path) as scratch:
+        scratch.write_bytes(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    with suppress(ValueError), beside(path) as scratch:
+        scratch.write_bytes(b"half")
+        raise ValueError("broken")
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_to_fix(tmp_path: Path) -> None:

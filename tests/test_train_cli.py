@@ -45,6 +45,19 @@ def test_misuse_is_one_line(
     assert shown.count("\n") == 1
 
 
+def test_nothing_foreign_is_printed_as_it_came(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["aki-train", "data", "check", "--data", str(tmp_path / "\x1b[31mred")])
+    with pytest.raises(SystemExit):
+        main()
+    options.say("\x1b[2J")
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.err + shown.out
+    assert "\\x1b[31mred: no such folder" in shown.err
+    assert shown.out == "\\x1b[2J\n"
+
+
 def test_a_logger_that_is_not_installed_is_found_before_anything_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

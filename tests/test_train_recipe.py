@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.errors import UserError
 from model import AkiConfig
+from train.data.captions import FOLDERS
 from train.data.instructions import SETS, TABLE_4
-from train.plan import model_cost
+from train.plan import missing_parts, model_cost
 from train.recipe import ModelChoice, Recipe, ResamplerChoice, Stage, load_recipe, recipe_names
 
 ROWS = {  # row of Table 1 -> recipe, and its stages as kind, attention, order
@@ -196,3 +197,22 @@ def test_every_setting_is_read_by_something() -> None:
     for fields in (Stage.model_fields, ModelChoice.model_fields):
         assert [name for name in fields if not re.search(rf"(stage|choice|model|self)\.{name}\b", code)] == []
     assert set(ResamplerChoice.model_fields) <= set(AkiConfig.__annotations__)
+
+
+def test_a_plan_names_everything_that_is_missing_at_once(tmp_path: Path) -> None:
+    """Both parts of the model, not the first; every broken shard, not the first."""
+    recipe = load_recipe("mma")
+    gone = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"vision": "no/tower", "text": "no/text"})}
+    )
+    shards = tmp_path / FOLDERS["kale"]
+    shards.mkdir(parents=True)
+    for name in ("00000.tar", "00001.tar"):
+        (shards / name).write_bytes(b"no archive")
+    said = list(missing_parts(gone, tmp_path))
+    assert any(line.startswith("vision tower no/tower") for line in said)
+    assert any(line.startswith("text backbone no/text") for line in said)
+    assert {name for name in ("00000.tar", "00001.tar") if any(name in line for line in said)} == {
+        "00000.tar",
+        "00001.tar",
+    }

@@ -41,3 +41,11 @@ def test_longer_horizon_leaves_the_rate_high() -> None:
     """The original's configuration: a cosine of 50,000 steps that is left after 5,000."""
     long = CosineSchedule(peak=2e-5, minimum=1e-6, warmup_steps=150, horizon=50_000)
     assert long(5000) == pytest.approx(1.96e-5, rel=5e-3)
+
+
+@pytest.mark.parametrize(("horizon", "after"), [(10, 1e-5), (11, 1e-5), (12, 5.5e-5)])
+def test_a_stage_that_ends_with_its_warm_up(horizon: int, after: float) -> None:
+    """Peak at the end of the warm-up, whatever is left of the stage; a step later the minimum, or half way to it."""
+    schedule = CosineSchedule(peak=1e-4, minimum=1e-5, warmup_steps=10, horizon=horizon)
+    assert schedule(10) == pytest.approx(1e-4)
+    assert schedule(11) == pytest.approx(after)

@@ -243,24 +243,20 @@ def test_scores_list_what_is_unread(tmp_path: Path) -> None:
     assert found["unread_bounds"] == pytest.approx([100 * 11 / 12, 100.0])
 
 
-def test_the_terminal_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "small", TASK)
+def test_the_terminal_says_it(tmp_path: Path) -> None:
     results = go(tmp_path, [TASK], lambda prompt: "<think>" if prompt.index == "3" else f"answer to {prompt.index}")
     console = Console(width=150, record=True)
     show_results(console, tmp_path, results)
     assert "not comparable: 1 answer could not be read" in console.export_text()
 
 
-def test_a_task_whose_scoring_fails_takes_no_other_with_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_whose_scoring_fails_takes_no_other_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def explode(*_: Any) -> list[Score]:
         raise OverflowError("cannot convert float infinity to integer")
 
     rule = ProtocolRule(score=explode, estimate=TASK.protocols["kit"].estimate)
     broken = replace(TASK, name="broken", protocols={"kit": rule})
     results = go(tmp_path, [broken, TASK], lambda prompt: f"answer to {prompt.index}")
-    monkeypatch.setitem(TASKS, "small", TASK)
     assert [result.failure for result in results] == ["OverflowError: cannot convert float infinity to integer", None]
     assert json.loads((tmp_path / "run/small/metrics.json").read_text())["complete"]
     assert not (tmp_path / "run/broken/metrics.json").exists()
@@ -270,7 +266,6 @@ def test_a_task_whose_scoring_fails_takes_no_other_with_it(
     said = capsys.readouterr().err
     assert "broken: scoring failed (OverflowError: cannot convert float infinity to integer)" in said
     assert "Traceback" not in said
-    monkeypatch.undo()
     # Scored again without the fault, nothing of it is left.
     again = go(tmp_path, [replace(TASK, name="broken"), TASK], lambda prompt: f"answer to {prompt.index}")
     assert [result.failure for result in again] == [None, None]

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
+from benchmarks.redaction import redact
 
 from .commands.convert import convert
 from .commands.data import app as data_app
@@ -40,7 +42,7 @@ def main() -> None:
         code = 2
     except USAGE_ERROR as error:
         if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message()} (see --help)")
+            _complain(f"{error.format_message().replace('Value error, ', '')} (see --help)")
         code = 2
     except typer.Abort:
         code = 130
@@ -48,4 +50,4 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    print("aki-train:", " ".join(text.split()), file=sys.stderr)
+    print("aki-train:", printable(" ".join(redact(text).split())), file=sys.stderr)

@@ -125,12 +125,15 @@ def _missing_models(choice: ModelChoice) -> Iterator[str]:
 
     from model.chat_template import format_of
 
+    found = set()
     for what, name in (("vision tower", choice.vision), ("text backbone", choice.text)):
         try:
             AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+            found.add(name)
         except (OSError, ValueError):
             yield f"{what} {name}: neither a folder nor in the Hub's cache; fetch it with `hf download {name}`"
-            return
+    if choice.text not in found:
+        return
     try:
         format_of(AutoTokenizer.from_pretrained(choice.text, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError) as error:
@@ -139,10 +142,15 @@ def _missing_models(choice: ModelChoice) -> Iterator[str]:
 
 def _missing_shards(folder: Path) -> Iterator[str]:
     try:
-        for shard in find_shards(folder):
-            check_shard(shard)
+        shards = find_shards(folder)
     except UserError as error:
         yield str(error)
+        return
+    for shard in shards:
+        try:
+            check_shard(shard)
+        except UserError as error:
+            yield str(error)
 
 
 def _missing_files(name: str, data_root: Path) -> Iterator[str]:

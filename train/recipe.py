@@ -17,7 +17,7 @@ from pydantic import Field, FiniteFloat, model_serializer, model_validator
 
 from benchmarks.checked import Checked
 from benchmarks.errors import UserError
-from model.kinds import KINDS
+from model.kinds import KINDS, layer_range
 
 from .data.captions import FOLDERS
 from .data.collate import ImageOrder, Truncation
@@ -49,6 +49,8 @@ class Stage(Checked):
     kind: Kind
     attention: str = "causal"
     """A kind of `model.kinds.KINDS`."""
+    attention_layers: Mapping[str, str] | None = None
+    """Layers of the text backbone with another kind, `{ "0-9" = "causal" }`. None: all have `attention`."""
     image_order: ImageOrder = "image_first"
     """Of this training alone (Eq. 4); how the model is asked afterwards is the processor's."""
     data: Mapping[str, Positive] = Field(min_length=1)
@@ -96,6 +98,10 @@ class Stage(Checked):
             )
         if self.attention not in KINDS:
             raise ValueError(f"attention is {self.attention!r}, expected one of {', '.join(map(repr, KINDS))}")
+        for layers, kind in (self.attention_layers or {}).items():
+            layer_range(layers)
+            if kind not in KINDS:
+                raise ValueError(f"attention_layers names {kind!r}, expected one of {', '.join(map(repr, KINDS))}")
         self._check_data()
         if self.kind == "pretrain" and self.reads_question and not self.allow_mutual_pretraining:
             raise ValueError(
@@ -116,8 +122,8 @@ class Stage(Checked):
     @property
     def reads_question(self) -> bool:
         """Whether pictures see the text behind them up to a question end."""
-        reads: bool = KINDS[self.attention].question_reaches_image
-        return reads
+        used = {self.attention, *(self.attention_layers or {}).values()}
+        return any(KINDS[kind].question_reaches_image for kind in used)
 
 
 class ResamplerChoice(Checked):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 
 from .checkpoint import SPECIFICATION, damage
 from .data.fingerprint import changes, fingerprint
@@ -124,8 +125,9 @@ def load_parts(folder: Path) -> Parts:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a stage: one whose writing was cut off has no specification. What is passed over
-    is said on stderr.
+    """The newest whole checkpoint of a stage.
+
+    One whose writing was cut off has no specification. What is passed over is said on stderr.
 
     Raises:
         UserError: all that were whole once are damaged.
@@ -139,7 +141,7 @@ def last_checkpoint(folder: Path) -> Path | None:
             return path
         damaged = damaged or (None if cut_off else f"{path} is damaged: {wrong}")
         if is_first():
-            print(f"aki-train: {path} is passed over: {wrong}", file=sys.stderr)
+            print(printable(f"aki-train: {path} is passed over: {wrong}"), file=sys.stderr)
     if damaged:
         raise UserError(f"{damaged}, and there is no earlier one; remove it to begin the stage anew")
     return None
@@ -151,7 +153,11 @@ def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:
 
 
 def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
-    """Raises UserError that names the first setting in which the folder differs from the recipe and that is read."""
+    """Compares the folder's recipe with this one, as far as it is read.
+
+    Raises:
+        UserError: they differ; the first setting that does is named.
+    """
     saved, wanted = json.loads((folder / SPECIFICATION).read_text()), specification(recipe, stage)
     for part in wanted:
         for key, value in wanted[part].items():

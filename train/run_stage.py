@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
+from model.configuration_aki import check_config
 
 from .checkpoint import write_specification
 from .data.captions import FOLDERS, CaptionStream, Lane, Position, find_shards
@@ -54,6 +55,7 @@ def run_stage(
 
     Raises:
         Stopped: a signal or the machine's time limit ended it early, with a checkpoint.
+        UserError: `--fsdp` where accelerate shards nothing.
     """
     prepare_model(model, stage)
     out.mkdir(parents=True, exist_ok=True)
@@ -110,6 +112,11 @@ def prepare_model(model: Any, stage: Stage) -> None:
     The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
     """
     model.config.attention = stage.attention
+    model.config.attention_layers = dict(stage.attention_layers) if stage.attention_layers else None
+    try:
+        check_config(model.config)
+    except ValueError as error:
+        raise UserError(f"stage {stage.name!r}: {error}") from error
     model.config.image_order = stage.image_order
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)

@@ -75,7 +75,11 @@ def load_weights(model: torch.nn.Module, checkpoint: Path, *, sharded: bool) -> 
 
 
 def _check_names(model: torch.nn.Module, found: AbstractSet[str], checkpoint: Path) -> None:
-    """Raises UserError for a weight that is missing or unknown. A head that is the embedding is stored once."""
+    """Compares the names of the weights with the model's. A head that is the embedding is stored once.
+
+    Raises:
+        UserError: a weight is missing or unknown.
+    """
     expected = {name.removeprefix("module.") for name in model.state_dict()}
     tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
     optional = set(getattr(model, "_tied_weights_keys", None) or {}) if tied else set()

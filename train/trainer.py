@@ -1,6 +1,4 @@
-"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, stream
-positions.
-"""
+"""transformers.Trainer with what AKI's training adds: parameter groups, schedule, token average, guards, positions."""
 
 from __future__ import annotations
 
@@ -139,7 +137,11 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
-        """The micro-batches of an optimizer step, their notes taken out, and the number of tokens learned in them."""
+        """The micro-batches of an optimizer step, their notes taken out, and the number of tokens learned in them.
+
+        Raises:
+            UserError: no token is learned in the whole step.
+        """
         batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
             self._note(batch.pop("notes"))

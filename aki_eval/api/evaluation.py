@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.catalogue import given, in_order
 from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
 from benchmarks.records import PromptStyle
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: str | Path | tuple[Any, Any] | Answers | Predictor,
-    bench: str | Sequence[str] | None = None,
+    bench: str | Task | Sequence[str | Task] | None = None,
     *,
     data: str | Path | Mapping[str, DataFrame] = OFFICIAL,
     judge: str | JudgeOptions = "auto",
@@ -56,7 +58,8 @@ def evaluate(
         model: A checkpoint folder, a Hub id, `vlmevalkit:NAME` or `openai:NAME`; a pair of a loaded model and its
             processor, AKI or any image-text-to-text model of transformers; or an object with `predict(prompts)` that
             gives one text a prompt (`aki_eval.predictors.given.Answers` says what it may have besides).
-        bench: Benchmarks by name (`aki-eval list`), or "all", which is the default; of `data` given as frames, those
+        bench: Benchmarks by name (`aki-eval list`), as files or as `Task`s of your own, one or several; "all" is the
+            paper's ten and the default. Of `data` given as frames, those
             whose tables are there.
         data: "official", "toy", a folder of VLMEvalKit's tables, or the tables themselves: data frames by table name
             ("POPE"), with VLMEvalKit's columns. Their `image` cells are base64 texts, bytes of a picture file, PIL
@@ -78,7 +81,8 @@ def evaluate(
         progress: Show how far it is, on stderr.
 
     Returns:
-        The results; samples that failed are unscored in them, with the reason, and `complete` is False.
+        The results; samples that failed are unscored in them, with the reason, and `complete` is False. A benchmark
+        without tables is left out with a warning, unless none has any.
 
     Raises:
         UserError: something that the caller can fix: no such model, table or benchmark, a folder with another run.
@@ -101,15 +105,20 @@ def evaluate(
         fresh=fresh,
     )
     is_main = find_world().is_main
-    run(options, predictor, Progress(quiet=not progress or not is_main))
+    result = run(options, predictor, Progress(quiet=not progress or not is_main))
+    for name, reason in result.left_out.items() if is_main else ():
+        warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
     if not is_main:
         RunStore(folder).wait_for(0)  # it scores for all
     return Results(open_run(folder))
 
 
-def _tasks(bench: str | Sequence[str] | None, data: object) -> list[Task]:
+def _tasks(bench: str | Task | Sequence[str | Task] | None, data: object) -> list[Task]:
     if bench is not None:
-        return find_tasks(bench if isinstance(bench, str) else ",".join(bench))
+        listed = [bench] if isinstance(bench, str | Task) else list(bench)
+        found = [task for each in listed for task in (find_tasks(each) if isinstance(each, str) else [given(each)])]
+        by_name = {task.name: task for task in found}
+        return [by_name[name] for name in in_order(by_name)]
     if not isinstance(data, Mapping):
         return find_tasks("all")
     found = [task for task in TASKS.values() if all(table.name in data for table in task.tables)]

@@ -11,7 +11,8 @@ from benchmarks.errors import UserError
 from benchmarks.records import Metric
 from benchmarks.results.comparison import MetricComparison, compare
 from benchmarks.results.folder import RunFolder, TaskResult, open_run
-from benchmarks.tasks import COLUMNS
+from benchmarks.task import protocol_name
+from benchmarks.tasks import headline_labels
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,36 +45,37 @@ class Results:
     def table(self, *, all_metrics: bool = False) -> DataFrame:
         """One row a metric, by benchmark: its value, 95 % interval, and how many samples stand behind it.
 
-        The paper's columns, or with `all_metrics` every metric of every protocol that was scored. `value` is missing
-        where nothing could be scored; `note` says what makes a number less than comparable; `unit`: percent, points.
+        The columns (the paper's, then other benchmarks'), or with `all_metrics` every metric of every protocol that was
+        scored. `value` is missing where nothing could be scored; `note` says what makes a number less than comparable;
+        `unit`: percent, points.
         """
         return _frame(self._all_metrics() if all_metrics else self._columns(), "benchmark")
 
     def _columns(self) -> Iterator[dict[str, Any]]:
-        for column in COLUMNS:
-            result = self.run.results.get(column.task)
-            if result is not None and column.metric in result.protocols[result.headline]:
-                yield _metric_row(column.label, result, result.headline, column.metric)
+        for result in self.run.results.values():
+            for metric, label in headline_labels(result.about).items():
+                if metric in result.protocols[result.headline]:
+                    yield _metric_row(label, result, result.headline, metric)
 
     def _all_metrics(self) -> Iterator[dict[str, Any]]:
-        labels = {(column.task, column.metric): column.label for column in COLUMNS}
         for result in self.run.results.values():
+            labels = headline_labels(result.about)
             for protocol, metrics in result.protocols.items():
                 for name in metrics:
-                    label = labels.get((result.task, name), f"{result.task} {name}")
+                    label = labels.get(name, f"{result.task} {name}")
                     yield _metric_row(label, result, protocol, name)
 
     def samples(self, task: str, protocol: str | None = None) -> DataFrame:
         """One row a sample, by its index: what was sent, what came back, how it was read, what it was worth.
 
         `value` is missing, with a `reason`, where the sample is unscored; a value with a `reason` is an answer that
-        could not be read. `protocol` None: the one that the paper's number follows.
+        could not be read. `protocol` None: the one that the paper's number follows; `vlmevalkit` is `kit`.
 
         Raises:
             UserError: the run has no scores of the task, or none by that protocol.
         """
         result = self._result(task)
-        protocol = protocol or result.headline
+        protocol = protocol_name(protocol or result.headline)
         if protocol not in result.protocols:
             raise UserError(f"{task} was not scored by protocol {protocol!r}, but by {', '.join(result.protocols)}")
         predictions = self.run.predictions(task)

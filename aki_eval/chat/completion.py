@@ -14,7 +14,9 @@ MOST_TOKENS = 9
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """`text` is None where none came; `error` says why there is no completion at all. Token counts are None where the
+    """What a server answered.
+
+    `text` is None where none came; `error` says why there is no completion at all. Token counts are None where the
     server does not say.
     """
 

@@ -54,7 +54,9 @@ class Preflight:
     async def check(
         self, client: AsyncOpenAI, probes: Sequence[Probe], *, today: date, make_room: bool
     ) -> list[tuple[Completion, dict[str, Any]]]:
-        """The replies to what had not been proved before (they cost something). The server then knows what to send
+        """The replies to what had not been proved before (they cost something).
+
+        The server then knows what to send
         differently; `make_room` also raises the token limit of a model that thinks inside it.
 
         Raises:

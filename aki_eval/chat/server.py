@@ -100,6 +100,13 @@ class ChatServer:
     def has_key(self) -> bool:
         return bool(os.environ.get(KEY_NAME, "").strip())
 
+    def require_key(self) -> None:
+        """Raises:
+        UserError: OpenAI would be asked without a key.
+        """
+        if not self.has_key and self.address.is_openai:
+            raise UserError(f"{self.name} needs a key in {KEY_NAME}, which is not set")
+
     def connect(self, *, timeout: float | None = None, retries: int | None = None) -> AsyncOpenAI:
         """A client with the library's own retries (408, 409, 429, 5xx, lost connections; Retry-After is respected).
 
@@ -109,8 +116,7 @@ class ChatServer:
             UserError: OpenAI is asked without a key, or the environment holds what cannot be used.
         """
         check_environment()
-        if not self.has_key and self.address.is_openai:
-            raise UserError(f"{self.name} needs a key in {KEY_NAME}, which is not set")
+        self.require_key()
         from openai import AsyncOpenAI
 
         key = os.environ.get(KEY_NAME, "").strip() or "no-key"
@@ -267,14 +273,12 @@ def _line(text: str) -> str:
 
 
 def _bounded_client(seconds: float) -> Any:
-    """The client's own HTTP client, in which a try ends after so many seconds and a reply after so many bytes, however
-    slowly or fast they drip.
-    """
+    """The client's own HTTP client: a try ends after so many seconds, a reply after so many bytes, even if it drips."""
     from openai import APIError, DefaultAsyncHttpxClient
 
     http = import_module(DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])  # httpx, or what succeeds it
 
-    class BoundedClient(DefaultAsyncHttpxClient):  # type: ignore[misc]
+    class BoundedClient(DefaultAsyncHttpxClient):
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             try:
                 async with asyncio.timeout(seconds):

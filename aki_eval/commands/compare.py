@@ -1,59 +1,103 @@
-"""`aki-eval compare RUN_A RUN_B`: what the numbers of two runs say about each other."""
+"""`aki-eval compare RUN_A RUN_B`, or `A1 A2 ... -- B1 B2 ...`: what two runs, or two recipes, say about each other."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.errors import UserError
-from benchmarks.results.comparison import Comparison, compare
-from benchmarks.results.folder import open_runs
+from benchmarks.files import out_folder
+from benchmarks.results.comparison import Comparison, Different, compare
+from benchmarks.results.folder import RunFolder
+from benchmarks.results.looking import blind_questions
 from reports.asked import asked
 from reports.comparison_tables import count_table, flip_table, making_table, metric_table
 from reports.formats import print_tables, write
 from reports.links import Links, links_between
 from reports.render import markdown
+from reports.sides import SidesCommand, two_sides
 from reports.tables import Table
+from reports.task_option import TaskFiles
 
-FORMATS = ("term", "md", "json")
+from .options import TableFormat
 
 
 def command(
-    run_a: Annotated[Path, typer.Argument(help="The run to compare with.")],
-    run_b: Annotated[Path, typer.Argument(help="The run of interest: differences are B minus A.")],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
-    out: Annotated[Path | None, typer.Option(help="Folder to write md and json into. Default: print.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_A RUN_B | RUN_A... -- RUN_B...",
+            help="Two runs, or two arms: a recipe's runs by training seed on each side of --. Shown is B minus A.",
+        ),
+    ],
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Compare although data, prompts or judge differ.")
     ] = False,
+    only: Annotated[
+        Literal["needs-picture"] | None,
+        typer.Option(help="Leave out what either model answers without the picture (--probe no_image)."),
+    ] = None,
+    task: TaskFiles = None,
     report: Annotated[
         str | None,
         typer.Option("--links", help="Folder or address of both runs' HTML report. Default: where `view` serves it."),
     ] = None,
 ) -> None:
-    """Two runs, paired: is the difference real, and which questions flipped?"""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
-    first, second = open_runs([run_a, run_b])
-    comparison = compare(first, second, different="allow" if allow_different else "refuse")
+    """Two runs or arms, paired: is the difference real, and which questions flipped?"""
+    first, second = two_sides(runs)
+    without = _answered_blind([*first.runs, *second.runs]) if only is not None else None
+    different: Different = "allow" if allow_different else "refuse"
+    comparison = compare(first, second, different=different, without=without)
+    if without is not None:
+        count = sum(map(len, without.values()))
+        typer.echo(f"left out: {count} questions that a model here answers without the picture", err=True)
     if format == "json":
         content = comparison.as_json(all_metrics=all_metrics)
         write(out, "compare.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
         return
-    links = links_between((first.label, first.path), (second.label, second.path), report)
+    one, two = first.runs[0], second.runs[0]
+    links = None if comparison.arms else links_between((one.label, one.path), (two.label, two.path), report)
     tables = comparison_tables(
-        comparison, flips, all_metrics=all_metrics, questions=lambda task: asked(first, task), links=links
+        comparison, flips, all_metrics=all_metrics, questions=lambda task: asked(one, task), links=links
     )
     if format == "term":
         print_tables(tables)
     else:
         write(out, "compare.md", "\n".join(markdown.render(table) for table in tables))
+
+
+command.command_class = SidesCommand  # type: ignore[attr-defined]
+
+
+def _answered_blind(runs: Sequence[RunFolder]) -> dict[str, set[str]]:
+    """By task, what any of the models answers without the picture.
+
+    Raises:
+        UserError: one of them was not asked without it. Leaving out what only the others answer blind would take
+            questions away from these alone.
+    """
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        blind = blind_questions(run)
+        if blind is None:
+            raise UserError(
+                f"--only needs-picture: {run.label} was not asked without the picture; aki-eval run ... --out "
+                f"{run.path} --probe no_image does it"
+            )
+        for task, indices in blind.items():
+            found.setdefault(task, set()).update(indices)
+    return found
 
 
 def comparison_tables(

@@ -25,8 +25,8 @@ from benchmarks.data.fetch import (
     write_lock,
 )
 from benchmarks.data.hub import find_parquet
-from benchmarks.data.load import checksum
-from benchmarks.data.root import official_root
+from benchmarks.data.load import checksum, is_present
+from benchmarks.data.root import official_root, table_folder
 from benchmarks.errors import UserError
 from benchmarks.task import DataTable, Task
 
@@ -37,7 +37,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 Tasks = Annotated[
     list[str] | None, typer.Argument(metavar="[TASK]...", help="Benchmarks; all of them when none is named.")
 ]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the tables. Default: $LMUData or ~/LMUData.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", parser=table_folder, metavar="PATH", help="Folder of the tables. Default: $LMUData or ~/LMUData."
+    ),
+]
 
 
 @app.command("fetch")
@@ -63,17 +68,12 @@ def fetch_tables(
     return 0
 
 
-def is_present(table: DataTable, folder: Path) -> bool:
-    """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
-    return (folder / f"{table.name}.tsv").is_file() or find_parquet(table.name, folder) is not None
-
-
 def _bring(console: Console, table: DataTable, folder: Path, from_hub: bool) -> str:
     """Makes sure that the table is there and is the published one; where it comes from."""
     if from_hub or (not (folder / f"{table.name}.tsv").exists() and is_present(table, folder)):
         fetch_from_hub(table.name, folder)
         return f"hf://datasets/{HUB_REPOSITORY}"
-    source = _source(table, official_sources())
+    source = TableSource(table.url, table.md5) if table.url else _source(table, official_sources())
     _fetch_one(console, table, source, folder)
     return source.url
 
@@ -84,7 +84,10 @@ def _find(tasks: Sequence[str] | None) -> list[Task]:
 
 def _source(table: DataTable, sources: dict[str, TableSource]) -> TableSource:
     if table.name not in sources:
-        raise UserError(f"the installed VLMEvalKit publishes no address for {table.name}; pip install -U ms-vlmeval")
+        raise UserError(
+            f"the installed VLMEvalKit publishes no address for {table.name}; pip install -U ms-vlmeval, or give the "
+            "DataTable of a benchmark of your own its url"
+        )
     return sources[table.name]
 
 
@@ -103,9 +106,7 @@ def _fetch_one(console: Console, table: DataTable, source: TableSource, folder: 
 
 @app.command("verify")
 def verify_tables(tasks: Tasks = None, root: Root = None) -> int:
-    """Compare the tables with the lock file and with the published MD5 sums and row counts; exit code 1 when one
-    differs.
-    """
+    """Compare the tables with the lock file and the published MD5 sums and row counts; exit code 1 when one differs."""
     folder = root or official_root()
     wrong = 0
     console = PlainConsole()
@@ -132,7 +133,7 @@ def _verify(task: Task, folder: Path) -> list[tuple[DataTable, str | None]]:
         problem = None
         if entry and entry["sha256"] != real["sha256"]:
             problem = f"changed since it was locked ({entry['sha256'][:12]} then, {real['sha256'][:12]} now)"
-        elif (path := folder / f"{table.name}.tsv").exists() and md5_of(path) != table.md5:
+        elif (path := folder / f"{table.name}.tsv").exists() and table.md5 and md5_of(path) != table.md5:
             problem = f"not the published table (MD5 {md5_of(path)}, published {table.md5})"
         elif table.num_rows is not None and real["num_rows"] != table.num_rows:
             problem = f"{real['num_rows']} rows, expected {table.num_rows}"

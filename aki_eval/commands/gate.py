@@ -10,17 +10,20 @@ from xml.etree import ElementTree
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_file
+from benchmarks.results.arms import SEEDS_NOT_INCLUDED
 from benchmarks.results.baseline import open_baseline, write_baseline
 from benchmarks.results.folder import open_run, told_apart
 from benchmarks.results.gate import EXIT_CODES, Check, Decision, decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
 from benchmarks.results.pairing import WARNING
-from benchmarks.tasks import metric_label
+from benchmarks.tasks import TASKS, metric_label
 from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write
 from reports.links import Links, links_between
 from reports.render import markdown
 from reports.tables import DASH, Cell, Column, Row, Table
+from reports.task_option import TaskFiles
 
 
 def command(
@@ -29,14 +32,22 @@ def command(
     policy: Annotated[
         Path, typer.Option(help="TOML: allowed drops and confidence.", show_default="gate.toml (built in)")
     ] = DEFAULT,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="For a pull request's comment.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="JUnit XML: a test case for each metric.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", parser=out_file, metavar="PATH", help="For a pull request's comment.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(parser=out_file, metavar="PATH", help="JUnit XML: a test case for each metric.")
+    ] = None,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="Decide although data, prompts or judge differ.")
     ] = False,
     write_to: Annotated[
-        Path | None, typer.Option("--write-baseline", help="Store the run's scores as a baseline instead.")
+        Path | None,
+        typer.Option(
+            "--write-baseline", parser=out_file, metavar="PATH", help="Store the run's scores as a baseline instead."
+        ),
     ] = None,
+    task: TaskFiles = None,
     report: Annotated[
         str | None,
         typer.Option("--links", help="Folder or address of both runs' HTML report, for the links in --markdown."),
@@ -83,6 +94,7 @@ def decision_table(decision: Decision, links: Links | None = None) -> Table:
             _remark(decision),
             "run - baseline with its 95 % interval; p: of no difference at all, as `aki-eval compare` gives it. The "
             "verdict does not follow from p.",
+            f"Every verdict here: {SEEDS_NOT_INCLUDED}.",
             *((links.remark,) if links else ()),
         ),
     )
@@ -114,9 +126,15 @@ def _row(check: Check, links: Links | None) -> Row:
     words = (Cell(text=f"{check.allowed_drop:g}"), Cell(text=check.reason))
     cells = (Cell(text=check.verdict), difference, *words, *values[:2], between, *values[2:])
     return Row(
-        label=metric_label(check.task, check.metric),
+        label=_label(check),
         cells=(*cells, *((Cell(text="lost", link=links.filtered(check.task, "lost")),) if links else ())),
     )
+
+
+def _label(check: Check) -> str:
+    if check.compared is not None:
+        return check.compared.label
+    return metric_label(TASKS[check.task], check.metric) if check.task in TASKS else f"{check.task} {check.metric}"
 
 
 def junit_xml(decision: Decision) -> str:

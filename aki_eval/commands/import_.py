@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,9 +13,10 @@ from benchmarks.console import PlainConsole
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.data.root import OFFICIAL, TOY, data_root
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.printable import printable
 from benchmarks.results.record import TableRecord
-from benchmarks.results.store import RunStore, out_folder
+from benchmarks.results.store import RunStore
 
 from ..imports.collect import Fields, Import, collect
 from ..imports.files import suffix_of
@@ -28,7 +29,7 @@ from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
 from .options import takes_judge
 
-UNKNOWN = "unknown"
+SentPrompts = Literal["aki", "vlmevalkit", "unknown"]
 
 
 @takes_judge
@@ -53,7 +54,7 @@ def command(
     ] = None,
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the folder's, or the file's.")] = None,
-    prompts: Annotated[str, typer.Option(help="Which prompts were sent: aki, vlmevalkit or unknown.")] = UNKNOWN,
+    prompts: Annotated[SentPrompts, typer.Option(help="Which prompts were sent.")] = "unknown",
     index_field: Annotated[str | None, typer.Option(help="Where the index stands, such as doc.question_id.")] = None,
     prediction_field: Annotated[
         str | None, typer.Option(help="Where the prediction stands: a column, or a path such as answer.text.")
@@ -75,8 +76,6 @@ def command(
     given = [*(paths or ()), *(predictions or ())]
     if not given:
         raise UserError("nothing to import: name files of predictions, or a folder such as outputs/MODEL")
-    if prompts not in ("aki", "vlmevalkit", UNKNOWN):
-        raise UserError(f"--prompts: {prompts!r}, expected aki, vlmevalkit or {UNKNOWN}")
     sources = find_sources(given, find_tasks(bench) if bench else None)
     model = name or _model(sources, given)
     for note in sources.notes:

@@ -44,7 +44,11 @@ def command(
 
 
 def read_picture(path: Path) -> ImageRef:
-    """Raises UserError for a file that is missing or no picture."""
+    """The picture in a file.
+
+    Raises:
+        UserError: a file that is missing or no picture.
+    """
     picture = ImageRef(key=str(path), read=path.read_bytes)
     try:
         picture.decode()
@@ -62,9 +66,7 @@ def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path
     from reports.attention_figures import heat_figure, mask_figure, save
 
     shown = picture.decode().convert("RGB")
-    masks = {
-        KINDS[kind].title + (", this model" if kind == attention else ""): mask for kind, mask in view.masks.items()
-    }
+    masks = {KINDS[kind].title + view.layers_of(kind): mask for kind, mask in view.masks.items()}
     to_words = heats(view, "image_to_word")
     from_words = heats(view, "word_to_image")
     try:

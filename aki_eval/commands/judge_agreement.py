@@ -16,8 +16,7 @@ from reports.render import markdown
 from reports.tables import DASH, Cell, Column, Row, Table
 
 from ..judges.agreement import KINDS, Agreement, agree, judges_in
-
-FORMATS = ("term", "md", "json")
+from .options import TableFormat
 
 
 def command(
@@ -27,11 +26,9 @@ def command(
     ] = None,
     judge_a: Annotated[str | None, typer.Option(help="Needed where a run holds verdicts of several judges.")] = None,
     judge_b: Annotated[str | None, typer.Option(help="As --judge-a.")] = None,
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
 ) -> None:
     """How far two judges agree on the same answers, and by how much the benchmark's number depends on them."""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
     first = open_run(run)
     second = open_run(other) if other else first
     found = agreements(first, second, judge_a, judge_b)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table as Grid
 
+from benchmarks.catalogue import installed, source_of
 from benchmarks.console import PlainConsole
 from benchmarks.data.fetch import read_lock
+from benchmarks.data.load import is_present
 from benchmarks.data.root import official_root
 from benchmarks.task import DataTable
-from benchmarks.tasks import COLUMNS, TASKS
+from benchmarks.tasks import TASKS, headline_labels
 
-from .data import is_present
+from ..run.inputs import ALL, INSTALLED, find_tasks
 
 
-def list_tasks() -> None:
+def list_tasks(
+    bench: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[BENCH]...", help="Names or files, as --bench takes them. Default: all and installed."),
+    ] = None,
+) -> None:
     """The benchmarks, the paper's columns and tables they stand for, and their official tables on this machine."""
     root = official_root()
     locked = read_lock(root)
@@ -24,17 +33,19 @@ def list_tasks() -> None:
     grid.add_column("--bench", no_wrap=True)
     for heading in ("columns", "details", "official table", "here"):
         grid.add_column(heading)
-    for name, task in TASKS.items():
-        labels = [column.label for column in COLUMNS if column.task == name]
+    for task in find_tasks(",".join(bench or (ALL, INSTALLED))):
+        labels = headline_labels(task).values()
         names, states = zip(*((table.name, _state(table, root, locked)) for table in task.tables), strict=True)
-        details = f"Table {task.paper_table}" if task.paper_table else ""
+        details = f"Table {task.paper_table}" if task.paper_table else "" if task.name in TASKS else source_of(task)
         cells = ("\n".join(part) for part in (labels, [details], names, states))
-        grid.add_row(name + (" *" if task.judged else ""), *cells)
+        grid.add_row(task.name + (" *" if task.judged else ""), *cells)
     console = PlainConsole()
     console.print(grid)
     console.print(
         "* needs a judge. --data toy needs no tables; aki-eval data fetch brings the official ones.", soft_wrap=True
     )
+    for fault in installed().faults.values():
+        print(f"aki-eval: {fault}", file=sys.stderr)
 
 
 def _state(table: DataTable, root: Path, locked: dict[str, Any]) -> str:

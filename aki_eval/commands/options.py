@@ -5,14 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.task import protocol_name
 from benchmarks.tasks import TASKS
 
 from ..judges import JudgeOptions
+from ..run.inputs import ALL, find_tasks
+
+TableFormat = Literal["term", "md", "json"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+ImageOrder = Literal["image_first", "text_first"]
 
 JUDGE = "judge"
 JUDGE_OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -29,8 +35,8 @@ JUDGE_OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "judge_budget": (Annotated[float | None, typer.Option(help="Dollars the judge may cost.")], None),
     "judge_price": (Annotated[str | None, typer.Option(help="IN/OUT in dollars per million tokens.")], None),
-    "judge_repeats": (Annotated[int, typer.Option(help="Verdicts a sample.", min=1)], 1),
-    "judge_concurrency": (Annotated[int, typer.Option(help="Judge requests at once.", min=1)], 16),
+    "judge_repeats": (Annotated[int, typer.Option(help="Verdicts a sample.", min=1, max=100)], 1),
+    "judge_concurrency": (Annotated[int, typer.Option(help="Judge requests at once.", min=1, max=4096)], 16),
     "protocols": (Annotated[str, typer.Option(help="More protocols than the usual, such as official.")], ""),
 }
 """Option -> how the command line shows it, and its default."""
@@ -47,7 +53,8 @@ def takes_judge(command: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(command)
     def with_judge(*arguments: Any, **given: Any) -> int:
-        judge = _judge_options(**{name: given.pop(name, default) for name, (_, default) in JUDGE_OPTIONS.items()})
+        options = {name: given.pop(name, default) for name, (_, default) in JUDGE_OPTIONS.items()}
+        judge = _judge_options(given.get("bench", ALL), **options)
         return command(*arguments, **given, judge=judge)
 
     signature = own.replace(parameters=[*ahead, *parameters.values()])
@@ -56,12 +63,19 @@ def takes_judge(command: Callable[..., int]) -> Callable[..., int]:
     return with_judge
 
 
-def _judge_options(judge: str, protocols: str, **options: Any) -> JudgeOptions:
-    names = tuple(name.strip() for name in protocols.split(",") if name.strip())
-    known = sorted({name for task in TASKS.values() for name in task.protocols})
-    unknown = next((name for name in names if name not in known), None)
-    if unknown is not None:
-        raise UserError(f"--protocols: {unknown!r}, expected some of {', '.join(known)}")
-    return JudgeOptions(
+def _judge_options(bench: str, judge: str, protocols: str, **options: Any) -> JudgeOptions:
+    names = tuple(protocol_name(name.strip()) for name in protocols.split(",") if name.strip())
+    if names:
+        known = sorted({name for task in (*TASKS.values(), *find_tasks(bench)) for name in task.protocols})
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            raise UserError(
+                f"--protocols: {unknown!r}, expected some of {', '.join(known)} (kit is also called vlmevalkit)"
+            )
+    if not judge.strip():
+        raise UserError("--judge: it is empty; expected a model's name, offline, replay[:NAME], none or auto")
+    given = JudgeOptions(
         name=judge, protocols=names, **{name.removeprefix("judge_"): value for name, value in options.items()}
     )
+    given.check()
+    return given

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,9 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
-from benchmarks.results.store import out_folder
+from benchmarks.files import out_folder
+from benchmarks.probes import PROBES
+from benchmarks.records import PromptStyle
 from model.kinds import KINDS
 
 from ..judges import JudgeOptions
@@ -22,47 +26,65 @@ from ..run.distributed import find_world
 from ..run.dry_run import show_plan
 from ..run.inputs import find_tasks
 from ..run.loop import TooManyFailures
+from ..run.probing import SETS, find_probes, with_probes
 from ..run.progress import Progress
 from ..run.run import RunOptions, RunResult
 from ..run.run import run as run_all
 from ..run.specification import command
 from ..run.subset import parse
 from ..run.summary import count_samples, explain_incomplete, show_results
-from .options import takes_judge
-
-PROMPTS = ("aki", "vlmevalkit")
+from .options import Dtype, ImageOrder, takes_judge
 
 
 @takes_judge
 def run(
-    bench: Annotated[str, typer.Option(help="all, or names separated by commas; aki-eval list shows them.")],
+    bench: Annotated[
+        str,
+        typer.Option(
+            help="Names separated by commas: of aki-eval list, all, installed, vlmevalkit:TABLE, FILE.py[:TASK]."
+        ),
+    ],
     model: Annotated[str, typer.Option(help="Checkpoint folder, Hub id, vlmevalkit:NAME or openai:NAME.")],
     data: Annotated[str, typer.Option(help="official, toy, or a folder of tables.")] = OFFICIAL,
     out: Annotated[
         Path | None, typer.Option(parser=out_folder, metavar="PATH", help="Run folder. Default: runs/<model>[-toy].")
     ] = None,
     subset: Annotated[str | None, typer.Option(help="About N samples a task (whole clusters, nested), or ci.")] = None,
-    prompts: Annotated[str, typer.Option(help="Wording of the prompts: aki or vlmevalkit.")] = "aki",
+    prompts: Annotated[PromptStyle, typer.Option(help="Wording of the prompts.")] = "aki",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="auto: as the checkpoint's.")] = "auto",
     attention: Annotated[
         str | None,
         typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
     ] = None,
-    image_order: Annotated[
+    attention_layers: Annotated[
         str | None,
-        typer.Option(metavar="ORDER", help="image_first or text_first; default: the checkpoint's processor's."),
+        typer.Option(metavar="LAYERS=KIND,..", help="Another kind in some layers: 0-9=causal."),
+    ] = None,
+    image_order: Annotated[
+        ImageOrder | None, typer.Option(help="Of image and text in prompts. Default: the checkpoint's processor's.")
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1)] = 16,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
-    check_batching: Annotated[int, typer.Option(help="Compare K samples alone and in batches first.", min=0)] = 0,
+    concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1, max=4096)] = 16,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1, max=1_000_000)
+    ] = None,
+    check_batching: Annotated[
+        int, typer.Option(help="Compare K samples alone and in batches first.", min=0, max=100_000)
+    ] = 0,
     max_failure_rate: Annotated[float, typer.Option(help="Stop when more than this share of samples fails.")] = 0.1,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Ask the same in another way too, a run of its own below probes/: {', '.join((*PROBES, *SETS))}.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked, with an example a task.")
     ] = False,
@@ -72,8 +94,6 @@ def run(
 ) -> int:
     """Ask a model every question of the benchmarks, then score its answers. Run again to resume."""
     tasks = find_tasks(bench)
-    if prompts not in PROMPTS:
-        raise UserError(f"--prompts: {prompts!r}, expected {' or '.join(PROMPTS)}")
     predictor = make_predictor(
         model,
         device=device,
@@ -83,6 +103,7 @@ def run(
         offline=offline,
         attention=attention,
         image_order=image_order,
+        attention_layers=attention_layers,
     )
     if offline:
         _forbid_network(model, predictor, judge)
@@ -90,7 +111,7 @@ def run(
         tasks=tasks,
         data=data,
         out=out or Path("runs") / (predictor.name + ("-toy" if data == TOY else "")),
-        prompts="aki" if prompts == "aki" else "vlmevalkit",
+        prompts=prompts,
         subset=parse(subset),
         batch_size=_batch_size(batch_size),
         judge=judge,
@@ -99,14 +120,20 @@ def run(
         check_batching=check_batching,
         fresh=fresh,
     )
+    probes = find_probes(probe or [])
     if dry_run:
-        show_plan(options, predictor, PlainConsole())
+        for each in with_probes(options, probes):
+            show_plan(each, predictor, PlainConsole())
         return 0
-    return _work(options, predictor, allow_partial)
+    return _work_all(list(with_probes(options, probes)), predictor, allow_partial)
 
 
 def _forbid_network(model: str, predictor: Predictor, judge: JudgeOptions) -> None:
-    """Raises UserError for what needs a network; a server under a base URL is taken to be near."""
+    """Refuses what needs a network. A server under a base URL is taken to be near.
+
+    Raises:
+        UserError: the model or the judge is asked over the internet.
+    """
     if isinstance(predictor, EndpointPredictor) and predictor.server.address.is_openai:
         raise UserError(f"--offline: {model} is asked over the internet; give a server of yours as --base-url")
     if judge.is_served and judge.served.server.address.is_openai:
@@ -124,7 +151,26 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> int:
+def _work_all(runs: Sequence[RunOptions], predictor: Any, allow_partial: bool) -> int:
+    """One after the other, with the same predictor; the exit code of the first that was stopped, else the worst."""
+    worst = 0
+    for options in runs:
+        if options.probe is not None and find_world().is_main:
+            print(f"\nprobe {options.probe.name}: {options.probe.does}", file=sys.stderr)
+            for task in options.tasks:
+                if reason := options.probe.why_not(task):
+                    print(f"  {task.name} is not asked: {reason}", file=sys.stderr)
+        if options.probe is not None and all(options.probe.why_not(task) for task in options.tasks):
+            continue
+        code, stopped = _work(options, predictor, allow_partial)
+        if stopped:
+            return code
+        worst = max(worst, code)
+    return worst
+
+
+def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> tuple[int, bool]:
+    """The exit code, and whether the work was stopped."""
     is_main = find_world().is_main
     progress = Progress(quiet=not is_main)
     try:
@@ -133,11 +179,11 @@ def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> int:
         progress.say(
             f"stopped; every answer up to the last batch is in {options.out}. To go on:\n  {_resume_command()}"
         )
-        return 130
+        return 130, True
     except TooManyFailures as error:
         progress.say(f"stopped: {error}\nTo ask the failed samples again, repeat the command:\n  {_resume_command()}")
-        return 1
-    return _conclude(options, result, progress, allow_partial) if is_main else 0
+        return 1, True
+    return (_conclude(options, result, progress, allow_partial) if is_main else 0), False
 
 
 def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_partial: bool) -> int:
@@ -147,7 +193,7 @@ def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_
             f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
             f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
         )
-    code = explain_incomplete(options.out, result.results, allow_partial)
+    code = explain_incomplete(options.out, result.results, allow_partial, left_out=result.left_out)
     show_results(PlainConsole(), options.out, result.results)
     return code
 

@@ -19,11 +19,12 @@ from benchmarks.errors import UserError
 from benchmarks.redaction import redact_command
 
 from ..chat.address import KEY_NAME
-from ..predictors.make import find_checkpoint
+from ..predictors.make import find_checkpoint, make_predictor
 from ..predictors.weights import settings_checksum, weights_checksum
 from ..run.specification import file_checksums
 from ..vlmevalkit.predictor import kit_version
 from ..vlmevalkit.work import alone_in, private_tables, refuse_foreign_pickles, work_folder
+from .options import Dtype
 
 RESULTS = ("_acc.csv", "_score.csv")
 """How the kit's result files end."""
@@ -38,8 +39,10 @@ def vlmevalkit(
         str, typer.Option(help="official ($LMUData or ~/LMUData), toy, or a folder of tables.")
     ] = OFFICIAL,
     device: Annotated[str, typer.Option(help="For AKI: auto, cpu, cuda, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="For AKI: auto, float32, bfloat16 or float16.")] = "auto",
-    max_new_tokens: Annotated[int, typer.Option(help="For AKI; the kit's own wrapper has 512.", min=1)] = 512,
+    dtype: Annotated[Dtype, typer.Option(help="For AKI; auto: as the checkpoint's.")] = "auto",
+    max_new_tokens: Annotated[
+        int, typer.Option(help="For AKI; the kit's own wrapper has 512.", min=1, max=1_000_000)
+    ] = 512,
 ) -> int:
     """VLMEvalKit's own loop and evaluation, with AKI registered in it.
 
@@ -54,6 +57,8 @@ def vlmevalkit(
     given, rest = _parse(context.args)
     models = dict(text.split("=", 1) for text in given.model if "=" in text)
     models = {name: str(find_checkpoint(path, offline=False).resolve()) for name, path in models.items()}
+    for path in models.values():
+        make_predictor(path, device=device, dtype=dtype)  # says at once what the kit would say after a minute
     names = [text.split("=", 1)[0] for text in given.model]
     root = data_root(tables)
     options = {"device": device, "dtype": dtype, "max_new_tokens": max_new_tokens}
@@ -65,6 +70,12 @@ def vlmevalkit(
         "tables": str(root.resolve()),
         "checked": tables != OFFICIAL,
     }
+    if not os.environ.get(KEY_NAME) and not any(text.startswith("--judge") for text in rest):
+        print(
+            f"aki-eval: no {KEY_NAME}: VLMEvalKit matches answers exactly; what needs a judge has no score",
+            file=sys.stderr,
+        )
+        rest += ["--judge", "exact_matching"]
     code = 0
     for name in names:
         folder = _folder(given, name, _owner(name, models.get(name), options, None if tables == OFFICIAL else root))
@@ -109,12 +120,6 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--reuse", action="store_true")
     given, rest = parser.parse_known_args(arguments)
     _refuse_secrets(rest)
-    if not os.environ.get(KEY_NAME) and not any(text.startswith("--judge") for text in rest):
-        print(
-            f"aki-eval: no {KEY_NAME}: VLMEvalKit matches answers exactly; what needs a judge has no score",
-            file=sys.stderr,
-        )
-        rest += ["--judge", "exact_matching"]
     return given, [*rest, *(["--reuse"] if given.reuse else [])]
 
 
@@ -149,7 +154,10 @@ def _folder(given: argparse.Namespace, name: str, owner: Mapping[str, Any]) -> P
     """Where the kit works on one model.
 
     A folder that this command did not make is the user's to name with --reuse: what lies there is then scored in its
-    place, and holds no pickles. Raises UserError where the kit would take up answers that it should not.
+    place, and holds no pickles.
+
+    Raises:
+        UserError: the kit would take up answers that it should not.
     """
     reuse = given.reuse or given.mode == "eval"
     there = given.work_dir / name

@@ -84,7 +84,11 @@ def _called(paths: Sequence[Path]) -> str:
 
 
 def _check_one_model(matches: Matches, paths: Sequence[Path]) -> None:
-    """Raises UserError when files answer the same questions differently: they cannot be one model's."""
+    """Refuses answers that cannot be one model's.
+
+    Raises:
+        UserError: files answer the same questions differently.
+    """
     twice = {problem.name for problem in matches.repeated} | {problem.name for problem in matches.conflicting}
     across = [problem for problem in matches.conflicting if sum(str(path) in problem.name for path in paths) > 1]
     if len(paths) > 1 and len(across) > ONE_MODEL * len(twice):

@@ -47,7 +47,11 @@ def suffix_of(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """Raises UserError when there is no such file, or it cannot be read as what its name says."""
+    """The rows of a file of predictions, read as what its name says.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read as that.
+    """
     if not path.is_file():
         raise UserError(f"there is no file of predictions at {path}")
     kind = suffix_of(path)
@@ -291,7 +295,11 @@ def _member(path: Path, archive: ZipFile, name: str) -> bytes:
 
 
 def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]:
-    """Raises UserError for what is no sample as inspect writes them."""
+    """A sample of inspect's log as a row.
+
+    Raises:
+        UserError: it is none as inspect writes them.
+    """
     if not isinstance(sample, Mapping):
         raise UserError(f"sample {place} is a {type(sample).__name__}, expected an object")
     try:

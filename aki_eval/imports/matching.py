@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from benchmarks.errors import UserError
-from benchmarks.records import Prediction, PromptStyle, Sample
+from benchmarks.records import Prediction, Sample
 from benchmarks.task import Task
 
 from .readers import Record
@@ -129,10 +129,9 @@ class _Asked:
 def _texts(task: Task, sample: Sample) -> set[str]:
     """In which words the question may be quoted: the table's, or one of our prompts, where they can be made."""
     texts = {plain(sample.question)}
-    styles: tuple[PromptStyle, ...] = ("aki", "vlmevalkit")
-    for style in styles:
+    for make in task.prompts.values():
         with suppress(UserError):  # such as a picture that the table lacks: no matter here, a run will say it
-            texts.add(plain(task.prompts[style](sample).text))
+            texts.add(plain(make(sample).text))
     return texts
 
 

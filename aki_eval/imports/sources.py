@@ -154,12 +154,12 @@ def _kit_folder(path: Path, among: Sequence[Task], found: Sources) -> bool:
     if not by_table:
         _refuse_several(path, among)
         return False
-    model = _model(path, [file for files in by_table.values() for file in files])
+    model = _model(path, [file for files in by_table.values() for file in files], among)
     for (task, table), files in by_table.items():
         own = [file for file in files if model is None or file.stem.startswith(f"{model}_") or not table]
         if not own:
             continue
-        found.add(TASKS[task], own[0], table or None)
+        found.add(next(each for each in among if each.name == task), own[0], table or None)
         older = [file for file in own[1:] if file.resolve() != own[0].resolve()]
         if older:
             found.notes.append(f"{own[0]} is taken for {table or task}; {len(older)} older ones are not: {older[0]}")
@@ -169,13 +169,13 @@ def _kit_folder(path: Path, among: Sequence[Task], found: Sources) -> bool:
     return True
 
 
-def _model(path: Path, files: Sequence[Path]) -> str | None:
+def _model(path: Path, files: Sequence[Path], among: Sequence[Task]) -> str | None:
     """Whose the files are by VLMEvalKit's naming: the folder's, or the one that they all name; None by other naming.
 
     Raises:
         UserError: there are several.
     """
-    tables = [table.name for task in TASKS.values() for table in task.tables]
+    tables = [table.name for task in (*TASKS.values(), *among) for table in task.tables]
     models = {
         file.stem.removesuffix(f"_{table}") for file in files for table in tables if file.stem.endswith(f"_{table}")
     }
@@ -200,7 +200,11 @@ def _left_out(places: Sequence[Path], among: Sequence[Task]) -> list[str]:
 
 
 def _refuse_several(path: Path, among: Sequence[Task]) -> None:
-    """Raises UserError where folders in `path` are VLMEvalKit's, one a model."""
+    """Refuses a folder of several models' folders.
+
+    Raises:
+        UserError: folders in `path` are VLMEvalKit's, one a model.
+    """
     models = [
         folder.name
         for folder in sorted(path.iterdir())

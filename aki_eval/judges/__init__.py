@@ -3,6 +3,8 @@
 offline             deterministic token overlap; toy world and CI; never comparable to GPT-4
 none                nothing is judged: those samples stay unscored
 replay[:NAME]       stored verdicts only, of the judge NAME where the store holds several
+FILE.py[:NAME]      the JUDGE (or NAME) of a file: what makes a judge of a store of verdicts
+NAME                the same of an installed plug-in, where one has that name
 any other name      a model of OpenAI, or of the compatible server at `base_url`; the key is read from OPENAI_API_KEY
 """
 
@@ -11,7 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from benchmarks import plugins
+from benchmarks.errors import UserError
 from benchmarks.records import Judge
 
 from ..chat.prices import Price
@@ -30,11 +35,13 @@ BASE_URL = "--judge-base-url"
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
-    """Which judge, and what it may cost: one for a whole command, so that its server is looked at once and its budget
-    is one. `auto` is the offline judge for the toy world and none for real tables.
+    """Which judge, and what it may cost.
+
+    One for a whole command, so that its server is looked at once and its budget is one.
+    `auto` is the offline judge for the toy world and none for real tables.
 
     Raises:
-        UserError: a price or a budget that is none (on first use).
+        UserError: a price or a budget that is none (on `check` or first use).
     """
 
     name: str = "auto"
@@ -47,10 +54,17 @@ class JudgeOptions:
     """Scored beside the usual ones, such as MM-Vet's and LLaVA-Bench's `official`."""
 
     def resolve(self, source: str) -> str:
-        """The judge's name for tables from `source`."""
-        if self.name != "auto":
-            return self.name
-        return OFFLINE if source == "toy" else NONE
+        """The judge's name for tables from `source`.
+
+        Raises:
+            UserError: an address is given and nobody would be asked there.
+        """
+        name = self.name
+        if name == "auto":
+            name = OFFLINE if source == "toy" else NONE
+        if self.base_url is not None and not _is_served(name):
+            raise UserError(f"{BASE_URL}: the judge {name!r} asks no server; name a model as --judge")
+        return name
 
     @property
     def is_served(self) -> bool:
@@ -65,6 +79,18 @@ class JudgeOptions:
     def served(self) -> ServedJudge:
         server = ChatServer(self.name, self.base_url, option=BASE_URL)
         return ServedJudge(server, Price.parse(self.price) if self.price else None)
+
+    def check(self) -> None:
+        """That what was said of price, budget and server means something, though no judge may be needed.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.price is not None:
+            Price.parse(self.price)
+        _ = self.account
+        if self.is_served:
+            self.served.server.require_key()
 
     def make(self, source: str, cache: Path) -> Judge | None:
         """The judge for one task; `cache` is where its replies are kept.
@@ -121,6 +147,9 @@ def make_judge(
         return OfflineJudge(store)
     if name.partition(":")[0] == REPLAY:
         return replay(store, name.partition(":")[2] or None, repeats=repeats)
+    maker = _plugged_in(name)
+    if maker is not None:
+        return _made(maker, store, name)
     if served is None:
         server = ChatServer(name, base_url, option=BASE_URL, timeout=timeout, retries=retries)
         served = ServedJudge(server, price)
@@ -129,4 +158,30 @@ def make_judge(
 
 
 def _is_served(name: str) -> bool:
-    return name not in (NONE, OFFLINE) and name.partition(":")[0] != REPLAY
+    return name not in (NONE, OFFLINE) and name.partition(":")[0] != REPLAY and _plugged_in(name) is None
+
+
+def _plugged_in(name: str) -> Any | None:
+    """What a plug-in has under the name; None where there is none.
+
+    Raises:
+        UserError: there is one, and it cannot be used.
+    """
+    if plugins.names_file(name):
+        module, attribute = plugins.load_file(name, "--judge")
+        return plugins.attribute(module, attribute or "JUDGE", "--judge")
+    found = plugins.installed(plugins.JUDGES).get(name)
+    return found.value if found else None
+
+
+def _made(maker: Any, store: VerdictStore, name: str) -> Judge:
+    try:
+        judge = maker(store)
+    except UserError:
+        raise
+    except Exception as error:  # somebody else's code
+        raise UserError(f"--judge {name} makes no judge: {type(error).__name__}: {error}") from error
+    if not all(hasattr(judge, part) for part in ("name", "comparable", "grade", "describe")):
+        raise UserError(f"--judge {name} makes a {type(judge).__name__}, which is no judge (benchmarks.records.Judge)")
+    made: Judge = judge
+    return made

@@ -13,7 +13,6 @@ from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score, Verdict
 from benchmarks.results.folder import RunFolder
 from benchmarks.scoring import estimates_of
-from benchmarks.tasks import TASKS
 
 from .judge import spread
 
@@ -119,9 +118,10 @@ def agree(run_a: RunFolder, run_b: RunFolder, task: str, kind: str, judge_a: str
 def _offsets(
     run: RunFolder, task: str, a: Mapping[str, list[Any]], b: Mapping[str, list[Any]], same: set[str]
 ) -> list[Offset]:
-    protocol = TASKS[task].headline
+    about = run.results[task].about
+    protocol = about.headline
     scores = [score for score in run.scores(task, protocol) if score.index in same]
-    first, second = (estimates_of(TASKS[task], protocol, [_regraded(s, by[s.index]) for s in scores]) for by in (a, b))
+    first, second = (estimates_of(about, protocol, [_regraded(s, by[s.index]) for s in scores]) for by in (a, b))
     return [_offset(name, first[name], second[name]) for name in first]
 
 

@@ -156,8 +156,10 @@ def to_reply(model: str, completion: Completion, sent: dict[str, Any], price: Pr
 
 @asynccontextmanager
 async def watched(title: str, total: int) -> AsyncIterator[Callable[[], None]]:
-    """Yields a function that counts one more as done: a bar with rate and time left on a person's terminal, and on
-    every stderr a line when nothing has come for a while.
+    """Yields a function that counts one more as done.
+
+    It shows a bar with rate and time left on a person's terminal, and on every stderr a line when nothing has come for
+    a while.
     """
     from rich.console import Console
     from rich.progress import (

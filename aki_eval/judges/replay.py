@@ -21,8 +21,10 @@ class ReplayJudge(ServerJudge):
     """Answers from the store as the judge that filled it would; a request without a stored reply gets no value."""
 
     def grade(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Raises:
-        UserError: not one of the requests is in the store: its verdicts are of other answers.
+        """The stored replies to these requests.
+
+        Raises:
+            UserError: not one of the requests is in the store: its verdicts are of other answers.
         """
         jobs = [(request, repeat) for request in requests for repeat in range(self.repeats)]
         verdicts = [self._from_store(job) for job in jobs]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
-from model.kinds import KINDS
+from model.kinds import KINDS, kinds_by_layer, read_layers
 
 from .base import Generation, Unusable, is_out_of_memory
-from .weights import read_config, refuse_pickled, settings_checksum, weights_checksum, what_is_wrong
+from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,8 +57,10 @@ class AkiPredictor:
         cache_megabytes: int = CACHE_MEGABYTES,
         attention: str | None = None,
         image_order: str | None = None,
+        attention_layers: str | None = None,
     ) -> None:
-        """Args: attention, image_order: instead of the checkpoint's and its processor's own.
+        """Args: attention, attention_layers, image_order: instead of the checkpoint's and its processor's own.
+        `attention_layers` as `model.kinds.read_layers` reads it; another `attention` alone is every layer's.
 
         Raises:
             UserError: no checkpoint of AKI, or no such attention or order.
@@ -69,6 +71,7 @@ class AkiPredictor:
         _check_choice("--attention", attention, KINDS)
         _check_choice("--image-order", image_order, ORDERS)
         self.attention = attention
+        self.layers = _layers(self.config, attention, attention_layers)
         self.image_order = image_order
         refuse_pickled(checkpoint)
         self.device = _device(device)
@@ -92,7 +95,14 @@ class AkiPredictor:
             "image_order": self.image_order or _processor_order(self.checkpoint),
             "trained_image_order": self.config.get("image_order"),
             "dtype": self.dtype,
+            **self._layer_record(),
+            **({} if (seed := training_seed(self.checkpoint)) is None else {"training_seed": seed}),
         }
+
+    def _layer_record(self) -> dict[str, Any]:
+        """Kinds of single layers, where there are any, as used and as trained."""
+        named = {"attention_layers": self.layers, "trained_attention_layers": self.config.get("attention_layers")}
+        return {name: layers for name, layers in named.items() if layers}
 
     def self_test(self) -> dict[str, Any]:
         from model.self_test import self_test
@@ -118,7 +128,9 @@ class AkiPredictor:
 
                 from model import AkiForConditionalGeneration
 
-                override = {} if self.attention is None else {"attention": self.attention}
+                override: dict[str, Any] = {} if self.attention is None else {"attention": self.attention}
+                if self.layers != self.config.get("attention_layers"):
+                    override["attention_layers"] = self.layers
                 dtype = getattr(torch, self.dtype)
                 model = _load(AkiForConditionalGeneration, self.checkpoint, dtype=dtype, **override)
                 self._model = model.to(self.device).eval()
@@ -279,6 +291,26 @@ def _settings(checkpoint: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--model: {checkpoint} cannot be loaded ({what_is_wrong(checkpoint, error)})") from error
     return settings
+
+
+def _layers(config: dict[str, Any], attention: str | None, wanted: str | None) -> dict[str, str] | None:
+    """Kinds of single layers that the run uses.
+
+    Raises:
+        UserError: they cannot be read, or the model has no such layers.
+    """
+    if wanted is None:
+        own: dict[str, str] | None = config.get("attention_layers") if attention is None else None
+        return own
+    from model import AkiConfig
+
+    try:
+        layers = read_layers(wanted)
+        text = AkiConfig(**{key: config[key] for key in ("text_config",) if key in config}).text_config
+        kinds_by_layer(attention or config.get("attention") or "mma", layers, text.num_hidden_layers)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"--attention-layers: {error}") from error
+    return layers
 
 
 def _device(wanted: str) -> str:

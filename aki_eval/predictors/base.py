@@ -15,8 +15,9 @@ from benchmarks.task import Task
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer. `finish_reason` is `stop` (a stop token was met), `length` (cut at the limit) or what an endpoint
-    says.
+    """One answer.
+
+    `finish_reason` is `stop` (a stop token was met), `length` (cut at the limit) or what an endpoint says.
 
     A predictor that sends its prompts one by one puts a failure into `error` (and leaves `text` None), so that one
     failed request does not take the others of its batch with it.
@@ -71,9 +72,7 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class OverlappingPredictor(Protocol):
-    """A predictor whose `predict` falls into two halves; the first is done for the next batch while this one is
-    generated.
-    """
+    """A predictor of two halves: the first is done for the next batch while this one is generated."""
 
     def prepare(self, prompts: Sequence[Prompt]) -> Any:
         """Decodes pictures and builds tensors; runs in a thread of its own."""

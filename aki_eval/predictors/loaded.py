@@ -105,6 +105,8 @@ class LoadedAkiPredictor(AkiPredictor):
 
     def describe(self) -> dict[str, Any]:
         made_by = {"attention": self._model.config.attention, "image_order": self._processor.image_order}
+        if self._model.config.attention_layers:
+            made_by["attention_layers"] = dict(self._model.config.attention_layers)
         return {"kind": "aki", **_described(self._model, self._processor), **made_by}
 
     def self_test(self) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks import plugins
 from benchmarks.errors import UserError
+from model.kinds import KINDS, Kind
 
 from .base import Predictor
 from .given import Answers, GivenPredictor
@@ -27,21 +29,30 @@ def make_predictor(
     offline: bool = False,
     attention: str | None = None,
     image_order: str | None = None,
+    attention_layers: str | None = None,
 ) -> Predictor:
-    """A predictor for a checkpoint folder or Hub id, `vlmevalkit:NAME` or `openai:NAME`. Weights are loaded later.
+    """A predictor by its name; weights are loaded later.
+
+    A checkpoint folder or Hub id, `vlmevalkit:NAME`, `openai:NAME`, the `NAME:REST` of an installed plug-in, or the
+    PREDICTOR of a `FILE.py`.
 
     Args:
-        attention: a kind of `model.kinds`, instead of the one the checkpoint was trained with.
+        attention: a kind of `model.kinds`, or of a file (`FILE.py:NAME`), instead of the one the checkpoint was trained
+            with.
+        attention_layers: kinds of single layers, as in "0-9=causal".
         image_order: of picture and text in prompts, instead of the processor's.
 
     Raises:
         UserError: there is no such model, or it takes no such setting.
     """
     kind, separator, name = model.partition(":")
+    if base_url is not None and not (separator and kind == "openai"):
+        raise UserError(f"--base-url: only openai:NAME is asked at a server; --model is {model!r}")
     if separator and kind in ("openai", "vlmevalkit") and not name.strip():
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
     if separator and kind in ("openai", "vlmevalkit"):
-        for option, value in (("--attention", attention), ("--image-order", image_order)):
+        options = {"--attention": attention, "--attention-layers": attention_layers, "--image-order": image_order}
+        for option, value in options.items():
             if value is not None:
                 raise UserError(f"{option} {value}: only a checkpoint of AKI can be told so, {model} decides it itself")
     if separator and kind == "openai":
@@ -52,8 +63,13 @@ def make_predictor(
         from ..vlmevalkit.predictor import KitPredictor
 
         return KitPredictor(name)
+    plugin = plugged_in(model)
+    if plugin is not None:
+        return plugin
     from .aki import AkiPredictor
 
+    if attention is not None:
+        attention = find_mask(attention)
     return AkiPredictor(
         find_checkpoint(model, offline),
         name=Path(model).name,
@@ -61,7 +77,66 @@ def make_predictor(
         dtype=dtype,
         attention=attention,
         image_order=image_order,
+        attention_layers=attention_layers,
     )
+
+
+def plugged_in(model: str) -> Predictor | None:
+    """The predictor of a plug-in: of `NAME:REST`, what NAME makes of REST; of `FILE.py[:NAME]`, its PREDICTOR or NAME.
+
+    What makes predictors is called, with REST where there is one; anything with `predict(prompts)` is one.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    if plugins.names_file(model):
+        module, name = plugins.load_file(model, "--model")
+        return _as_plugin(plugins.attribute(module, name or "PREDICTOR", "--model"), (), f"--model {model}")
+    kind, separator, rest = model.partition(":")
+    found = plugins.installed(plugins.PREDICTORS).get(kind) if kind and "/" not in kind else None
+    return _as_plugin(found.value, (rest,) if separator else (), f"--model {model}") if found else None
+
+
+def _as_plugin(value: Any, arguments: tuple[str, ...], where: str) -> Predictor:
+    if isinstance(value, type) or not isinstance(value, Answers):
+        if not callable(value):
+            raise UserError(
+                f"{where} is a {type(value).__name__}; expected something with predict(prompts), or its maker"
+            )
+        try:
+            value = value(*arguments)
+        except UserError:
+            raise
+        except Exception as error:  # somebody else's code
+            raise UserError(f"{where} makes no predictor: {type(error).__name__}: {error}") from error
+    if not isinstance(value, Predictor | Answers):
+        raise UserError(f"{where} makes a {type(value).__name__}, which has no predict(prompts)")
+    return as_predictor(value)
+
+
+def find_mask(text: str) -> str:
+    """The name of a kind of attention: as given, or of the kind in a file, which is known by it from then on.
+
+    Raises:
+        UserError: the file holds no such kind, or a plug-in does not load.
+    """
+    try:
+        if not plugins.names_file(text):
+            _ = text in KINDS  # looks into the installed packages
+            return text
+    except ValueError as error:
+        raise UserError(f"--attention: {error}") from error
+    module, name = plugins.load_file(text, "--attention")
+    if name is None:
+        raise UserError(f"--attention: {text} names no kind; expected FILE.py:NAME")
+    kind = plugins.attribute(module, name, "--attention")
+    if not isinstance(kind, Kind):
+        raise UserError(f"--attention: {text} is a {type(kind).__name__}, expected a model.kinds.Kind")
+    known = name.lower()
+    if known in KINDS and KINDS[known] is not kind:
+        raise UserError(f"--attention: a kind named {known!r} is there already; give {text} another name")
+    KINDS[known] = kind
+    return known
 
 
 def as_predictor(model: object, **options: Any) -> Predictor:

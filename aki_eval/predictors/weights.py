@@ -28,7 +28,11 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def refuse_pickled(checkpoint: Path) -> None:
-    """Raises UserError when there are no safetensors: pickled weights are code, and are not loaded."""
+    """Refuses pickled weights: they are code.
+
+    Raises:
+        UserError: there are no safetensors.
+    """
     if not any(checkpoint.glob("*.safetensors")):
         raise UserError(f"--model: {checkpoint} holds no *.safetensors; weights load from safetensors only")
 
@@ -44,8 +48,28 @@ def settings_checksum(checkpoint: Path) -> str:
     return file_checksums(sorted({path for name in names for path in checkpoint.glob(name)}))
 
 
+SEED_FILES = {"training/arithmetic.json": ("seed",), "stage.json": ("stage", "seed")}
+"""Where our trainings leave their seed beside the weights."""
+
+
+def training_seed(checkpoint: Path) -> int | None:
+    """Of the training that made a checkpoint; None where it does not say."""
+    for name, keys in SEED_FILES.items():
+        try:
+            found = json.loads((checkpoint / name).read_text("utf-8"))
+            for key in keys:
+                found = found[key]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not there, or no file of ours: then nobody says
+        if isinstance(found, int) and not isinstance(found, bool):
+            return found
+    return None
+
+
 def what_is_wrong(checkpoint: Path, error: Exception) -> str:
-    """Why a checkpoint did not load, in one short line: a damaged or missing file by name, else the library's words
+    """Why a checkpoint did not load, in one short line.
+
+    A damaged or missing file by name, else the library's words
     (which may be several kB over several lines, or as bare as a KeyError's).
     """
     for path in sorted(checkpoint.glob("*.json")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.records import Prediction, Prompt
 from benchmarks.results.store import RunStore
@@ -56,10 +56,15 @@ class Answering:
         task = given.task
         targets = {} if task.judged else {sample.index: sample.target for sample in given.samples}
 
+        twins = _twins(prompts) if self.options.probe else {}
+
         def save(predictions: list[Prediction]) -> None:
-            append(predictions)
+            known = [
+                replace(each, index=index) for each in predictions for index in twins.get(each.index, [each.index])
+            ]
+            append(known)
             self.done.num_predicted += len(predictions)
-            self.progress.advance(task.name, predictions, _num_right(targets, predictions))
+            self.progress.advance(task.name, known, _num_right(targets, known))
             self.check()
 
         if isinstance(self.predictor, TaskAwarePredictor):
@@ -68,10 +73,23 @@ class Answering:
         start = time.perf_counter()
         try:
             with self.folder.appender(task.name, self.rank) as append:
-                loop.run(prompts)
+                loop.run([prompt for prompt in prompts if not twins or prompt.index in twins])
         finally:
             self.done.seconds += time.perf_counter() - start
             self.done.seconds_in_model += loop.in_model
+
+
+def _twins(prompts: Sequence[Prompt]) -> dict[str, list[str]]:
+    """First index -> indices of all prompts that are the same to the last letter and picture: one answer is enough.
+
+    Without their pictures many questions are.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    twins: dict[str, list[str]] = {}
+    for prompt in prompts:
+        parts = tuple(part if isinstance(part, str) else f"picture {part.key}" for part in prompt.parts)
+        twins.setdefault(first.setdefault(parts, prompt.index), []).append(prompt.index)
+    return twins
 
 
 def _num_right(targets: Mapping[str, str], predictions: Sequence[Prediction]) -> int | None:

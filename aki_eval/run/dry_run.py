@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
-from .inputs import TaskInput, load
+from .inputs import TaskInput, load, with_tables
 from .opening import specify
 from .options import RunOptions
 from .specification import check_same
@@ -22,12 +22,15 @@ def show_plan(options: RunOptions, predictor: Predictor, console: Console) -> No
     Raises:
         UserError: the run itself would: missing tables, a folder that holds another run.
     """
-    inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
+    tasks, left_out = with_tables(options.tasks, options.data)
+    inputs = load(tasks, options.data, options.prompts, options.subset, options.max_new_tokens, options.probe)
     folder = RunStore(options.out)
     stored = folder.read_run()
     if stored is not None and not options.fresh:
         check_same(folder.root, stored, specify(options, predictor, inputs))
     _show_counts(folder, inputs, options, console)
+    for name, reason in left_out.items():
+        console.print(f"{name} is left out: {reason}", soft_wrap=True)
     for given in inputs:
         prompt = max(given.prompts, key=lambda prompt: len(prompt.text))
         console.rule(f"{given.task.name}: the longest prompt, sample {prompt.index}", align="left")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import catalogue, kit_tasks, plugins
 from benchmarks.data.fetch import check_lock
-from benchmarks.data.load import checksum, load_samples
+from benchmarks.data.load import checksum, is_present, load_samples
 from benchmarks.data.root import data_root
 from benchmarks.errors import UserError
+from benchmarks.probes import ProbedTask, ProbeRule, base_index
 from benchmarks.records import Prompt, PromptStyle, Sample
 from benchmarks.results.record import TableRecord, TaskRecord
 from benchmarks.task import Task
@@ -31,6 +34,11 @@ class TaskInput:
     prompts: list[Prompt]
     specification: TaskRecord
     tables: dict[str, TableRecord]
+    probe: ProbeRule | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Why the probe does not ask some of the questions, and how many of them."""
+    unprobed: dict[str, Prompt] = field(default_factory=dict)
+    """By the table's index, the prompts without the probe."""
 
     @property
     def max_new_tokens(self) -> int:
@@ -38,21 +46,53 @@ class TaskInput:
 
 
 def find_tasks(names: str) -> list[Task]:
-    """Tasks for `all` or a comma list of names, in the paper's order; VLMEvalKit's names of their tables are names too.
+    """Tasks for a comma list of names: the paper's in its order, then the others as they are named.
+
+    `all` is the paper's ten, whatever is installed; VLMEvalKit's names of their tables are names too. Beside them stand
+    tables of VLMEvalKit (`vlmevalkit:NAME`), installed plug-ins by name (`installed`: all of them) and files
+    (`FILE.py`, `FILE.py:NAME`).
 
     Raises:
-        UserError: a name is unknown; it lists the valid ones.
+        UserError: a name is unknown, a plug-in does not load, or two tasks have one name.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = {_alias(alias): task.name for task in TASKS.values() for alias in task_names(task)}
-    unknown = [name for name in wanted if name != "all" and _alias(name) not in known]
-    if unknown or not wanted:
-        raise UserError(
-            f"--bench: unknown benchmark {', '.join(unknown) or names!r}; valid are all, {', '.join(TASKS)}, or "
-            "VLMEvalKit's names such as MMBench_DEV_EN"
-        )
-    chosen = {known[_alias(name)] for name in wanted if name != "all"}
-    return [task for name, task in TASKS.items() if "all" in wanted or name in chosen]
+    chosen = {known[_alias(name)] for name in wanted if _alias(name) in known}
+    tasks = [task for name, task in TASKS.items() if ALL in wanted or name in chosen]
+    for name in wanted:
+        if name != ALL and _alias(name) not in known:
+            tasks += [task for task in _others(name) if task not in tasks]
+    if not tasks and INSTALLED not in wanted:
+        raise UserError(_unknown(names))
+    return tasks
+
+
+ALL, INSTALLED = "all", "installed"
+
+
+def _others(name: str) -> list[Task]:
+    """Tasks outside the paper by one name."""
+    if plugins.names_file(name):
+        return catalogue.from_file(name)
+    if name.startswith(kit_tasks.PREFIX):
+        return [kit_tasks.find(name.removeprefix(kit_tasks.PREFIX))]
+    found = catalogue.installed()
+    if name == INSTALLED:
+        return [plugin.value for plugin in found.plugins.values()]
+    task = catalogue.find_task(name) or next(
+        (each.value for each in found.plugins.values() if _alias(name) in map(_alias, task_names(each.value))), None
+    )
+    if task is None:
+        raise UserError(_unknown(name))
+    return [task]
+
+
+def _unknown(name: str) -> str:
+    others = "".join(f"{name}, " for name in catalogue.installed().plugins)
+    return (
+        f"--bench: unknown benchmark {name!r}; valid are all, {', '.join(TASKS)}, {others}VLMEvalKit's names such as "
+        "MMBench_DEV_EN, any table of its as vlmevalkit:NAME, or a file FILE.py"
+    )
 
 
 def task_names(task: Task) -> list[str]:
@@ -65,15 +105,38 @@ def _alias(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
 
 
+def with_tables(tasks: Sequence[Task], source: str) -> tuple[list[Task], dict[str, str]]:
+    """The tasks whose tables are there; of the others, by name, which table is not.
+
+    A benchmark without tables takes no other with it. Where none has any, all are given back: `load` then says so.
+
+    Raises:
+        UserError: `source` is no folder.
+    """
+    root = data_root(source)
+    absent = {task.name: [table.name for table in task.tables if not is_present(table, root)] for task in tasks}
+    missing = {name: f"no table {', '.join(tables)} in {root}" for name, tables in absent.items() if tables}
+    if len(missing) == len(tasks):
+        return list(tasks), {}
+    return [task for task in tasks if task.name not in missing], missing
+
+
 def load(
-    tasks: Sequence[Task], source: str, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None = None
+    tasks: Sequence[Task],
+    source: str,
+    style: PromptStyle,
+    subset: Subset | None,
+    max_new_tokens: int | None = None,
+    probe: ProbeRule | None = None,
 ) -> list[TaskInput]:
     """Reads the tables of all tasks and builds their prompts; pictures are not decoded yet.
 
-    `max_new_tokens` None: each benchmark's own limit.
+    `max_new_tokens` None: each benchmark's own limit. Tasks of which the probe asks nothing are not among the result.
     """
     root = data_root(source)
-    return [_load_task(task, root, style, subset, max_new_tokens) for task in tasks]
+    asked = [task for task in tasks if probe is None or probe.why_not(task) is None]
+    inputs = [_load_task(task, root, style, subset, max_new_tokens, probe) for task in asked]
+    return [given for given in inputs if given.samples or probe is None]
 
 
 def _bare(sample: Sample) -> Prompt:
@@ -82,22 +145,36 @@ def _bare(sample: Sample) -> Prompt:
 
 
 def _load_task(
-    task: Task, root: Path, style: PromptStyle, subset: Subset | None, max_new_tokens: int | None
+    task: Task,
+    root: Path,
+    style: PromptStyle,
+    subset: Subset | None,
+    max_new_tokens: int | None,
+    probe: ProbeRule | None,
 ) -> TaskInput:
     samples = load_samples(task, root)
+    if style not in task.prompts:
+        raise UserError(f"{task.name} has no prompts {style!r}; it has {', '.join(task.prompts)} (--prompts)")
     prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
+    probed = ProbedTask(samples=samples, prompts=prompts)
+    if probe is not None:  # over the whole table, so that the questions of a subset are asked as in the whole
+        probed = probe.apply(task, list(zip(samples, prompts, strict=True)), style)
+    kept = [base_index(sample.index) in chosen for sample in probed.samples]
     tables = checksum(task, root)
     check_lock(root, tables)
     return TaskInput(
         task=task,
-        samples=[sample for sample in samples if sample.index in chosen],
-        prompts=[prompt for prompt in prompts if prompt.index in chosen],
+        samples=[sample for sample, keep in zip(probed.samples, kept, strict=True) if keep],
+        prompts=[prompt for prompt, keep in zip(probed.prompts, kept, strict=True) if keep],
         specification=TaskRecord(
-            prompts_sha256=prompts_hash(prompts),
+            prompts_sha256=prompts_hash(probed.prompts),
             max_new_tokens=max_new_tokens or task.max_new_tokens,
-            num_samples=len(chosen),
+            num_samples=sum(kept),
             imported=None,
         ),
         tables={name: TableRecord(**table) for name, table in tables.items()},
+        probe=probe,
+        unprobed={prompt.index: prompt for prompt in prompts if prompt.index in chosen} if probe else {},
+        left_out=dict(Counter(why for index, why in probed.left_out.items() if index in chosen)),
     )

@@ -39,7 +39,11 @@ class Failures:
         self.failed += sum(prediction.error is not None for prediction in predictions)
 
     def check(self, predictions: Sequence[Prediction]) -> None:
-        """Raises TooManyFailures once the share of failures exceeds the cap."""
+        """Ends a run in which too much fails.
+
+        Raises:
+            TooManyFailures: the share of failures exceeds the cap.
+        """
         if self.tried >= 20 and self.failed > self.cap * self.tried:
             last = next(prediction.error for prediction in reversed(predictions) if prediction.error)
             raise TooManyFailures(f"{self.failed} of {self.tried} samples failed, the last with: {last}")

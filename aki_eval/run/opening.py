@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks.records import Prompt
-from benchmarks.results.record import FORMAT, DataRecord, ModelRecord, RunRecord
+from benchmarks.results.record import FORMAT, DataRecord, ModelRecord, ProbeRecord, RunRecord
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
@@ -27,6 +27,7 @@ def open_for_writing(
     Raises:
         UserError: it cannot be written, is in use, or holds another run; or a server to be asked does not answer.
     """
+    options.judge.resolve(options.data)  # refused before there is a folder
     folder = RunStore(options.out)
     if world.is_main:
         folder.create()
@@ -74,8 +75,26 @@ def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInpu
         commit=commit(),
         command=command(),
         sessions=[],
+        probe=_probe_record(options, inputs),
     )
     return marked(run, {given.task.name: given.tables for given in inputs})
+
+
+def _probe_record(options: RunOptions, inputs: Sequence[TaskInput]) -> ProbeRecord | None:
+    probe = options.probe
+    if probe is None:
+        return None
+    asked = {given.task.name for given in inputs}
+    return ProbeRecord(
+        name=probe.name,
+        does=probe.does,
+        not_asked={
+            task.name: probe.why_not(task) or "none of its questions can be asked so"
+            for task in options.tasks
+            if task.name not in asked
+        },
+        left_out={given.task.name: given.left_out for given in inputs if given.left_out},
+    )
 
 
 def _write_run(folder: RunStore, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> None:

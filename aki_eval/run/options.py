@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.errors import UserError
+from benchmarks.probes import ProbeRule
 from benchmarks.records import PromptStyle
 from benchmarks.task import Task
 
@@ -30,6 +31,7 @@ class RunOptions:
     max_failure_rate: float = 0.1
     check_batching: int = 0
     fresh: bool = False
+    probe: ProbeRule | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -42,10 +44,12 @@ class RunOptions:
 class RunResult:
     """What came out.
 
-    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0.
+    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0. `left_out`
+    names the tasks without tables, with the reason.
     """
 
     num_predicted: int
     seconds: float
     seconds_in_model: float
     results: list[TaskOutcome]
+    left_out: Mapping[str, str]

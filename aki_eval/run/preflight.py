@@ -19,10 +19,12 @@ SECONDS = 10.0
 
 
 def check_ahead(predictor: Predictor | None, judge: JudgeOptions, tasks: Sequence[Task]) -> None:
-    """Before the first sample of `tasks`: does the predictor's server answer, does the judge's, is there such a model
-    there, and a key? Raises UserError where not.
+    """Asks, before the first sample of `tasks`, whether servers answer, know the model and take the key.
 
     A judge is asked in every task, if only to read answers that no rule can.
+
+    Raises:
+        UserError: one does not.
     """
     if not tasks:
         return
@@ -32,9 +34,12 @@ def check_ahead(predictor: Predictor | None, judge: JudgeOptions, tasks: Sequenc
 
 
 def refuse_failed_checks(run: RunRecord) -> None:
-    """Raises UserError when what run.json records of the mask or of batching is a failure.
+    """Refuses a run whose run.json records a failure of the mask or of batching.
 
     A silently causal model, or one that answers differently in batches, gives plausible and wrong scores.
+
+    Raises:
+        UserError: it does.
     """
     mask, batching = run.mask_self_test, run.check_batching
     if mask is not None and not mask.passed:

@@ -1,12 +1,11 @@
-"""What a person sees while a run works: a line for the task worked on and one for all of them on a terminal, plain
-lines in a log file.
-"""
+"""What a person sees while a run works: two lines on a terminal (the task, all tasks), plain lines in a log file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
@@ -96,7 +95,7 @@ class Progress:
         together = [f"{ALL} {self._counts(ALL)}", f"{self._left(ALL)} left", self._note(ALL)]
         return "; ".join(", ".join(part for part in each if part) for each in (parts, together))
 
-    def _fields(self, name: str) -> dict[str, str]:
+    def _fields(self, name: str) -> dict[str, Any]:
         return {
             "name": self._name(name),
             "counts": self._counts(name),

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from ..predictors import Predictor, RemotePredictor
 from .answering import Answering, WorkDone
 from .distributed import find_world
-from .inputs import load
+from .inputs import load, with_tables
 from .interruption import Interruption
 from .opening import merge_ranks, open_for_writing, pending
 from .options import RunOptions, RunResult
+from .probing import take_over
 from .progress import Progress
 from .score import score_inputs
 from .sessions import begin_session, end_session, stored_run
@@ -33,8 +34,13 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
     with ExitStack() as held:
         interruption = held.enter_context(Interruption().watched())
         with world.main_first():
-            inputs = load(options.tasks, options.data, options.prompts, options.subset, options.max_new_tokens)
+            tasks, left_out = with_tables(options.tasks, options.data)
+            inputs = load(tasks, options.data, options.prompts, options.subset, options.max_new_tokens, options.probe)
             folder = held.enter_context(open_for_writing(options, predictor, inputs, world))
+            if options.probe is not None and world.is_main:
+                take_over(folder, inputs)
+        for name, reason in left_out.items():
+            progress.say(f"{name} is left out: {reason}")
         todo = {given.task.name: pending(folder, given) for given in inputs}
         world.barrier()  # everybody holds a lock and knows what is to be done
         world.destroy()
@@ -57,11 +63,12 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
         else:
             progress.say(f"nothing to predict: {folder.root} has every answer already")
         if not world.is_main:
-            return RunResult(**vars(done), results=[])
+            return RunResult(**vars(done), results=[], left_out=left_out)
 
         for rank in range(1, world.size):
             folder.wait_for(rank)
         merge_ranks(folder, inputs)
         if any(todo.values()):
             end_session(folder, inputs, todo)
-        return RunResult(**vars(done), results=score_inputs(folder, stored_run(folder), inputs, options.judge))
+        results = score_inputs(folder, stored_run(folder), inputs, options.judge)
+        return RunResult(**vars(done), results=results, left_out=left_out)

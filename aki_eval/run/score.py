@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.catalogue import describe
 from benchmarks.errors import UserError
 from benchmarks.records import Judge, Prediction, Score
 from benchmarks.results.record import DataRecord, RunRecord
@@ -99,6 +100,8 @@ def _score(
 ) -> TaskOutcome:
     task = given.task
     predictions = folder.predictions(task.name)
+    if given.probe is not None:
+        predictions = _read_back(given, predictions)
     scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
     metrics = metrics_of(task, scores) | {
         "subset": run.subset.model_dump() if run.subset else None,
@@ -106,6 +109,7 @@ def _score(
         "complete": _is_complete(given, predictions, scores[task.headline]),
         "prompts": run.prompts,
         "data": DataRecord(source=run.data.source, tables=given.tables).model_dump(),
+        "definition": describe(task, scores),
     }
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
@@ -118,6 +122,16 @@ def _score(
         num_refused=sum(error.startswith("ValueError: ") for error in errors),
         num_unscored=sum(score.value is None for score in scores[task.headline]),
     )
+
+
+def _read_back(given: TaskInput, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+    """The answers in the words of the benchmark, where the probe changed these."""
+    assert given.probe is not None
+    samples = {sample.index: sample for sample in given.samples}
+    return {
+        index: given.probe.read_back(samples[index], prediction) if index in samples else prediction
+        for index, prediction in predictions.items()
+    }
 
 
 def _protocols(task: Task, options: JudgeOptions) -> list[str]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
+from benchmarks.printable import in_words
 from benchmarks.records import Prompt
 from benchmarks.redaction import redact_command
-from benchmarks.results.record import Commit, RunRecord, RunSession
+from benchmarks.results.record import Commit, ProbeRecord, RunRecord, RunSession
 
 from ..chat.address import read_address
 
@@ -37,7 +38,7 @@ IDENTITY = ("model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
 """The fields of run.json that decide the answers. Device, batch size and number of processes do not: `--check-batching`
 proves it. Versions may, in the last digits: they are written down for each session instead of refused."""
 
-NO_IDENTITY = ("name", "path", "trained_attention", "trained_image_order")
+NO_IDENTITY = ("name", "path", "trained_attention", "trained_image_order", "training_seed", "trained_attention_layers")
 """Fields of the model's record that decide nothing: where it lies, and what its settings' checksum covers."""
 
 
@@ -46,8 +47,9 @@ def now() -> str:
 
 
 def prompts_hash(prompts: Iterable[Prompt]) -> str:
-    """sha256 over index and parts of every prompt of a task; a picture counts as its place (the tables' checksums cover
-    it).
+    """sha256 over index and parts of every prompt of a task.
+
+    A picture counts as its place: the tables' checksums cover it.
     """
     digest = hashlib.sha256()
     for prompt in prompts:
@@ -105,8 +107,9 @@ def command() -> list[str]:
 
 
 def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> dict[str, Any]:
-    """The fields that decide the answers, cut down to the given tasks and tables; where the folder lies does not
-    matter.
+    """The fields that decide the answers, cut down to the given tasks and tables.
+
+    Where the folder lies does not matter.
     """
     whole = run.model_dump()
     identity = {key: whole[key] for key in IDENTITY}
@@ -114,6 +117,8 @@ def _comparable(run: RunRecord, tasks: Iterable[str], tables: Iterable[str]) -> 
     if isinstance(model.get("base_url"), str):  # once written down as it was typed
         model["base_url"] = read_address(model["base_url"], "run.json").server
     identity["model"] = model
+    if run.probe is not None:
+        identity["probe"] = {"name": run.probe.name, "does": run.probe.does}
     identity["tasks"] = {name: whole["tasks"][name] for name in sorted(tasks)}
     identity["data"] = {"tables": {name: whole["data"]["tables"][name] for name in sorted(tables)}}
     return identity
@@ -152,18 +157,26 @@ def _first_difference(before: Any, after: Any, field: str = "") -> FieldChange |
 
 
 def check_same(root: Path, stored: RunRecord, wanted: RunRecord) -> None:
-    """Raises UserError naming the first field in which `wanted` is another run than the one stored in `root`.
+    """Refuses to go on with another run than the one stored in `root`.
 
     Tasks that only one of them has are no difference: a run grows task by task.
+
+    Raises:
+        UserError: `wanted` is another run; the first field that differs is named.
     """
     tasks = stored.tasks.keys() & wanted.tasks.keys()
     tables = stored.data.tables.keys() & wanted.data.tables.keys()
     difference = _first_difference(_comparable(stored, tasks, tables), _comparable(wanted, tasks, tables))
     if difference:
         raise UserError(
-            f"{root} holds another run: {difference.field} was {difference.before!r} and would now be "
-            f"{difference.after!r}; choose another --out, or --fresh to start over"
+            f"{root} holds another run: {difference.field} was {_shown(difference.before)} and would now be "
+            f"{_shown(difference.after)}; choose another --out, or --fresh to start over"
         )
+
+
+def _shown(value: object) -> str:
+    """Text in quotes, a record in words."""
+    return repr(value) if isinstance(value, str) else in_words(value)
 
 
 def extend(stored: RunRecord, wanted: RunRecord) -> RunRecord:
@@ -172,9 +185,21 @@ def extend(stored: RunRecord, wanted: RunRecord) -> RunRecord:
     tables = stored.data.tables | wanted.data.tables
     return stored.model_copy(
         update={
+            "probe": _extended(stored.probe, wanted.probe),
             "tasks": stored.tasks | wanted.tasks,
             "answers": added | stored.answers,
             "data": stored.data.model_copy(update={"tables": tables}),
+        }
+    )
+
+
+def _extended(stored: ProbeRecord | None, wanted: ProbeRecord | None) -> ProbeRecord | None:
+    if stored is None or wanted is None:
+        return stored
+    return stored.model_copy(
+        update={
+            "not_asked": stored.not_asked | wanted.not_asked,
+            "left_out": stored.left_out | wanted.left_out,
         }
     )
 

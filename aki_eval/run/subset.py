@@ -42,7 +42,11 @@ class Subset:
 
 
 def parse(text: str | None) -> Subset | None:
-    """`None`, `ci` or a positive number. Raises UserError otherwise."""
+    """`None`, `ci` or a positive number.
+
+    Raises:
+        UserError: it is something else.
+    """
     if text is None:
         return None
     if text == CI:
@@ -59,11 +63,13 @@ def from_record(record: SubsetRecord | None) -> Subset | None:
 def choose(task: str, samples: Sequence[Sample], subset: Subset) -> list[Sample]:
     """The samples of the subset, in the table's order.
 
+    A task that the committed list does not name has as many of its own, the first ones of the usual order.
+
     Raises:
         UserError: a committed list names samples that the table does not have.
     """
-    if subset.size is None:
-        wanted = _committed(task)
+    wanted = _committed(task) if subset.size is None else None
+    if wanted is not None:
         missing = wanted - {sample.index for sample in samples}
         if missing:
             raise UserError(
@@ -71,13 +77,13 @@ def choose(task: str, samples: Sequence[Sample], subset: Subset) -> list[Sample]
                 f"its table (such as {min(missing)!r}); the list was made for the toy tables: --data toy"
             )
         return [sample for sample in samples if sample.index in wanted]
-    taken = _first_clusters(samples, subset.size, subset.seed)
+    taken = _first_clusters(samples, subset.size or CI_SIZE, subset.seed)
     return [sample for sample in samples if sample.cluster in taken]
 
 
-def _committed(task: str) -> set[str]:
+def _committed(task: str) -> set[str] | None:
     lists: dict[str, list[str]] = json.loads(Path(__file__).with_name("subset_ci.json").read_text("utf-8"))
-    return set(lists.get(task, ()))
+    return set(lists[task]) if task in lists else None
 
 
 def _first_clusters(samples: Sequence[Sample], size: int, seed: int) -> set[str]:

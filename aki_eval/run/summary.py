@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
+from benchmarks.printable import printable
 from benchmarks.results.folder import RunFolder, label_of, task_result
 from benchmarks.results.record import RunRecord, read_record
 from reports.paper_tables import Plan
@@ -25,17 +27,27 @@ def show_results(console: Console, root: Path, results: Sequence[TaskOutcome]) -
         if not result.failure
     }
     record = read_record(root / "run.json") if (root / "run.json").is_file() else None
-    run = RunFolder(root, label_of(root), record, scored)
+    run = RunFolder(root, label_of(root, record), record, scored)
     show_summary(console, Plan((run,)), failed=[result.task.name for result in results if result.failure])
 
 
 def explain_incomplete(
-    root: Path, results: Sequence[TaskOutcome], allow_partial: bool, again: str = "repeat the command"
+    root: Path,
+    results: Sequence[TaskOutcome],
+    allow_partial: bool,
+    again: str = "repeat the command",
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
-    """Says on stderr what is missing and what to do; the exit code: 1 when something is and that was not allowed,
-    or when scoring itself failed.
+    """Says on stderr what is missing and what to do, and returns the exit code.
 
-    `again` is how unasked samples come to be asked, seen from the command that speaks.
+    It is 1 when something is missing and that was not allowed, or when scoring itself failed.
+
+    Args:
+        root: the run folder.
+        results: of the tasks that were scored.
+        allow_partial: what is missing is no failure.
+        again: how unasked samples come to be asked, seen from the command that speaks.
+        left_out: tasks without tables, and the reasons.
     """
     incomplete = [result for result in results if not result.complete]
     failed = [result for result in results if result.failure]
@@ -48,7 +60,9 @@ def explain_incomplete(
             f"aki-eval: {unjudged}: no judge graded the answers; aki-eval score {root} --bench {unjudged} --judge NAME",
             file=sys.stderr,
         )
-    return 1 if failed or (incomplete and not allow_partial) else 0
+    for name, reason in left_out.items():
+        print(printable(f"aki-eval: {name}: not run: {reason}"), file=sys.stderr)
+    return 1 if failed or ((incomplete or left_out) and not allow_partial) else 0
 
 
 def how_to_ask(run: RunRecord) -> str:

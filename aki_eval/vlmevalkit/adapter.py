@@ -104,7 +104,11 @@ def importing_the_kit() -> Iterator[None]:
 
 
 def kit_runner() -> ModuleType:
-    """The kit's run.py: inside the package (ms-vlmeval) or beside it (upstream)."""
+    """The kit's run.py: inside the package (ms-vlmeval) or beside it (upstream).
+
+    Raises:
+        UserError: there is none.
+    """
     with importing_the_kit():
         package = importlib.import_module("vlmeval")
         if importlib.util.find_spec("vlmeval.run") is not None:
@@ -125,10 +129,12 @@ def _repair_the_kit() -> None:
 
 
 def hand_over(names: Sequence[str], root: Path, folder: Path) -> None:
-    """Puts the tables into the kit's folder: those it publishes itself as they are, others as far as we know what the
-    kit does with their cells.
+    """Puts the tables into the kit's folder.
 
-    Raises UserError for a table that is not there or must not be handed on.
+    Those it publishes itself as they are, others as far as we know what the kit does with their cells.
+
+    Raises:
+        UserError: a table that is not there or must not be handed on.
     """
     dataset = importlib.import_module("vlmeval.dataset")
     kinds = {kind for kind in vars(dataset).values() if isinstance(kind, type)}
@@ -178,25 +184,33 @@ def hide_keys() -> None:
 
 
 def check_names(models: Sequence[str], tables: Sequence[str], root: Path) -> None:
-    """Raises UserError for a model or a table that the kit does not know: its own loop ends in a traceback, or goes on.
+    """Refuses what would end the kit's own loop in a traceback, or be left out by it.
 
     A table of any other name counts when its file lies in `root`.
+
+    Raises:
+        UserError: a model or a table that the kit does not know.
     """
     with importing_the_kit():
         config, dataset = (importlib.import_module(f"vlmeval.{name}") for name in ("config", "dataset"))
-    _refuse_unknown("--model", models, config.supported_VLM, "NAME=CHECKPOINT is an AKI of yours")
     own = [name for name in tables if (root / f"{name}.tsv").is_file()]
     known = [*own, *dataset.SUPPORTED_DATASETS, *dataset.supported_video_datasets]
-    _refuse_unknown("--data", tables, known, "names are the kit's, such as MMBench_DEV_EN")
+    found = [
+        *_unknown("--model", models, config.supported_VLM, "NAME=CHECKPOINT is an AKI of yours"),
+        *_unknown("--data", tables, known, "names are the kit's, such as MMBench_DEV_EN"),
+    ]
+    if found:
+        raise UserError(". ".join(found))
 
 
-def _refuse_unknown(option: str, names: Sequence[str], known: Iterable[str], hint: str) -> None:
+def _unknown(option: str, names: Sequence[str], known: Iterable[str], hint: str) -> Iterator[str]:
+    """What to say of each name that is not known."""
     names_known = list(known)
     for name in names:
         if name not in names_known:
             close = difflib.get_close_matches(name, names_known, n=3)
             advice = f"; close to it are {', '.join(close)}" if close else ""
-            raise UserError(f"{option}: VLMEvalKit knows no {name!r}{advice}; {hint}")
+            yield f"{option}: VLMEvalKit knows no {name!r}{advice}; {hint}"
 
 
 def main() -> None:

@@ -54,8 +54,9 @@ class KitPredictor:
         return
 
     def begin(self, task: Task, samples: Sequence[Sample], style: PromptStyle) -> None:
-        """The kit's models look at the benchmark's name; under `--prompts vlmevalkit` they may word the prompt
-        themselves.
+        """The benchmark's name, at which the kit's models look.
+
+        Under `--prompts vlmevalkit` they may word the prompt themselves.
         """
         self._tables = tuple(table.name for table in task.tables)
         self._rows = {sample.index: dict(sample.row) for sample in samples} if style == "vlmevalkit" else {}

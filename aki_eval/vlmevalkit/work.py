@@ -79,8 +79,10 @@ def _link(link: Path, results: Path) -> None:
 
 
 def refuse_foreign_pickles(folder: Path) -> None:
-    """Raises UserError for a pickle below a folder that this command did not make: loading one may run anything in it,
-    and partial answers in it may be another model's.
+    """Refuses foreign pickles: loading one may run anything in it, and partial answers in it may be another model's.
+
+    Raises:
+        UserError: a pickle below a folder that this command did not make.
     """
     found = next(folder.rglob("*.pkl"), None)
     if found is not None:
@@ -94,7 +96,8 @@ def refuse_foreign_pickles(folder: Path) -> None:
 def alone_in(folder: Path) -> Iterator[None]:
     """Keeps a second start out of the folder. Ranks of one torchrun share it.
 
-    Raises UserError when somebody else is at work there.
+    Raises:
+        UserError: somebody else is at work there.
     """
     if find_world().size > 1:
         yield

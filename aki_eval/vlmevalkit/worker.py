@@ -23,7 +23,11 @@ API_THREADS = 16
 
 
 def build_model(name: str) -> Any:
-    """Raises LookupError for a name that the kit does not know, and whatever the model's own class raises."""
+    """The kit's model of this name. What the model's own class raises comes through.
+
+    Raises:
+        LookupError: the kit does not know the name.
+    """
     with importing_the_kit():
         from vlmeval.config import supported_VLM
     if name not in supported_VLM:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..files import write_atomically
 from .tsv import TableData, assemble, cache_folder, content_key, file_sha256, parse_pictures, read_cells
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _convert(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, 
     from datasets import Features, Value
     from datasets import List as ListOf
     from datasets.arrow_writer import ArrowWriter
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     unfinished = arrow.with_name(f"{arrow.name}.part")
     writer = None
@@ -146,6 +147,4 @@ def _convert(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, 
 
 
 def _note(arrow: Path) -> None:
-    scratch = _noted(arrow).with_suffix(".scratch")
-    scratch.write_text(file_sha256(arrow) + "\n")
-    os.replace(scratch, _noted(arrow))
+    write_atomically(_noted(arrow), file_sha256(arrow) + "\n")

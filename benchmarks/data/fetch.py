@@ -224,7 +224,11 @@ def write_lock(root: Path, name: str, found: Mapping[str, Any], url: str | None)
 
 
 def check_lock(root: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises UserError when a table (by name, with its sha256) is not the one that was locked."""
+    """Compares tables (by name, with their sha256) with the lock file.
+
+    Raises:
+        UserError: one is not the table that was locked.
+    """
     locked = read_lock(root)
     for name, table in found.items():
         entry = locked.get(name)

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import ast
 import csv
-import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
+from ..files import beside
 from ..kit import literal_list
 from .tsv import parse_pictures, read_cells
 
@@ -32,23 +31,22 @@ def copy_checked(table: Path, target: Path) -> None:
     Raises:
         UserError: no such table, or a cell that the kit would run as code or that names a file elsewhere.
     """
-    beside = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            writer = None
-            for row in read_cells(table):
-                check_cells(row, table)
-                if writer is None:
-                    writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
-                    writer.writeheader()
-                writer.writerow(row)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(target) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+        writer = None
+        for row in read_cells(table):
+            check_cells(row, table)
+            if writer is None:
+                writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
 
 
 def check_cells(row: Mapping[str, str], table: Path) -> None:
-    """Raises UserError for a cell that must not reach the kit."""
+    """Looks through the cells that the kit would run or make paths of.
+
+    Raises:
+        UserError: a cell must not reach the kit.
+    """
     place = f"{table}: row {row['index'][:40]!r}"
     if not INDEX.fullmatch(row["index"]):
         raise UserError(

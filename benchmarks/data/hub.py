@@ -26,7 +26,11 @@ def find_parquet(table: str, root: Path) -> Path | None:
 
 
 def read_parquet(path: Path) -> TableData:
-    """Raises UserError when the file is damaged, or lacks one of the Hub's fields."""
+    """The table of a parquet file, rows as in VLMEvalKit's.
+
+    Raises:
+        UserError: the file is damaged, or lacks one of the Hub's fields.
+    """
     cells = list(read_records(path))
     if not cells:
         raise UserError(f"{path}: the table has no rows")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import RowError, UserError
 from ..records import ImageRef, Row, Sample
-from ..task import Task
+from ..task import DataTable, Task
 from .arrow import read_large
 from .hub import find_parquet, read_parquet, read_records
 from .tsv import TableData, file_sha256, read_into_memory
@@ -35,6 +35,11 @@ def load_samples(task: Task, root: Path) -> list[Sample]:
     if samples and all(sample.fault for sample in samples):
         raise UserError(f"no row makes sense: {samples[0].fault}")
     return samples
+
+
+def is_present(table: DataTable, root: Path) -> bool:
+    """As VLMEvalKit's table or (CV-Bench) as the Hub's file."""
+    return (root / f"{table.name}.tsv").is_file() or find_parquet(table.name, root) is not None
 
 
 def checksum(task: Task, root: Path) -> dict[str, dict[str, Any]]:

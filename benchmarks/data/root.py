@@ -19,6 +19,21 @@ def official_root() -> Path:
     )
 
 
+def table_folder(text: str) -> Path:
+    """The value of `--root`: a folder that is there or can be made.
+
+    Raises:
+        UserError: it is empty, or a file stands in its way.
+    """
+    if not text.strip():
+        raise UserError("it is empty; name a folder")
+    path = Path(text)
+    in_the_way = next((place for place in (path, *path.parents) if place.exists()), None)
+    if in_the_way is not None and not in_the_way.is_dir():
+        raise UserError(f"{in_the_way} is a file; name a folder")
+    return path
+
+
 def data_root(source: str) -> Path:
     """The folder of tables behind `toy`, `official` or a path.
 
@@ -30,7 +45,7 @@ def data_root(source: str) -> Path:
 
         return ensure_tables()
     root = official_root() if source == OFFICIAL else Path(source)
-    if not root.is_dir():
+    if not source.strip() or not root.is_dir():
         hint = "aki-eval data fetch" if source == OFFICIAL else "--data takes toy, official or a folder of tables"
         raise UserError(f"no folder of tables at {root}; {hint}")
     return root

@@ -73,6 +73,8 @@ def _decoded(text: str) -> bytes:
 
 @dataclass(frozen=True)
 class PicturesInMemory:
+    """The pictures of each row, as texts."""
+
     texts: list[list[str]]
 
     def keys(self, position: int) -> list[str]:
@@ -87,7 +89,11 @@ def content_key(text: str) -> str:
 
 
 def read_into_memory(path: Path) -> TableData:
-    """Raises UserError when the file is no such table."""
+    """The table in a TSV file, its pictures as texts in memory.
+
+    Raises:
+        UserError: the file is no such table.
+    """
     cells = list(read_cells(path))
     columns = list(cells[0])
     texts = [parse_pictures(row["image"], row["index"], path) for row in cells]
@@ -142,10 +148,13 @@ def _check_columns(columns: list[str], path: Path) -> None:
 
 
 def _check_quotes(columns: list[str], cells: list[str], path: Path, line: int) -> None:
-    """Raises UserError where a cell holds the end of its row and the beginning of another one.
+    """Refuses a table in which a cell holds the end of its row and the beginning of another one.
 
     Two stray quotes do that: what stands between them, tabs and line breaks, is one cell. Assumption: no honest cell
     breaks its lines just where the cells of whole rows would end.
+
+    Raises:
+        UserError: there is such a cell.
     """
     for position, cell in enumerate(cells):
         if "\n" not in cell or "\t" not in cell:
@@ -210,7 +219,11 @@ def assemble(
     pictures: Pictures,
     borrows: Sequence[bool],
 ) -> TableData:
-    """`cells` with their `image` (its text is looked at where the row borrows its picture)."""
+    """`cells` with their `image` (its text is looked at where the row borrows its picture).
+
+    Raises:
+        UserError: a row takes its picture from a row that holds none.
+    """
     positions = {row["index"]: position for position, row in enumerate(cells)}
     holders = []
     for position, row in enumerate(cells):
@@ -262,7 +275,11 @@ def _number_like(text: str) -> bool:
 
 
 def whole_number(row: Row, column: str) -> int:
-    """Raises RowError when the cell is none."""
+    """The whole number in a cell.
+
+    Raises:
+        RowError: it holds none.
+    """
     try:
         return int(row[column])
     except ValueError as error:

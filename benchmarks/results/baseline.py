@@ -26,6 +26,12 @@ class Baseline(RunFolder):
     stored: Mapping[str, list[Score]] = field(default_factory=dict)
     hashes: Mapping[str, str | None] = field(default_factory=dict)
     """Of each task's prompts."""
+    asked_under: str | None = None
+    """The probe."""
+
+    @property
+    def probe(self) -> str | None:
+        return self.asked_under
 
     def prompts_hash(self, task: str) -> str | None:
         return self.hashes.get(task)
@@ -82,7 +88,9 @@ def _read(path: Path, content: dict[str, Any]) -> Baseline:
     results = {name: as_record(TaskResult, {**task, "task": name, "protocols": {}}) for name, task in tasks.items()}
     hashes = {name: task["prompts_sha256"] for name, task in tasks.items()}
     stored = {name: [_score(task["headline"], each) for each in task["scores"]] for name, task in tasks.items()}
-    return Baseline(path, content["label"], None, results, stored=stored, hashes=hashes)
+    return Baseline(
+        path, content["label"], None, results, stored=stored, hashes=hashes, asked_under=content.get("probe")
+    )
 
 
 def _score(protocol: str, fields: dict[str, Any]) -> Score:
@@ -96,7 +104,7 @@ def write_baseline(run: RunFolder, path: Path) -> None:
         UserError: the file cannot be written.
     """
     tasks = {name: _task(run, result) for name, result in run.results.items()}
-    head = json.dumps({"format": FORMAT, "label": run.label})[:-1]
+    head = json.dumps({"format": FORMAT, "label": run.label, **({"probe": run.probe} if run.probe else {})})[:-1]
     body = ",\n".join(f"{json.dumps(name)}: {task}" for name, task in tasks.items())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +123,7 @@ def _task(run: RunFolder, result: TaskResult) -> str:
         "judge": result.judge,
         "subset": result.subset,
         "data": result.data,
+        **({"definition": result.definition} if result.definition else {}),
     }
     scores = run.scores(result.task, result.headline)
     lines = ",\n".join(json.dumps({name: getattr(score, name) for name in FIELDS}) for score in scores)

@@ -10,12 +10,15 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.catalogue import NAME, in_order, task_of_run
 from benchmarks.errors import UserError
 from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.scoring import why_not_comparable
+from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 
 from .jsonl import predictions_files, read_lines, read_predictions
@@ -35,6 +38,17 @@ class TaskResult:
     complete: bool = True
     prompts: str = "aki"
     data: Mapping[str, Any] = field(default_factory=dict)
+    definition: Mapping[str, Any] | None = None
+    """Of a task outside the paper: `catalogue.Definition`."""
+
+    @cached_property
+    def about(self) -> Task:
+        """The task; of one whose code is not at hand, what its definition says.
+
+        Raises:
+            UserError: nothing is known of it.
+        """
+        return task_of_run(self.task, self.definition)
 
     @property
     def toy(self) -> bool:
@@ -55,7 +69,7 @@ class TaskResult:
         """Why a metric is to be compared with nothing: too many answers behind it are unread."""
         if metric is None:
             return None
-        return why_not_comparable(TASKS[self.task], protocol or self.headline, metric)
+        return why_not_comparable(self.about, protocol or self.headline, metric)
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,11 @@ class RunFolder:
     @property
     def toy(self) -> bool:
         return any(result.toy for result in self.results.values())
+
+    @property
+    def probe(self) -> str | None:
+        """Under which probe it asked; None for a run that asked plainly."""
+        return self.record.probe.name if self.record and self.record.probe else None
 
     @property
     def made_by(self) -> dict[str, Any]:
@@ -143,16 +162,22 @@ def open_run(path: Path) -> RunFolder:
     if not (path / "run.json").is_file():
         raise UserError(f"{path} is no run folder: it has no run.json; give what `aki-eval run --out` got")
     record = read_record(path / "run.json")
-    present = [task for task in TASKS if (path / task).is_dir()]
+    names = [name for name in in_order([*TASKS, *record.tasks]) if NAME.fullmatch(name)]
+    present = [task for task in names if (path / task).is_dir()]
     results = {task: _result(path, task) for task in present if (path / task / "metrics.json").is_file()}
     if not results:
         raise UserError(f"{path} holds no scored task (no TASK/metrics.json); run `aki-eval score {path}` first")
-    return RunFolder(path, label_of(path), record, results, tuple(task for task in present if task not in results))
+    unscored = tuple(task for task in present if task not in results)
+    return RunFolder(path, label_of(path, record), record, results, unscored)
 
 
-def label_of(path: Path) -> str:
-    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`)."""
+def label_of(path: Path, record: RunRecord | None = None) -> str:
+    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`); of a run
+    under a probe the name of the run around it, and the probe's.
+    """
     path = path.resolve()
+    if record is not None and record.probe is not None:
+        return f"{path.parent.parent.name} ({record.probe.name})"
     return path.name if path.name not in {"eval", "run", "out"} else f"{path.parent.name}/{path.name}"
 
 
@@ -184,6 +209,7 @@ def task_result(content: Mapping[str, Any], file: Path) -> TaskResult:
         raise UserError(
             f"{file} is not a metrics file of this version ({_cause(error)}); score the run again"
         ) from error
+    _ = result.about  # one that nothing is known of is found out here
     if result.headline not in protocols:
         raise UserError(f"{file}: headline protocol {result.headline!r} is not among {sorted(protocols)}")
     return result

@@ -1,5 +1,6 @@
-"""Has a run lost more than it may? One metric at a time, by the paired difference to a baseline and its one-sided
-bounds.
+"""Has a run lost more than it may?
+
+One metric at a time, by the paired difference to a baseline and its one-sided bounds.
 
 Non-inferiority with three outcomes: a drop is within what is allowed, beyond it, or the questions cannot tell. All
 metrics have to be within for a GO (each is a chance to fail, so no correction is due); one beyond suffices for a
@@ -11,9 +12,11 @@ A policy that decides by the difference (a frozen model) knows two outcomes: wit
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from ..catalogue import in_order
 from ..errors import UserError
+from ..tasks import TASKS
 from .comparison import MetricComparison, compare
 from .folder import RunFolder
 from .gate_policy import Policy
@@ -41,6 +44,8 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
+    """What the gate says of a run: a check for each metric, and the verdict that follows from all."""
+
     run: str
     baseline: str
     policy: Policy
@@ -59,6 +64,8 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
     Raises:
         UserError: run and baseline were not asked the same and that is not `allowed`, or a metric does not exist.
     """
+    _refuse_unknown(policy, run, baseline)
+    policy = _with_other_tasks(policy, run, baseline)
     shared = [task for task in policy.tasks if task in run.results and task in baseline.results]
     comparison = compare(baseline, run, different="allow" if allowed else "refuse", tasks=shared)
     checks = []
@@ -72,31 +79,63 @@ def decide(run: RunFolder, baseline: RunFolder, policy: Policy, *, allowed: bool
             raise UserError(f"the policy names {task}.{name}, which {task} does not have; it has {', '.join(known)}")
         checks.append(_check(known[name], drop, policy))
     if policy.decide_by == "difference":
-        checks = [_by_difference(check, run, baseline, policy) for check in checks]
+        answers = {task: (_Answers.of(baseline, task), _Answers.of(run, task)) for task in shared}
+        checks = [_by_difference(check, policy, *answers.get(check.task, (None, None))) for check in checks]
     return Decision(run=run.label, baseline=baseline.label, policy=policy, checks=checks, warnings=comparison.warnings)
 
 
-def _by_difference(check: Check, run: RunFolder, baseline: RunFolder, policy: Policy) -> Check:
+def _refuse_unknown(policy: Policy, run: RunFolder, baseline: RunFolder) -> None:
+    """Refuses a policy with a task that nobody has.
+
+    Raises:
+        UserError: it is neither the paper's nor one of the two runs'.
+    """
+    here = in_order([*TASKS, *run.results, *run.unscored, *baseline.results])
+    unknown = next((task for task in policy.tasks if task not in here), None)
+    if unknown is not None:
+        raise UserError(f"the gate's policy names a task {unknown!r}; expected some of {', '.join(here)}")
+
+
+def _with_other_tasks(policy: Policy, run: RunFolder, baseline: RunFolder) -> Policy:
+    """The policy with what it allows tasks that it does not name, spelled out."""
+    if policy.other_tasks is None:
+        return policy
+    others = {
+        (task, metric): policy.other_tasks
+        for task, result in run.results.items()
+        if task not in TASKS and task in baseline.results and task not in policy.tasks
+        for metric in result.about.headline_metrics
+    }
+    return replace(policy, allowed_drop=policy.allowed_drop | others)
+
+
+class _Answers(NamedTuple):
+    """How many of a task's answers there are, and how many nobody could read."""
+
+    num: int
+    num_unread: int
+
+    @staticmethod
+    def of(folder: RunFolder, task: str) -> _Answers:
+        scores = folder.scores(task, folder.results[task].headline)
+        return _Answers(len(scores), sum(score.unread for score in scores))
+
+
+def _by_difference(check: Check, policy: Policy, before: _Answers | None, now: _Answers | None) -> Check:
     """The same check without "the questions cannot tell". Lost samples and what was not measured stay reasons.
 
     Answers that nobody could read speak against a comparison of two models, not of a frozen one with itself: they are
     unread on both sides. More of them than before is a loss that the value alone may hide.
     """
     compared = check.compared
-    if compared is None or compared.difference is None or compared.num_lost:
+    if compared is None or compared.difference is None or compared.num_lost or before is None or now is None:
         return replace(check, verdict="NO-GO")
-    before, now = (_num_unread(side, check.task) for side in (baseline, run))
-    if now - before > policy.allowed_unread / 100 * len(run.scores(check.task, run.results[check.task].headline)):
-        return replace(
-            check, verdict="NO-GO", reason=f"answers that could not be read: {now}, in the baseline {before}"
-        )
+    if now.num_unread - before.num_unread > policy.allowed_unread / 100 * now.num:
+        reason = f"answers that could not be read: {now.num_unread}, in the baseline {before.num_unread}"
+        return replace(check, verdict="NO-GO", reason=reason)
     drop = max(0.0, -compared.difference)
     verdict: Verdict = "GO" if drop <= check.allowed_drop else "NO-GO"
     return replace(check, verdict=verdict, reason=f"dropped by {drop:.2f}, allowed are {check.allowed_drop:g}")
-
-
-def _num_unread(folder: RunFolder, task: str) -> int:
-    return sum(score.unread for score in folder.scores(task, folder.results[task].headline))
 
 
 def _check(compared: MetricComparison, drop: float, policy: Policy) -> Check:

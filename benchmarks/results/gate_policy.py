@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UserError
-from ..tasks import TASKS
 
 DecideBy = Literal["bounds", "difference"]
 
@@ -25,12 +24,16 @@ class Policy:
     all the noise there is. Then nothing is inconclusive: what was not measured or got lost is a NO-GO.
 
     `allowed_unread`: with `difference`, so many percent of a task's answers may be unread beyond the baseline's.
+
+    `other_tasks`: how far the headline metrics of tasks may fall that are neither the paper's nor named, where run and
+    baseline have them; None: they are not looked at.
     """
 
     confidence: float
     allowed_drop: dict[tuple[str, str], float]
     decide_by: DecideBy = "bounds"
     allowed_unread: float = 0.0
+    other_tasks: float | None = None
 
     def __post_init__(self) -> None:
         if self.decide_by not in ("bounds", "difference"):
@@ -42,6 +45,8 @@ class Policy:
         share = self.allowed_unread
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 100:
             raise UserError(f"the gate's allowed_unread is {share!r}, expected percent of a task's answers, 0 to 100")
+        if self.other_tasks is not None and not _is_drop(self.other_tasks):
+            raise UserError(f"the gate's other_tasks is {self.other_tasks!r}; a drop is a number of at least 0")
         if not self.allowed_drop:
             raise UserError("the gate's policy names no metric; expected [allowed_drop.TASK] with METRIC = NUMBER")
 
@@ -69,11 +74,11 @@ def read_policy(path: Path) -> Policy:
         raise UserError(f"{path} is no text; the gate's policy is a TOML file") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
-    unknown = sorted(content.keys() - {"confidence", "allowed_drop", "decide_by", "allowed_unread"})
+    unknown = sorted(content.keys() - {"confidence", "allowed_drop", "decide_by", "allowed_unread", "other_tasks"})
     if unknown:
         raise UserError(
             f"{path}: {unknown[0]!r} is no setting of a policy; expected confidence, decide_by, "
-            "allowed_unread and [allowed_drop.TASK]"
+            "allowed_unread, other_tasks and [allowed_drop.TASK]"
         )
     allowed = dict(_allowed(path, content.get("allowed_drop", {})))
     return Policy(
@@ -81,16 +86,19 @@ def read_policy(path: Path) -> Policy:
         allowed_drop=allowed,
         decide_by=content.get("decide_by", "bounds"),
         allowed_unread=content.get("allowed_unread", 0.0),
+        other_tasks=content.get("other_tasks"),
     )
+
+
+def _is_drop(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _allowed(path: Path, content: Any) -> Iterator[tuple[tuple[str, str], float]]:
     if not isinstance(content, dict) or not all(isinstance(metrics, dict) for metrics in content.values()):
         raise UserError(f"{path}: expected tables [allowed_drop.TASK] with METRIC = NUMBER")
     for task, metrics in content.items():
-        if task not in TASKS:
-            raise UserError(f"{path}: there is no task {task!r}; expected one of {', '.join(TASKS)}")
         for metric, drop in metrics.items():
-            if isinstance(drop, bool) or not isinstance(drop, int | float) or not drop >= 0:
+            if not _is_drop(drop):
                 raise UserError(f"{path}: {task}.{metric} = {drop!r}; an allowed drop is a number of at least 0")
             yield (task, metric), float(drop)

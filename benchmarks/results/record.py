@@ -44,6 +44,8 @@ class ModelRecord(Described):
     """Of picture and text in the prompts; `trained_image_order` is that of the checkpoint's last training. In runs
     older than `trained_image_order` it is the latter."""
     trained_image_order: str | None = None
+    training_seed: int | None = None
+    """Of the training that made the weights; absent where nobody knows."""
 
 
 class SelfTest(Described):
@@ -53,6 +55,8 @@ class SelfTest(Described):
 
 
 class TableRecord(Checked):
+    """A table as it was read."""
+
     sha256: str
     num_rows: int
 
@@ -75,12 +79,16 @@ class TaskRecord(Checked):
 
 
 class SubsetRecord(Checked):
+    """Which part of a benchmark was asked: about `size` samples drawn with `seed`, or a committed list by name."""
+
     size: int | None
     name: str | None
     seed: int
 
 
 class DifferingSample(Checked):
+    """A sample answered otherwise alone than in a batch."""
+
     task: str
     index: str
     alone: str | None
@@ -96,6 +104,8 @@ class BatchingCheck(Checked):
 
 
 class Commit(Checked):
+    """Of this toolkit's checkout; `dirty`: files differed from it."""
+
     sha: str
     dirty: bool
 
@@ -112,6 +122,15 @@ class RunSession(Checked):
     versions: dict[str, str]
     commit: Commit | None
     num_predicted: dict[str, int]
+
+
+class ProbeRecord(Checked):
+    """A run that asked the questions otherwise (`benchmarks.probes`)."""
+
+    name: str
+    does: str
+    not_asked: dict[str, str]
+    left_out: dict[str, dict[str, int]]
 
 
 class RunRecord(Checked):
@@ -135,6 +154,7 @@ class RunRecord(Checked):
     commit: Commit | None
     command: list[str] | None
     sessions: list[RunSession]
+    probe: ProbeRecord | None = None
 
     @property
     def imported(self) -> bool:

@@ -32,21 +32,11 @@ from benchmarks.files import write_atomically
 from benchmarks.records import Prediction, Score
 
 from .jsonl import cut_torn_line, predictions_files, read_predictions, to_line
+from .probes import is_probe_folder
 from .record import RunRecord, read_record
 
 OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 """What is written into a task's folder; all that `clear` deletes there."""
-
-
-def out_folder(text: str) -> Path:
-    """The value of `--out`.
-
-    Raises:
-        UserError: it is empty: that would be the current folder.
-    """
-    if not text.strip():
-        raise UserError("it is empty; name a folder")
-    return Path(text)
 
 
 def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
@@ -77,9 +67,13 @@ def _delete_ours(folder: Path) -> None:
 
 
 class Appender:
-    """Appends batches to one file. A batch has left this process when the call returns, so that killing it loses
-    nothing; a thread waits for the disk meanwhile, one batch behind. Raises OSError, at the latest on leaving, when the
-    disk is full.
+    """Appends batches to one file.
+
+    A batch has left this process when the call returns, so that killing it loses nothing; a thread waits for the disk
+    meanwhile, one batch behind.
+
+    Raises:
+        OSError: the disk is full; at the latest on leaving.
     """
 
     def __init__(self, path: Path, mark: str | None) -> None:
@@ -129,7 +123,7 @@ class RunStore:
         if resolved == resolved.parent or resolved in (home := Path.home().resolve(), *home.parents):
             raise UserError(f"{resolved} is no place for a run; choose another --out")
         around = next((path for path in resolved.parents if (path / "run.json").is_file()), None)
-        if around is not None:
+        if around is not None and not is_probe_folder(resolved, around):
             raise UserError(f"{self.root} lies inside the run folder {around}; choose another --out")
         try:
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
@@ -202,7 +196,8 @@ class RunStore:
     def clear(self) -> None:
         """Forgets what was done here: what the tasks in run.json wrote, and run.json last of all.
 
-        Raises UserError, with nothing deleted, when this is no run folder, or its run.json is not one of ours.
+        Raises:
+            UserError: this is no run folder, or its run.json is not one of ours; nothing is deleted then.
         """
         run = self.read_run()
         if run is None:
@@ -226,7 +221,11 @@ class RunStore:
             )
 
     def refuse_leftovers(self, tasks: Iterable[str], run: RunRecord | None) -> None:
-        """Raises UserError where answers lie for a task that `run` (run.json) does not know."""
+        """Refuses a folder with answers of unknown origin.
+
+        Raises:
+            UserError: answers lie there for a task that `run` (run.json) does not know.
+        """
         for task in tasks:
             files = self._predictions_files(task)
             if files and (run is None or task not in run.tasks):

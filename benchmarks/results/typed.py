@@ -69,7 +69,7 @@ def _is_finite(value: Any) -> bool:
 @cache
 def _fields(record: type) -> dict[str, _Kind]:
     hints = get_type_hints(record)
-    needed = {each.name: each.default is MISSING and each.default_factory is MISSING for each in fields(record)}  # type: ignore[arg-type]
+    needed = {each.name: each.default is MISSING and each.default_factory is MISSING for each in fields(record)}
     return {name: _kind(hints[name], is_needed) for name, is_needed in needed.items()}
 
 

@@ -50,8 +50,15 @@ COLUMNS: tuple[PaperColumn, ...] = (
 )
 
 
-def metric_label(task: str, metric: str) -> str:
-    """How a metric is called wherever people read it: the paper's column, or the benchmark and its sub-score."""
-    column = next((each for each in COLUMNS if (each.task, each.metric) == (task, metric)), None)
-    title = TASKS[task].title if task in TASKS else task
-    return column.label if column else f"{title} {metric}"
+def headline_labels(task: Task) -> dict[str, str]:
+    """Metric -> label of a task's columns: the paper's, or of another task its title."""
+    if task.name in TASKS:
+        return {column.metric: column.label for column in COLUMNS if column.task == task.name}
+    if len(task.headline_metrics) == 1:
+        return {task.headline_metrics[0]: task.title}
+    return {metric: f"{task.title} {metric}" for metric in task.headline_metrics}
+
+
+def metric_label(task: Task, metric: str) -> str:
+    """How a metric is called wherever people read it: the column, or the benchmark and its sub-score."""
+    return headline_labels(task).get(metric, f"{task.title} {metric}")

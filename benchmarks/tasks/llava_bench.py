@@ -48,8 +48,9 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
 
 
 def parse_grades(reply: str) -> tuple[float, float]:
-    """Reference and answer, from the first line: two numbers from 1 to 10 and nothing else, `8 7`, `8, 7`, `8/10 7/10`
-    or `Assistant 1: 8, Assistant 2: 7`.
+    """Reference and answer, from the first line.
+
+    Two numbers from 1 to 10 and nothing else: `8 7`, `8, 7`, `8/10 7/10` or `Assistant 1: 8, Assistant 2: 7`.
 
     Raises:
         Unreadable: not two, or outside 1 to 10.

@@ -61,8 +61,9 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
 
 
 def parse_grade(reply: str) -> float:
-    """The one grade from 0 to 1 that a reply gives, in its first line or its last: `0.5`, `0.5.`, `0.5/1.0`,
-    `Score: 0.5`, `0.5 because ...`.
+    """The one grade from 0 to 1 that a reply gives, in its first line or its last.
+
+    `0.5`, `0.5.`, `0.5/1.0`, `Score: 0.5`, `0.5 because ...`.
 
     The evaluator reads the first word (`float(content.split(" ")[0])`) of three tokens, VLMEvalKit the whole reply.
     Judges with more room to speak say more; a line with a second number in it is left unread.

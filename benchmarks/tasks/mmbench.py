@@ -13,22 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .. import choice, kit
+from .. import choice
 from ..data.tsv import whole_number
 from ..estimates import Estimate, mean_by_group
-from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
 from ..task import DataTable, ProtocolRule, Task
-
-AKI_PROMPT = (
-    "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
-    "[[Context: {hint}\n]]Options:\n{options}"
-)
-VLMEVALKIT_PROMPT = (
-    "<image>[[Hint: {hint}\n]]Question: {question}\n"
-    "[[Options:\n{options}Please select the correct answer from the options above. \n]]"
-)
 
 ROTATION = 1_000_000
 ABBREVIATIONS = {
@@ -92,12 +82,11 @@ TASK = Task(
     tables=(DataTable(name="MMBench_DEV_EN", md5="b6caf1133a01c6bb705cf753bb527ed8", num_rows=None),),
     paper_table=8,
     to_sample=to_sample,
-    prompts={
-        "aki": from_template(AKI_PROMPT),
-        "vlmevalkit": from_template(VLMEVALKIT_PROMPT, kit.choices),
-    },
+    prompts=choice.PROMPTS,
     protocols={name: _circular(rule) for name, rule in choice.rules(estimate).items()},
     headline="kit",
     headline_metrics=("overall",),
     max_new_tokens=512,
+    whole_clusters=True,
+    rolls_options=True,
 )

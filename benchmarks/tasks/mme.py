@@ -91,4 +91,5 @@ TASK = Task(
     headline="kit",
     headline_metrics=("perception", "cognition"),
     max_new_tokens=512,
+    whole_clusters=True,
 )

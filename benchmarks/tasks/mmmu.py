@@ -88,8 +88,11 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
 
 
 def aki_prompt(sample: Sample) -> Prompt:
+    return with_pictures_placed(sample, AKI_CHOICE_PROMPT if sample.choices else AKI_OPEN_PROMPT)
+
+
+def with_pictures_placed(sample: Sample, template: str) -> Prompt:
     """One picture stands first, as in training; several stand where the question names them."""
-    template = AKI_CHOICE_PROMPT if sample.choices else AKI_OPEN_PROMPT
     text = fill(template, sample, sample.choices)
     if len(sample.images) == 1:
         return prompt(sample, [sample.images[0], "\n" + re.sub(r" *<image 1>", "", text)])

@@ -8,33 +8,14 @@ Cluster: the picture.
 
 from __future__ import annotations
 
-from .. import choice, kit
-from ..data.tsv import image_cluster
+from .. import choice
 from ..estimates import mean_by_group
-from ..prompts import from_template
 from ..records import ImageRef, Row, Sample
 from ..task import DataTable, Task
 
-AKI_PROMPT = (
-    "<image>\nAnswer with the option's letter from the given choices directly. {question}\n"
-    "[[Context: {hint}\n]]Options:\n{options}"
-)
-VLMEVALKIT_PROMPT = (
-    "<image>[[Hint: {hint}\n]]Question: {question}\n"
-    "[[Options:\n{options}Please select the correct answer from the options above. \n]]"
-)
-
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
-    return Sample(
-        index=row["index"],
-        images=images,
-        question=row["question"],
-        target=row["answer"],
-        choices=choice.options_of(row),
-        cluster=image_cluster(row, images),
-        row=row,
-    )
+    return choice.to_sample(row, images)
 
 
 TASK = Task(
@@ -44,7 +25,7 @@ TASK = Task(
     tables=(DataTable(name="RealWorldQA", md5="4de008f55dc4fd008ca9e15321dc44b7", num_rows=765),),
     paper_table=None,
     to_sample=to_sample,
-    prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT, kit.choices)},
+    prompts=choice.PROMPTS,
     protocols=choice.rules(mean_by_group),
     headline="kit",
     headline_metrics=("overall",),

@@ -15,6 +15,8 @@ Form = Literal["open", "check", "choice"]
 
 
 class Drawn(NamedTuple):
+    """A question and the scene that it is about."""
+
     scene: Scene
     question: Question
 

@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 
 from ..card import model_card
 from ..configuration_aki import AkiConfig
+from ..files import readable_as_umask_says
 from ..modeling_aki import AkiForConditionalGeneration
 from ..processing_aki import AkiProcessor
 from .config import generation_settings, is_published_config, published_config, with_settings_of_ours
@@ -51,7 +52,10 @@ def convert(
     ours. config: for `.pt` files, the published config.json they belong to (default: AKI-4B's). vision_tower: for `.pt`
     files, which leave the frozen tower out, SigLIP's folder.
 
-    Returns what was written. Raises ValueError for anything missing, unexpected, misshapen, damaged or in the way.
+    Returns what was written.
+
+    Raises:
+        ValueError: something is missing, unexpected, misshapen, damaged or in the way.
     """
     if target.exists() and not target.is_dir():
         raise ValueError(f"{target} is a file; name a new folder")
@@ -73,7 +77,11 @@ def convert(
 
 
 def _check_source(source: Path, *, may_be_hub_id: bool) -> None:
-    """ValueError for a file that is no `.pt`, and for what is neither there nor looks like a Hub id (`owner/name`)."""
+    """Refuses sources that cannot be a checkpoint.
+
+    Raises:
+        ValueError: a file that is no `.pt`, or what is neither there nor looks like a Hub id (`owner/name`).
+    """
     if source.is_file() and source.suffix != ".pt":
         raise ValueError(f"{source} is a file; name the folder that holds config.json and the weights, or a .pt file")
     mistyped = len(source.parts) != 2 or source.parent.is_dir() or source.suffix in (".pt", ".safetensors")
@@ -94,6 +102,7 @@ def _to_ours(weights: Any, raw: dict[str, Any], folder: Path, target: Path) -> d
     state = {name: tensor.contiguous() for name, tensor in to_ours(plan, weights.__getitem__)}
     target.mkdir(parents=True, exist_ok=True)
     save_torch_state_dict(state, target, metadata={"format": "pt"})
+    readable_as_umask_says(target.glob("*.safetensors"))
     config.dtype = next(iter(state.values())).dtype
     config.architectures = ["AkiForConditionalGeneration"]
     config.save_pretrained(target)
@@ -111,6 +120,7 @@ def _keep_for_the_way_back(
 ) -> None:
     place.mkdir()
     save_file(rest_of(plan, weights.__getitem__, set(shapes)), place / "rest.safetensors")
+    readable_as_umask_says([place / "rest.safetensors"])
     if (folder / "config.json").exists():
         shutil.copy2(folder / "config.json", place / "config.json")
     else:
@@ -140,6 +150,7 @@ def _to_published(source: Path, target: Path) -> dict[str, Any]:
     state |= _no_bias(plan, state)
     target.mkdir(parents=True, exist_ok=True)
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})
+    readable_as_umask_says([target / "model.safetensors"])
     tokenizer = kept if kept.is_dir() else source
     for file in (tokenizer / name for name in _TOKENIZER_FILES):
         if file.exists():

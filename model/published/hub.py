@@ -15,7 +15,11 @@ _PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "token"
 
 
 def published_folder(name: str | Path | None, **kwargs: Any) -> Path | None:
-    """The folder of a checkpoint as AKI's authors publish it, fetched if need be; None for any other kind."""
+    """The folder of a checkpoint as AKI's authors publish it, fetched if need be; None for any other kind.
+
+    Raises:
+        ValueError: there is no such folder, and it is no Hub id.
+    """
     if name is None:
         return None
     if not Path(name).exists() and str(name).startswith(("/", ".", "~")):
@@ -31,7 +35,11 @@ def published_folder(name: str | Path | None, **kwargs: Any) -> Path | None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """ValueError, with the file's name, when it is no JSON object."""
+    """The JSON object in a file.
+
+    Raises:
+        ValueError: it holds none; the file is named.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -1,5 +1,4 @@
-"""Between the published AKI checkpoint (and its training checkpoints) and ours: one table of names, both directions
-exact.
+"""Between published AKI checkpoints (or training checkpoints) and ours: one table of names, both directions exact.
 
 The published state dict has names of its own; a text embedding and a head of 32064 rows of which the first 32012 are in
 use, with `<image>` and `<|endofchunk|>` in two small tensors beside them; a bias on the head; and SigLIP's pooling
@@ -55,7 +54,11 @@ class ShapePlan:
 
 
 def published_name(name: str) -> str:
-    """Our name of a tensor -> its published name (that of the first part, where there are two)."""
+    """Our name of a tensor -> its published name (that of the first part, where there are two).
+
+    Raises:
+        ValueError: it is no tensor of an AKI model.
+    """
     for pattern, replacement in _NAMES:
         renamed, count = re.subn("^" + pattern, replacement, name)
         if count:
@@ -64,7 +67,11 @@ def published_name(name: str) -> str:
 
 
 def plan_shapes(model_class: Any, config: PreTrainedConfig, rows: int, num_added: int = 2) -> ShapePlan:
-    """Shapes of every tensor on both sides, from a model of ours on the meta device (no memory)."""
+    """Shapes of every tensor on both sides, from a model of ours on the meta device (no memory).
+
+    Raises:
+        ValueError: the embedding has fewer rows than the original tokenizer has words.
+    """
     with torch.device("meta"):
         model = model_class(config)
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -117,7 +124,11 @@ def to_published(plan: ShapePlan, get: Get, rest: Mapping[str, Tensor]) -> Itera
 
 
 def check_shapes(found: Shapes, expected: Shapes, what: str, optional: str | None = None) -> None:
-    """ValueError that names every missing, unexpected and misshapen tensor. `optional`: a prefix that may be absent."""
+    """Compares tensors' shapes with those of a configuration. `optional`: a prefix that may be absent.
+
+    Raises:
+        ValueError: one is missing, unexpected or misshapen; every such one is named.
+    """
     missing = [name for name in expected if name not in found and not (optional and name.startswith(optional))]
     unexpected = [name for name in found if name not in expected]
     misshapen = [

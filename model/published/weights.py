@@ -25,7 +25,8 @@ _VISION = "vision_encoder."
 class Weights(Mapping[str, Tensor]):
     """Tensors of one or more safetensors files, read when asked for.
 
-    Raises ValueError, naming the file, when one is damaged or cut short.
+    Raises:
+        ValueError: one is damaged or cut short; the file is named.
     """
 
     def __init__(self, files: list[Path]) -> None:
@@ -50,7 +51,11 @@ class Weights(Mapping[str, Tensor]):
 
 
 def open_safetensors(file: Path) -> Any:
-    """`safe_open` with an error a user can act on."""
+    """`safe_open` with an error a user can act on.
+
+    Raises:
+        ValueError: the file is damaged or cut short.
+    """
     try:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError) as error:
@@ -62,7 +67,8 @@ def open_safetensors(file: Path) -> Any:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder, whole or in shards.
 
-    Raises ValueError when there are none, or when the index names one that is absent.
+    Raises:
+        ValueError: there are none, or the index names one that is absent.
     """
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
@@ -80,7 +86,8 @@ def weight_files(folder: Path) -> list[Path]:
 def read_pt(file: Path) -> dict[str, Tensor]:
     """Tensors of a training checkpoint: `model_state_dict`, `module.` taken off the names.
 
-    Raises ValueError when it holds anything that is not plain data, or no state dict.
+    Raises:
+        ValueError: it holds anything that is not plain data, or no state dict.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError(
@@ -104,8 +111,10 @@ def read_state(
 ) -> tuple[ShapePlan, dict[str, tuple[int, ...]]]:
     """Checks published tensors against a configuration. Returns both sides' shapes and those found.
 
-    Raises ValueError naming every tensor that is missing, unexpected or of another shape. SigLIP's pooling head may be
-    absent.
+    SigLIP's pooling head may be absent.
+
+    Raises:
+        ValueError: a tensor is missing, unexpected or of another shape; every such one is named.
     """
     shapes = weights.shapes if isinstance(weights, Weights) else {name: tuple(w.shape) for name, w in weights.items()}
     if EMBEDDING not in shapes:
@@ -118,7 +127,8 @@ def read_state(
 def with_vision_tower(tensors: dict[str, Tensor], tower: Path | None, what: str) -> dict[str, Tensor]:
     """Training checkpoints leave the frozen tower out; this puts SigLIP's own tensors back.
 
-    Raises ValueError when the tower is absent and no folder is given.
+    Raises:
+        ValueError: the tower is absent and no folder is given.
     """
     if any(name.startswith(_VISION) for name in tensors):
         return tensors

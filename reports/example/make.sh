@@ -29,7 +29,7 @@ Path(sys.argv[1]).write_bytes(sample.images[0].read())
 PYTHON
 rm -rf "$OUT/inspection" "$OUT/screenshots"
 "$BIN/aki-eval" inspect "$MODEL" --image "$RUNS/picture.png" --prompt "what color is the triangle?" --out "$OUT/inspection"
-rm -f "$OUT"/inspection/*.svg "$OUT/inspection/inspection.json"
+rm -f "$OUT"/inspection/*.svg "$OUT"/inspection/*.pdf "$OUT/inspection/inspection.json"
 
 CHROMIUM="$(command -v chromium || command -v google-chrome)"
 mkdir -p "$OUT/screenshots"

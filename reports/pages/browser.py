@@ -11,16 +11,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.progress import track
 
+from benchmarks.catalogue import in_order
 from benchmarks.console import PlainConsole
-from benchmarks.records import Prediction, Sample, Score, Verdict
+from benchmarks.records import ImageRef, Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
-from benchmarks.tasks import TASKS
 
-from .pictures import PictureFiles
+from ..links import unions
 from .questions import questions
 
 PAGE = 250
@@ -28,6 +28,9 @@ ABSENT = -1
 """Worth of a sample that a run does not hold."""
 UNREAD = -2
 """Worth of an answer that could not be read."""
+LONGEST_WORD = 24
+MOST_WORDS = 16
+"""As many readings as a reader chooses from; more are searched for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +53,18 @@ class BrowserTask:
     protocols: tuple[str, ...]
     headline: str
     note: str | None
+    groups: tuple[str, ...] = ()
 
 
-def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool = True) -> list[BrowserTask]:
+class PicturePlaces(Protocol):
+    """Where a picture is shown from."""
+
+    def path_of(self, picture: ImageRef) -> str: ...
+
+
+def write_browser(runs: Sequence[RunFolder], out: Path, pictures: PicturePlaces | None) -> list[BrowserTask]:
     """Writes `data/` (and `pictures/`) below `out` and returns what is in it."""
-    pictures = PictureFiles(out) if with_pictures else None
-    scored = [task for task in TASKS if any(task in run.results for run in runs)]
+    scored = in_order(task for run in runs for task in run.results)
     console = PlainConsole(stderr=True)
     steps = track(scored, "Writing samples", console=console, transient=True, disable=not console.is_terminal)
     tasks = [_write_task(task, runs, out, pictures) for task in steps]
@@ -78,7 +87,7 @@ def write_browser(runs: Sequence[RunFolder], out: Path, *, with_pictures: bool =
     return tasks
 
 
-def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: PictureFiles | None) -> BrowserTask:
+def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: PicturePlaces | None) -> BrowserTask:
     first = next(run for run in runs if task in run.results)
     other = [run.label for run in runs if task in run.results and other_data(run, first, task)]
     evidence = [None if run.label in other else _evidence(run, task) for run in runs]
@@ -88,17 +97,19 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
     if other:
         note = f"{note or ''} Not shown, because measured on other data: {', '.join(other)}.".strip()
     folder = out / "data" / task
-    _write(folder / "index.js", f"{task}/index", _index(list(order), protocols, evidence))
+    index = _index(list(order), protocols, evidence)
+    _write(folder / "index.js", f"{task}/index", index)
     for number, page in enumerate(_pages(list(order))):
         records = [_record(index, samples.get(index), evidence, pictures) for index in page]
         _write(folder / f"page-{number}.js", f"{task}/page-{number}", records)
     return BrowserTask(
         name=task,
-        title=TASKS[task].title,
+        title=first.results[task].about.title,
         num_samples=len(order),
         protocols=protocols,
         headline=first.results[task].headline,
         note=note,
+        groups=tuple(index["groups"]),
     )
 
 
@@ -126,12 +137,55 @@ def _index(order: Sequence[str], protocols: Sequence[str], evidence: Sequence[Ev
     return {
         "ids": list(order),
         "groups": names,
+        "unions": {name: [places[group] for group in own] for name, own in unions(names).items()},
         "members": [[places[name] for name in each] for each in groups],
         "worth": {
             protocol: [[_worth(each, protocol, index) for index in order] for each in evidence]
             for protocol in protocols
         },
+        # Positions of answers that nobody could read, and of those that the limit on tokens cut off.
+        "unread": {
+            protocol: [
+                [place for place, index in enumerate(order) if _is_unread(each, protocol, index)] for each in evidence
+            ]
+            for protocol in protocols
+        },
+        "cut": [[place for place, index in enumerate(order) if _is_cut(each, index)] for each in evidence],
+        **_readings(order, protocols, evidence),
     }
+
+
+def _is_unread(evidence: Evidence | None, protocol: str, index: str) -> bool:
+    score = evidence.scores.get(protocol, {}).get(index) if evidence else None
+    return score is not None and score.unread
+
+
+def _is_cut(evidence: Evidence | None, index: str) -> bool:
+    prediction = evidence.predictions.get(index) if evidence else None
+    return prediction is not None and prediction.finish_reason == "length"
+
+
+def _readings(order: Sequence[str], protocols: Sequence[str], evidence: Sequence[Evidence | None]) -> dict[str, Any]:
+    """What was right and how answers were read, as places in `words`, where these are few: Yes and No, A to D."""
+    targets = [_target(index, evidence) for index in order]
+    read = {
+        protocol: [[_read_as(each, protocol, index) for index in order] for each in evidence] for protocol in protocols
+    }
+    words = sorted({word for word in targets if word} | {w for own in read.values() for each in own for w in each if w})
+    short = [word for word in words if len(word) <= LONGEST_WORD]
+    if not short or len(short) > MOST_WORDS:
+        return {"words": []}
+    places = {word: place for place, word in enumerate(short)}
+    return {
+        "words": short,
+        "targets": [places.get(word or "") for word in targets],
+        "read": {name: [[places.get(word or "") for word in each] for each in own] for name, own in read.items()},
+    }
+
+
+def _read_as(evidence: Evidence | None, protocol: str, index: str) -> str | None:
+    score = evidence.scores.get(protocol, {}).get(index) if evidence else None
+    return score.answer if score else None
 
 
 def _groups(index: str, evidence: Sequence[Evidence | None]) -> tuple[str, ...]:
@@ -158,7 +212,7 @@ def _worth(evidence: Evidence | None, protocol: str, index: str) -> float | None
 
 
 def _record(
-    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: PictureFiles | None
+    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: PicturePlaces | None
 ) -> dict[str, Any]:
     """One sample with what each run did on it. A prompt that is the same for all runs is stored once."""
     predictions = [each.predictions.get(index) if each else None for each in evidence]

@@ -17,17 +17,25 @@ from markupsafe import Markup, escape
 
 from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder
-from benchmarks.tasks import TASKS
+from benchmarks.tasks import headline_labels
 
 from .. import paper
 from ..audit import audit_table, third_version
-from ..chart_data import breakdown, overview
+from ..chart_data import breakdown, others, overview
+from ..links import NO_OTHER, cell_link, samples_link
+from ..metrics import every_metric
 from ..notices import notices
-from ..paper_tables import Plan, main_table, pair_tables, reference_row, subtask_table
+from ..other_tables import measures_paper
+from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtask_table
+from ..picture_modes import PictureMode
 from ..series import run_cell
 from ..tables import Table
-from .browser import BrowserTask, write_browser
-from .metrics import every_metric
+from .browser import BrowserTask, PicturePlaces, write_browser
+from .compare import compare_page
+from .history import history
+from .pictures import PictureFiles, ServedPictures
+from .probes import PROBES_PAGE, probes_page
+from .signs import letter
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FOLDERS = ("assets", "data", "pictures")
@@ -39,8 +47,10 @@ SPLIT_NOTE = (
 )
 
 
-def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
+def write_site(plan: Plan, out: Path, *, pictures: PictureMode | ServedPictures = "thumbnails") -> Path:
     """Writes the report below `out` and returns its first page. An earlier report there lives until this one is whole.
+
+    `pictures`: how they are written, or the register of those that a server answers for.
 
     Raises:
         UserError: no runs, the folder holds something that is no report, or it cannot be written.
@@ -49,24 +59,37 @@ def write_site(plan: Plan, out: Path, *, with_pictures: bool = True) -> Path:
         raise UserError("the HTML report is about runs: give at least one run folder")
     try:
         with replacing(out.resolve()) as beside:
-            _write_site(plan, beside, with_pictures)
+            _write_site(plan, beside, pictures)
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another --out") from error
     return out / "index.html"
 
 
-def _write_site(plan: Plan, out: Path, with_pictures: bool) -> None:
+def _write_site(plan: Plan, out: Path, pictures: PictureMode | ServedPictures) -> None:
     shutil.copytree(TEMPLATES / "assets", out / "assets")
-    tasks = write_browser(plan.runs, out, with_pictures=with_pictures)
-    shared = {
+    tasks = write_browser(plan.runs, out, _place_of(pictures, out))
+    groups_by_task = {task.name: task.groups for task in tasks}
+    shared: dict[str, Any] = {
+        "several": len(plan.runs) > 1,
         "tasks": {task.name: task.title for task in tasks},
         "runs": [run.label for run in plan.runs],
+        "arms": [arm.label for arm in plan.arms],
         "notices": notices(plan.runs),
     }
     environment = make_environment()
-    for name, template, content in _pages(plan, tasks):
+    environment.filters["samples"] = lambda cell: cell_link(cell, groups_by_task)
+    probed = probes_page(plan.runs)
+    shared["probed"] = probed is not None
+    pages = [*_pages(plan, tasks), *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else [])]
+    for name, template, content in pages:
         text = environment.get_template(template).render({**shared, **content})
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _place_of(pictures: PictureMode | ServedPictures, out: Path) -> PicturePlaces | None:
+    if isinstance(pictures, ServedPictures):
+        return pictures
+    return None if pictures == "none" else PictureFiles(out, pictures)
 
 
 @contextmanager
@@ -125,6 +148,8 @@ def make_environment() -> Environment:
     )
     environment.filters["subscript"] = subscript
     environment.filters["groups"] = groups
+    environment.filters["letter"] = letter
+    environment.filters["samples"] = lambda cell: cell_link(cell, {})
     return environment
 
 
@@ -149,17 +174,18 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
         "index.html.j2",
         {
             "active": "index",
-            "chart": overview(plan),
-            "tables": [
-                _without_notices(table)
-                for table in (*(main_table(number, plan) for number in ("1", "2")), *pair_tables(plan))
-            ],
+            "chart": overview(plan) if measures_paper(plan.runs) else None,
+            "others": others(plan),
+            "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan))],
             "reference": reference_row(plan.reference)[1].label,
+            "history": history(plan.runs),
             "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
     )
     for task in tasks:
         yield f"benchmark-{task.name}.html", "benchmark.html.j2", _benchmark(task, plan)
+    if len(plan.runs) > 1:
+        yield "compare.html", "compare.html.j2", {"active": "compare", **compare_page(plan.runs, plan.baseline)}
     yield "samples.html", "samples.html.j2", {"active": "samples"}
     yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), third_version()]}
 
@@ -170,7 +196,7 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
     measured = [(place, run) for place, run in enumerate(plan.runs) if task.name in run.results]
     return {
         "active": task.name,
-        "task": TASKS[task.name],
+        "task": measured[0][1].results[task.name].about,
         "num_samples": task.num_samples,
         "headlines": [_headline(task.name, place, run) for place, run in measured],
         "chart": breakdown(number, plan) if number else None,
@@ -183,12 +209,16 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
     """A run's own numbers of a task, what must be known about them, and why samples are unscored or unread."""
     result = run.results[task]
     labels = {entry.metric: entry.label for entry in paper.entries("main") if entry.task == task}
-    cells = {label: run_cell(result, metric) for metric, label in labels.items()}
+    labels = labels or headline_labels(result.about)
+    cells = {label: replace(run_cell(result, metric), run=run.label) for metric, label in labels.items()}
     scores = run.scores(task, result.headline)
     return {
         "run": place,
         "numbers": cells,
         "notes": list(dict.fromkeys(note for cell in cells.values() for note in cell.notes)),
+        "links": {
+            name: samples_link(task, a=run.label, b=NO_OTHER, result=name.lower()) for name in ("Unscored", "Unread")
+        },
         "reasons": {
             "Unscored": Counter(score.reason for score in scores if score.value is None).most_common(),
             "Unread": Counter(score.reason for score in scores if score.unread).most_common(),

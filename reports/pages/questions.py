@@ -7,7 +7,6 @@ from benchmarks.data.root import data_root
 from benchmarks.errors import UserError
 from benchmarks.records import Sample
 from benchmarks.results.folder import RunFolder
-from benchmarks.tasks import TASKS
 
 
 def questions(run: RunFolder, task: str) -> tuple[dict[str, Sample], str | None]:
@@ -15,10 +14,11 @@ def questions(run: RunFolder, task: str) -> tuple[dict[str, Sample], str | None]
     data = run.results[task].data
     try:
         root = data_root(str(data.get("source", "")))
-        found = checksum(TASKS[task], root)
+        about = run.results[task].about
+        found = checksum(about, root)
         for name, table in data.get("tables", {}).items():
             if found.get(name, {}).get("sha256") != table.get("sha256"):
                 return {}, f"Questions and pictures are not shown: table {name} is not the one the run was made with."
-        return {sample.index: sample for sample in load_samples(TASKS[task], root)}, None
+        return {sample.index: sample for sample in load_samples(about, root)}, None
     except (UserError, OSError) as error:
         return {}, f"Questions and pictures are not shown: {error}"

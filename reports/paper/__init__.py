@@ -85,8 +85,9 @@ def values(table: str) -> tuple[PaperValue, ...]:
 
 @lru_cache
 def listing_v3() -> tuple[PaperValue, ...]:
-    """What a public listing shows for the third version (arXiv v3 of 2026-05-15, ICML 2026), and what
-    others quote of it. Unverified: never a reference.
+    """What a public listing shows for the third version (arXiv v3 of 2026-05-15, ICML 2026), and others quote of it.
+
+    Unverified: never a reference.
     """
     return tuple(_value(row) for row in _read("listing_v3.csv"))
 

@@ -26,9 +26,12 @@ COLUMNS = (
     "value",
     "ci95_low",
     "ci95_high",
+    "seed_ci95_low",
+    "seed_ci95_high",
     "num_samples",
     "num_scored",
     "num_unread",
+    "num_units",
     "p_value",
     "p_holm",
     "test",
@@ -60,6 +63,7 @@ def to_csv(tables: Sequence[Table]) -> str:
 
 def _cell(cell: Cell) -> dict[str, Any]:
     low, high = cell.ci95 or (None, None)
+    seed_low, seed_high = cell.seed_ci95 or (None, None)
     return {
         "task": cell.task,
         "metric": cell.metric,
@@ -67,9 +71,12 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "value": cell.value,
         "ci95_low": low,
         "ci95_high": high,
+        "seed_ci95_low": seed_low,
+        "seed_ci95_high": seed_high,
         "num_samples": cell.num_samples,
         "num_scored": cell.num_scored,
         "num_unread": cell.num_unread,
+        "num_units": cell.num_units,
         "p_value": cell.p_value,
         "p_holm": cell.p_holm,
         "test": cell.test,

@@ -1,14 +1,19 @@
 r"""Tables as LaTeX: booktabs rules, one fragment a table to `\input`, and a document that holds them all and compiles.
 
-A fragment needs the packages booktabs, graphicx (wide tables are scaled to the text width) and amssymb (marks of
-significant differences).
+A fragment names the packages that it needs in its first line: booktabs, graphicx (what is wider than the text is
+scaled down to it), amssymb (marks of significant differences) and textcomp. The plain form has the numbers alone.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from ..styles import SCREEN, Style
 from ..tables import Cell, Column, Row, Table
+
+WIDE = 5
+"""Columns from which on a table goes over both columns of a page that has two."""
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -45,22 +50,55 @@ PREAMBLE = r"""\documentclass{article}
 """
 
 
+NEEDS = r"% needs \usepackage[T1]{fontenc} and \usepackage{amssymb,booktabs,graphicx,textcomp}"
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""Down to the width that there is; what fits keeps its size."""
+
+
 def document(tables: list[Table]) -> str:
     """A document that compiles as it is, with every table's fragment in it."""
     return PREAMBLE + "\n\\clearpage\n".join(render(table) for table in tables) + "\\end{document}\n"
 
 
-def render(table: Table) -> str:
-    """One table as a fragment."""
+def render(table: Table, style: Style = SCREEN, *, plain: bool = False) -> str:
+    """One table as a fragment. `plain`: the numbers alone, without intervals, marks and footnotes.
+
+    What must be read before the numbers stands in both.
+    """
+    table = bare(table) if plain else table
+    environment = style.wide_table if len(table.columns) > WIDE else "table"
     lines = [
-        r"\begin{table}[htbp]",
-        rf"\caption{{{escape(table.title)}}}\label{{tab:{table.key}}}",
+        NEEDS,
+        rf"\begin{{{environment}}}[htbp]",
+        r"\centering" + style.table_size,
+        rf"\caption{{{escape(caption(table.title))}}}\label{{tab:{table.key}}}",
         *(rf"\par\textbf{{{escape(notice)}}}\par" for notice in table.notices),
         *_grid(table),
         *_notes(table),
-        r"\end{table}",
+        rf"\end{{{environment}}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def caption(title: str) -> str:
+    """Without a number of its own, for LaTeX counts: `MME by subtask (the paper's Table 7)`."""
+    found = re.fullmatch(r"(Table \d+)\. (.+)", title)
+    return f"{found[2]} (the paper's {found[1]})" if found else title
+
+
+def bare(table: Table) -> Table:
+    """The same numbers of the paper and the runs, without intervals, notes, remarks, other readings and differences."""
+    rows = [row for row in table.rows if row.kind in ("paper", "run")]
+    places = [place for place, column in enumerate(table.columns) if column.kind in ("paper", "run")]
+    return replace(
+        table,
+        columns=tuple(replace(table.columns[place], notes=()) for place in places),
+        rows=tuple(
+            replace(row, notes=(), cells=tuple(replace(row.cells[place], ci95=None, notes=()) for place in places))
+            for row in rows
+        ),
+        remarks=(),
+    )
 
 
 def _grid(table: Table) -> list[str]:
@@ -75,10 +113,8 @@ def _grid(table: Table) -> list[str]:
             lines.append(r"\midrule")
         lines.append(_row(table, row))
         previous = row
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if len(table.columns) > 7:
-        return [r"\resizebox{\textwidth}{!}{%", *lines[:-1], lines[-1] + "}"]
-    return lines
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    return [FIT, *lines]
 
 
 def _sections(table: Table) -> list[str]:

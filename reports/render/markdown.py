@@ -44,8 +44,8 @@ def _row(table: Table, row: Row) -> str:
 def _cell(table: Table, cell: Cell) -> str:
     number = _text(cell.number)
     parts = [f"[{number}]({_address(cell.link)})" if cell.link else number, cell.interval]
-    if cell.num_scored is not None and cell.value is not None:
-        parts.append(f"(n {cell.num_scored})")
+    if cell.count is not None and cell.value is not None:
+        parts.append(f"(n {cell.count})")
     return " ".join(part for part in parts if part) + _marks(table, cell.notes)
 
 

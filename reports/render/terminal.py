@@ -121,8 +121,8 @@ def _cell(table: Table, cell: Cell, style: str, separator: str) -> Text:
         text.stylize(Style(link=cell.link), 0, len(cell.number))
     if cell.interval:
         text.append(f"{separator.replace('  ', ' ')}{cell.interval}", style="not bold dim")
-    if cell.num_scored is not None and cell.value is not None:
-        text.append(f"{separator}n {cell.num_scored}", style="not bold dim")
+    if cell.count is not None and cell.value is not None:
+        text.append(f"{separator}n {cell.count}", style="not bold dim")
     return text
 
 

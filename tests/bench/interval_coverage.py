@@ -1,6 +1,6 @@
 """How often do the 95 % intervals hold the truth, and how often do equal models differ by p < .05?
 
-    python tests/bench/interval_coverage.py [--worlds N] [--only intervals|differences]
+    python tests/bench/interval_coverage.py [--worlds N] [--only intervals|differences|arms]
 
 For each shape of benchmark many data sets are drawn from a population whose metric is known, with clusters of the
 real sizes and a known correlation inside them, and the share of intervals that hold the population's value is
@@ -12,7 +12,7 @@ answers in a cluster correlate by ICC (0: independent), or its own difficulty on
 formula or by integration over the clusters.
 
 What was found with 1,000 worlds and the default seed stands in docs/statistics.md. About 3 minutes of one core for
-the intervals, and as much for the differences.
+the intervals, as much for the differences, and for the arms of several training seeds.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.arms import arm_difference
 from benchmarks.estimates import Estimate
 from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score
@@ -409,16 +410,101 @@ def difference_coverage(rivals: Rivals, num_worlds: int, seed: int) -> tuple[flo
     return held / num_worlds, alarms / num_worlds
 
 
+@dataclass(frozen=True)
+class Arms:
+    """Two recipes of `num_seeds` (A, B) trainings each. On the logit scale a question has a difficulty that all runs
+    share, a seed an ability (`seed_sd`), and a seed and a picture something of their own (`both_sd`); of the two seeds
+    of a pair, `shared` of the ability is the same. B is `gap` better."""
+
+    title: str
+    num_seeds: tuple[int, int]
+    num_clusters: int
+    members: int
+    seed_sd: float
+    both_sd: float = 0.5
+    shared: float | None = None
+    """Of the variance of abilities; None: the seeds are no pairs."""
+    gap: float = 0.0
+
+    @property
+    def truth(self) -> float:
+        spread = float(np.sqrt(DIFFICULTY**2 + self.seed_sd**2 + self.both_sd**2))
+        before, after = (expected(lambda x, up=up: logistic(LEVEL + up + x), spread) for up in (0.0, self.gap))
+        return 100 * (after - before)
+
+    def draw(self, random: Random) -> tuple[dict[int | str, Estimate], dict[int | str, Estimate]]:
+        cluster = np.repeat(np.arange(self.num_clusters), self.members)
+        difficulty = random.normal(0, DIFFICULTY, self.num_clusters)[cluster]
+        common = random.normal(0, 1, max(self.num_seeds))
+        arms: list[dict[int | str, Estimate]] = []
+        for arm, num in enumerate(self.num_seeds):
+            runs: dict[int | str, Estimate] = {}
+            for seed in range(num):
+                own = random.normal()
+                ability = own if self.shared is None else mix(self.shared, common[seed], own)
+                both = random.normal(0, self.both_sd, self.num_clusters)[cluster]
+                chance = logistic(LEVEL + self.gap * arm + self.seed_sd * ability + both - difficulty)
+                right = random.random(len(cluster)) < chance
+                scores = [score(int(c), float(r)) for c, r in zip(cluster, right, strict=True)]
+                name = seed if self.shared is not None else f"{arm} {seed}"
+                runs[name] = TASKS["seed_image"].protocols["kit"].estimate(scores)["overall"]
+            arms.append(runs)
+        return arms[0], arms[1]
+
+
+LEVEL, DIFFICULTY = 0.5, 1.0
+
+
+def mix(share: float, common: float, own: float) -> float:
+    return float(np.sqrt(share) * common + np.sqrt(1 - share) * own)
+
+
+ARMS = (
+    Arms("2 + 2 seeds, 100 pictures of 3", (2, 2), 100, 3, 0.2),
+    Arms("2 pairs, 100 pictures of 3", (2, 2), 100, 3, 0.2, shared=0.5),
+    Arms("3 + 3 seeds, 100 pictures of 3", (3, 3), 100, 3, 0.2),
+    Arms("3 pairs, 100 pictures of 3", (3, 3), 100, 3, 0.2, shared=0.5),
+    Arms("5 + 5 seeds, 100 pictures of 3", (5, 5), 100, 3, 0.2),
+    Arms("5 pairs, 100 pictures of 3", (5, 5), 100, 3, 0.2, shared=0.5),
+    Arms("5 + 3 seeds, 100 pictures of 3", (5, 3), 100, 3, 0.2),
+    Arms("5 + 5 seeds without any effect", (5, 5), 100, 3, 0.0),
+    Arms("5 + 5 seeds, 400 questions", (5, 5), 400, 1, 0.1),
+    Arms("5 + 5 large effects, 400 questions", (5, 5), 400, 1, 0.4),
+    Arms("10 + 10 seeds, 100 pictures of 3", (10, 10), 100, 3, 0.2),
+    Arms("5 + 5 seeds, B better", (5, 5), 100, 3, 0.2, gap=0.35),
+    Arms("5 pairs, B better", (5, 5), 100, 3, 0.2, shared=0.5, gap=0.35),
+)
+
+
+def arm_coverage(arms: Arms, num_worlds: int, seed: int) -> tuple[float, float, float]:
+    """(share of intervals that hold the true difference, share of p < 0.05, the same by one seed's questions alone)."""
+    random = np.random.default_rng(seed)
+    held = alarms = naive = 0
+    for _ in range(num_worlds):
+        a, b = arms.draw(random)
+        found = arm_difference(a, b)
+        single = paired_difference(next(iter(a.values())), next(iter(b.values())))
+        assert found is not None
+        assert found.ci95 is not None
+        assert found.p is not None
+        assert single is not None
+        assert single.p is not None
+        held += found.ci95[0] <= arms.truth <= found.ci95[1]
+        alarms += found.p < 0.05
+        naive += single.p < 0.05
+    return held / num_worlds, alarms / num_worlds, naive / num_worlds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=1000, help="data sets drawn for each shape")
     parser.add_argument("--seed", type=int, default=2503)
-    parser.add_argument("--only", choices=("intervals", "differences"), help="one half of it; default: both")
+    parser.add_argument("--only", choices=("intervals", "differences", "arms"), help="one part of it; default: all")
     given = parser.parse_args()
-    if given.only != "differences":
-        _print_intervals(given.worlds, given.seed)
-    if given.only != "intervals":
-        _print_differences(given.worlds, given.seed)
+    parts = {"intervals": _print_intervals, "differences": _print_differences, "arms": _print_arms}
+    for name, part in parts.items():
+        if given.only in (None, name):
+            part(given.worlds, given.seed)
 
 
 def _print_intervals(num_worlds: int, seed: int) -> None:
@@ -434,6 +520,13 @@ def _print_differences(num_worlds: int, seed: int) -> None:
     for rivals in RIVALS:
         held, alarms = difference_coverage(rivals, num_worlds, seed)
         print(f"{rivals.title:37}{rivals.metric:22}{rivals.truth:9.2f}{held:8.1%}{alarms:8.1%}", flush=True)
+
+
+def _print_arms(num_worlds: int, seed: int) -> None:
+    print(f"\n{'arm B minus arm A':37}{'truth':>9}{'held':>8}{'p<.05':>8}{'one seed':>10}")
+    for arms in ARMS:
+        held, alarms, naive = arm_coverage(arms, num_worlds, seed)
+        print(f"{arms.title:37}{arms.truth:9.2f}{held:8.1%}{alarms:8.1%}{naive:10.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import typer
 
 from benchmarks.errors import UserError
 
+from .options import say
+
 
 def convert(
     source: Annotated[str, typer.Argument(help="Folder or Hub id as published, a .pt training checkpoint, or ours.")],
@@ -31,8 +33,8 @@ def convert(
         )
     except (ValueError, OSError) as error:
         raise UserError(str(error).replace("\n", " ")) from error
-    typer.echo(f"{target}: {done['num_tensors']} tensors, {done['num_parameters'] / 1e6:,.1f} M parameters")
+    say(f"{target}: {done['num_tensors']} tensors, {done['num_parameters'] / 1e6:,.1f} M parameters")
     if done.get("processor") is False:
-        typer.echo("no tokenizer in the source, so no processor was written")
+        say("no tokenizer in the source, so no processor was written")
     if done.get("pooling_head") is False:
-        typer.echo("no record of SigLIP's pooling head, so it is left out; AKI never reads it")
+        say("no record of SigLIP's pooling head, so it is left out; AKI never reads it")

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
+
+from .options import say
 
 T = TypeVar("T")
 
@@ -39,18 +42,16 @@ def check(
 
     Exit code 1 when something is missing or broken. Sizes that are not Table 4's are pointed out, and no fault.
     """
-    from rich.console import Console
-
     from ..data.check import check_set
     from ..data.instructions import SETS
 
     root, names = _existing(data), _names(sets)
     reports = [check_set(SETS[name], root, decode=decode, watch=partial(_bar, name)) for name in names]
     shards = _shard_findings(root, None if full else shards_read)
-    console = Console()
+    console = PlainConsole()
     console.print(_table(reports))
     for line in _details(reports, shards):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if report is not None:
         content = {"sets": [one.as_json() for one in reports], "shards": shards}
         _write(report, json.dumps(content, indent=1) + "\n")
@@ -87,7 +88,7 @@ def show(
             raise UserError(f"--processor {processor}: no processor of AKI could be loaded ({first_line})") from error
     cards = sample_cards(root, names, samples, seed, encoder)
     _write(out, page(cards, f"Training samples of {root.name}"))
-    typer.echo(f"{out}: {len(cards)} samples of {len(names)} sets")
+    say(f"{out}: {len(cards)} samples of {len(names)} sets")
 
 
 def _existing(root: Path) -> Path:

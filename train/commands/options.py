@@ -16,6 +16,8 @@ import typer
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
+from benchmarks.printable import printable
 from model.kinds import KINDS
 
 from ..machine import Machine, is_first
@@ -44,8 +46,29 @@ def _loggers(text: str) -> str:
 
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name (mma, dot, aki_4b, ...) or a TOML file.")]
-Data = Annotated[Path, typer.Option(help="Data root: captions, vqav2, coco, ... lie below it.")]
-Out = Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off goes on from there.")]
+
+
+def data_folder(text: str) -> Path:
+    """A data root that is there.
+
+    Raises:
+        UserError: it is empty or no folder.
+    """
+    if not text.strip() or not Path(text).is_dir():
+        raise UserError(f"{text!r} is no folder; expected the data root, below which captions, vqav2, coco, ... lie")
+    return Path(text)
+
+
+Data = Annotated[
+    Path,
+    typer.Option(parser=data_folder, metavar="PATH", help="Data root: captions, vqav2, coco, ... lie below it."),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        parser=out_folder, metavar="PATH", help="Folder of the run; a run that was cut off goes on from there."
+    ),
+]
 Attention = Annotated[
     str, typer.Option(parser=_one_of(KINDS), metavar="KIND", help=f"Of fine-tuning: {', '.join(KINDS)}.")
 ]
@@ -56,13 +79,19 @@ Peak = Annotated[
 MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "micro_batch": (
         Annotated[
-            int, typer.Option(help="Samples a process takes at once, on average; the rest is accumulation.", min=1)
+            int,
+            typer.Option(
+                help="Samples a process takes at once, on average; the rest is accumulation.", min=1, max=65536
+            ),
         ],
         8,
     ),
-    "workers": (Annotated[int, typer.Option(help="Data loader processes for each process.", min=0)], 4),
-    "save_steps": (Annotated[int, typer.Option(help="Optimizer steps between checkpoints.", min=1)], 500),
-    "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1)], 2),
+    "workers": (Annotated[int, typer.Option(help="Data loader processes for each process.", min=0, max=512)], 4),
+    "save_steps": (
+        Annotated[int, typer.Option(help="Optimizer steps between checkpoints.", min=1, max=10_000_000)],
+        500,
+    ),
+    "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
     "fsdp": (
         Annotated[bool, typer.Option(help="Shard weights, gradients and optimizer over the processes (FSDP2).")],
         False,
@@ -87,7 +116,9 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "max_hours": (
         Annotated[
             float | None,
-            typer.Option(help="Stop after so long, with a checkpoint; SIGTERM and SIGUSR1 do the same.", min=0.0),
+            typer.Option(
+                help="Stop after so long, with a checkpoint; SIGTERM and SIGUSR1 do the same.", min=0, max=1e6
+            ),
         ],
         None,
     ),
@@ -143,15 +174,20 @@ def _machine(
     )
 
 
+def say(text: str) -> None:
+    """Prints a line, in which names of files may stand."""
+    typer.echo(printable(text))
+
+
 def check_writable(out: Path) -> None:
-    """Makes the folder.
+    """That the folder is there or can be made; nothing is left behind.
 
     Raises:
         UserError: nothing can be written there.
     """
+    place = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
@@ -167,6 +203,7 @@ def alone_in(out: Path) -> Iterator[None]:
     if not is_first():
         yield
         return
+    out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".aki-train.lock")
     try:
         lock.acquire(blocking=False)

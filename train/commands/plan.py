@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Peak, RecipeName
+from benchmarks.console import PlainConsole
+
+from .options import Peak, RecipeName, data_folder, say
 
 if TYPE_CHECKING:
     from ..cost import Cost
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 def plan(
     recipe: RecipeName,
-    data: Annotated[Path | None, typer.Option(help="Data root to check.")] = None,
-    devices: Annotated[int, typer.Option(help="Number of GPUs.", min=1)] = 8,
+    data: Annotated[Path | None, typer.Option(parser=data_folder, metavar="PATH", help="Data root to check.")] = None,
+    devices: Annotated[int, typer.Option(help="Number of GPUs.", min=1, max=1_000_000)] = 8,
     peak: Peak = 312.0,
     micro_batch: Annotated[int, typer.Option(help="Samples a GPU takes at once, on average.", min=1)] = 8,
     mfu: Annotated[float, typer.Option(help="Share of the peak that training reaches.", min=0.01, max=1)] = 0.4,
@@ -33,13 +35,12 @@ def plan(
     _show_plan(chosen, cost, stages, devices)
     missing = [one.trouble for one in stages if one.trouble] + list(missing_parts(chosen, data))
     for line in missing:
-        typer.echo(f"missing: {line}")
+        say(f"missing: {line}")
     raise typer.Exit(1 if missing else 0)
 
 
 def _show_plan(recipe: Recipe, cost: Cost, stages: list[StagePlan], devices: int) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -58,9 +59,9 @@ def _show_plan(recipe: Recipe, cost: Cost, stages: list[StagePlan], devices: int
         sizes = [f"{stage.steps:,}", str(stage.batch_size), *share, *totals]
         order = "I&T" if stage.image_order == "image_first" else "T&I"
         table.add_row(stage.name, stage.attention, order, names, *sizes, f"{one.seconds / 86400:.2f}")
-    Console().print(table)
-    typer.echo("GPU's step: micro-batches x samples on the fullest GPU; idle: where the batch cannot be divided evenly")
-    typer.echo("tokens: every sample at its stage's maximum, image vectors included; days: at the given peak and MFU")
+    PlainConsole().print(table)
+    say("GPU's step: micro-batches x samples on the fullest GPU; idle: where the batch cannot be divided evenly")
+    say("tokens: every sample at its stage's maximum, image vectors included; days: at the given peak and MFU")
     gigabytes = cost.bytes_a_device(devices) / 1e9
-    typer.echo(f"each of {devices} GPUs holds {gigabytes:.1f} GB of weights, gradients and optimizer, plus activations")
-    typer.echo(f"a checkpoint takes {cost.checkpoint_bytes / 1e9:.0f} GB")
+    say(f"each of {devices} GPUs holds {gigabytes:.1f} GB of weights, gradients and optimizer, plus activations")
+    say(f"a checkpoint takes {cost.checkpoint_bytes / 1e9:.0f} GB")

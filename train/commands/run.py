@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from benchmarks.errors import UserError
 
 from ..machine import Machine
-from .options import Data, Out, RecipeName, alone_in, check_writable, takes_machine
+from .options import Data, Out, RecipeName, alone_in, check_writable, say, takes_machine
 
 if TYPE_CHECKING:
     from ..recipe import Kind, Recipe
@@ -45,9 +43,9 @@ def run_stages(recipe: str, data: Path, out: Path, machine: Machine, only: Kind 
         try:
             model = run_recipe(chosen, lambda: _assembled(chosen), data_root=data, out=out, machine=machine, only=only)
         except Stopped as stopped:
-            typer.echo(f"{out}: {stopped}")
+            say(f"{out}: {stopped}")
             return
-    typer.echo(f"{model}: done")
+    say(f"{model}: done")
 
 
 def _assembled(recipe: Recipe) -> Parts:

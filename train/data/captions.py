@@ -58,7 +58,7 @@ class Lane:
     world_size: int = 1
 
 
-class CaptionStream(torch.utils.data.IterableDataset[Item]):  # type: ignore[misc]
+class CaptionStream(torch.utils.data.IterableDataset[Item]):
     """Items of one process, one after the other.
 
     Args:
@@ -166,7 +166,7 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):  # type: ignore[mis
             block, offset = block + 1, 0
 
 
-class CaptionBatches(torch.utils.data.IterableDataset[Batch]):  # type: ignore[misc]
+class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
     """A process's micro-batches of a caption stage: its samples of each step, cut into `slots` of like size.
 
     Workers read and decode samples; they are put together here, so that their number and the size of a micro-batch
@@ -335,7 +335,11 @@ def unusable_records(path: Path, kind: CaptionKind) -> Iterator[Skip]:
 
 
 def find_shards(root: Path) -> list[Path]:
-    """The shards of a folder in the order of their names. Raises UserError when there is none."""
+    """The shards of a folder in the order of their names.
+
+    Raises:
+        UserError: there is none.
+    """
     shards = sorted(root.glob("*.tar"))
     if not shards:
         raise UserError(f"{root}: no *.tar shard here")

@@ -146,8 +146,9 @@ def check_shards(
     read: int | None,
     watch: Callable[[Iterable[Path]], Iterable[Path]],
 ) -> list[str]:
-    """What is wrong with a folder's caption shards: those that end early, are empty or are no shards, and the records
-    that training would leave out.
+    """What is wrong with a folder's caption shards.
+
+    Those that end early, are empty or are no shards, and the records that training would leave out.
 
     Args:
         read: so many shards, drawn at random, are read from end to end; None: all of them. The ends of all are looked

@@ -81,7 +81,7 @@ def _cut(order: Sequence[int], lengths: Sequence[int], extra: Sequence[float], a
     return [piece[::-1] for piece in reversed(pieces)]
 
 
-class DealtBatches(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
+class DealtBatches(torch.utils.data.Sampler[list[int]]):
     """One process's micro-batches of a stage, as positions in the mixture, from a step on.
 
     Has no length: the Trainer counts steps.

@@ -23,7 +23,7 @@ from .samples import Item, Skip
 MAX_ATTEMPTS = 10
 
 
-class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
+class Mixture(torch.utils.data.Dataset[Item]):
     """The samples of a whole stage, by position.
 
     Args:
@@ -54,7 +54,11 @@ class Mixture(torch.utils.data.Dataset[Item]):  # type: ignore[misc]
         return self.num_samples
 
     def __getitem__(self, position: int) -> Item:
-        """Raises UserError when ten draws in a row cannot be read: then something is wrong with the data as a whole."""
+        """A sample of the stage's mixture.
+
+        Raises:
+            UserError: ten draws in a row cannot be read: then something is wrong with the data as a whole.
+        """
         skipped: list[Skip] = []
         for attempt in range(MAX_ATTEMPTS):
             name, index, rng = self.draw(position, attempt)

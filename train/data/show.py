@@ -44,7 +44,11 @@ class Card:
 
 
 def sample_cards(root: Path, names: Sequence[str], num_samples: int, seed: int, encoder: Encoder | None) -> list[Card]:
-    """`num_samples` samples of each set, drawn at random. Raises UserError where a set cannot be read."""
+    """`num_samples` samples of each set, drawn at random.
+
+    Raises:
+        UserError: a set cannot be read.
+    """
     cards = []
     for name in names:
         data = InstructionData(SETS[name], root, root / ".aki")

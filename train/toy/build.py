@@ -69,13 +69,10 @@ def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
         learning_rate=2.5e-3,
         min_learning_rate=2.5e-4,
         warmup_steps=min(50, plan.caption_steps),
-        weight_decay=0.05,
-        betas=(0.9, 0.98),
         max_length=128,
-        precision="fp32",
         streams=1,
         shuffle_block=512,
-        seed=seed,
+        **_shared(seed),
     )
 
 
@@ -90,12 +87,14 @@ def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
         learning_rate=2e-3,
         min_learning_rate=2e-5,
         warmup_steps=min(100, plan.sft_steps),
-        weight_decay=0.05,
-        betas=(0.9, 0.98),
         max_length=256,
-        precision="fp32",
-        seed=seed,
+        **_shared(seed),
     )
+
+
+def _shared(seed: int) -> dict[str, Any]:
+    """What both stages have in common."""
+    return {"weight_decay": 0.05, "betas": (0.9, 0.98), "precision": "fp32", "seed": seed}
 
 
 def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def mean_of_cells(patches: Tensor) -> Tensor:
     return cells.flatten(1, 2)
 
 
-class SceneImages(torch.utils.data.Dataset[dict[str, Tensor]]):  # type: ignore[misc]
+class SceneImages(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Scenes as normalised pixels and labels; batches are fetched at once."""
 
     def __init__(self, scenes: Sequence[Scene], num_samples: int, seed: int) -> None:

@@ -5,7 +5,7 @@ AKI.onManifest((manifest) => {
   const AHEAD = 8;
   const by = (id) => document.getElementById(id);
   const { make, short } = AKI.detail;
-  const fields = { task: by("task"), group: by("group"), a: by("run-a"), b: by("run-b"), protocol: by("protocol"), result: by("result"), q: by("search") };
+  const fields = { task: by("task"), group: by("group"), a: by("run-a"), b: by("run-b"), protocol: by("protocol"), result: by("result"), target: by("target"), read: by("read"), q: by("search") };
   const list = by("list"), spacer = by("spacer"), detail = by("detail"), count = by("count");
   const tasks = new Map(manifest.tasks.map((task) => [task.name, task]));
   const state = { index: null, shown: [], chosen: -1, ticket: 0 };
@@ -14,7 +14,7 @@ AKI.onManifest((manifest) => {
   const address = () => new URLSearchParams(location.hash.slice(1));
   const remember = (id) => {
     const words = new URLSearchParams();
-    for (const [name, field] of Object.entries(fields)) if (field.value !== "" && field.value !== field.dataset.standard) words.set(name, field.value);
+    for (const [name, field] of Object.entries(fields)) if (field.value !== "" && (field.value !== field.dataset.standard || name === "task")) words.set(name, field.value);
     if (id !== undefined) words.set("id", id);
     history.replaceState(null, "", `#${words}`);
   };
@@ -26,10 +26,23 @@ AKI.onManifest((manifest) => {
     const known = options.some(([value]) => String(value) === String(wanted));
     field.value = known ? wanted : field.dataset.standard;
   };
-  const runs = manifest.runs.map((label, place) => [String(place), label]);
-  const other = () => (fields.b.value === "" ? null : Number(fields.b.value));
+  // Runs go by name: a link made for one report opens the same runs in another, or says that they are not there.
+  const NONE = "-", ALL = "*";
+  const runs = manifest.runs.map((label) => [label, label]);
+  const placeOf = (label) => manifest.runs.indexOf(label);
+  const places = () => {
+    const first = placeOf(fields.a.value);
+    if (fields.b.value === ALL) return [first, ...manifest.runs.keys()].filter((place, at, all) => all.indexOf(place) === at);
+    return fields.b.value === NONE ? [first] : [first, placeOf(fields.b.value)];
+  };
   const fillResults = (wanted) =>
-    fill(fields.result, Object.entries(AKI.filter.results(other() !== null)).map(([value, [label]]) => [value, label]), wanted);
+    fill(fields.result, Object.entries(AKI.filter.results(places().length)).map(([value, [label]]) => [value, label]), wanted);
+  const complain = (text, action, label) => {
+    const note = make("p", "notice", text);
+    note.setAttribute("role", "alert");
+    if (action) { const button = make("button", null, label); button.type = "button"; button.addEventListener("click", action); note.append(" ", button); }
+    detail.replaceChildren(note);
+  };
 
   const openTask = async (words) => {
     const task = tasks.get(fields.task.value);
@@ -37,10 +50,14 @@ AKI.onManifest((manifest) => {
     const index = await AKI.load(`${task.name}/index`);
     if (ticket !== state.ticket) return;
     state.index = index;
-    fill(fields.group, [["", "all"], ...index.groups.map((group) => [group, group])], words.get("group"));
+    fill(fields.group, [["", "all"], ...Object.keys(index.unions).map((name) => [name, `${name}: all`]), ...index.groups.map((group) => [group, group])], words.get("group"));
     const protocols = [task.headline, ...task.protocols.filter((name) => name !== task.headline)];
     fill(fields.protocol, protocols.map((name) => [name, name]), words.get("protocol"));
     fillResults(words.get("result"));
+    for (const name of ["target", "read"]) {
+      fill(fields[name], [["", "any"], ...index.words.map((word) => [word, word])], words.get(name));
+      fields[name].disabled = !index.words.length;
+    }
     await refilter(words.get("id"));
   };
 
@@ -51,7 +68,7 @@ AKI.onManifest((manifest) => {
 
   const refilter = async (id) => {
     const ticket = ++state.ticket;
-    const wanted = { group: fields.group.value, result: fields.result.value, protocol: fields.protocol.value, a: Number(fields.a.value), b: other() };
+    const wanted = { group: fields.group.value, result: fields.result.value, protocol: fields.protocol.value, places: places(), target: fields.target.value, read: fields.read.value };
     const found = AKI.filter.passing(state.index, wanted);
     const words = fields.q.value.trim().toLowerCase();
     if (words === "") { finish(found, id); return; }
@@ -74,7 +91,9 @@ AKI.onManifest((manifest) => {
     const note = tasks.get(fields.task.value).note;
     count.textContent = `${found.length.toLocaleString("en")} of ${total.toLocaleString("en")} samples${note ? `. ${note}` : ""}`;
     spacer.style.height = `${found.length * ROW}px`;
-    const place = id === undefined || id === null ? -1 : found.findIndex((position) => state.index.ids[position] === id);
+    const asked = id !== undefined && id !== null;
+    const place = asked ? found.findIndex((position) => state.index.ids[position] === id) : -1;
+    if (asked && place < 0) { missing(id); return; }
     if (!found.length) {
       state.chosen = -1;
       detail.replaceChildren(make("p", "muted empty", "No sample passes these filters."));
@@ -85,11 +104,25 @@ AKI.onManifest((manifest) => {
     choose(Math.max(0, place), false);
   };
 
+  // A sample that a link names and that is not shown: said, never replaced by another one.
+  const missing = (id) => {
+    state.chosen = -1;
+    draw();
+    const title = tasks.get(fields.task.value).title;
+    if (!state.index.ids.includes(id)) { complain(`Sample ${id} is not in ${title} of this report.`); return; }
+    const clear = () => {
+      for (const name of ["group", "target", "read"]) fields[name].value = "";
+      fields.result.value = "all";
+      fields.q.value = "";
+      refilter(id);
+    };
+    complain(`Sample ${id} does not pass these filters.`, clear, "Clear the filters");
+  };
+
   // -- the list ------------------------------------------------------------------------------------------------------
   const worths = (position) => {
     const worth = state.index.worth[fields.protocol.value];
-    const places = [Number(fields.a.value), other()].filter((place) => place !== null);
-    return places.map((place) => ({ place, label: manifest.runs[place], worth: worth[place][position] }));
+    return places().map((place) => ({ place, label: manifest.runs[place], worth: worth[place][position] }));
   };
 
   const excerpt = (sample) => (sample ? short((sample.question || sample.prompt || "").replace(/\s+/g, " "), 90) : "…");
@@ -159,7 +192,7 @@ AKI.onManifest((manifest) => {
   const nothing = new URLSearchParams();
   fields.task.addEventListener("change", () => openTask(nothing));
   fields.b.addEventListener("change", () => { fillResults(fields.result.value); refilter(); });
-  for (const field of [fields.group, fields.a, fields.protocol, fields.result]) field.addEventListener("change", () => refilter());
+  for (const field of [fields.group, fields.a, fields.protocol, fields.result, fields.target, fields.read]) field.addEventListener("change", () => refilter());
   let typing = 0;
   fields.q.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => refilter(), 150); });
   by("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -192,13 +225,37 @@ AKI.onManifest((manifest) => {
     fill(fields.task, manifest.tasks.map((task) => [task.name, task.title]), words.get("task"));
     fields.task.dataset.standard = "";
     fill(fields.a, runs, words.get("a"));
-    const beside = runs.length > 1 ? "1" : "";
-    fill(fields.b, [["", "no other run"], ...runs], words.get("b") ?? beside);
+    const beside = (runs.find(([label]) => label !== fields.a.value) || [NONE])[0];
+    fill(fields.b, [[NONE, "no other run"], ...runs, ...(runs.length > 2 ? [[ALL, "all runs"]] : [])], words.get("b") ?? beside);
     fields.b.disabled = runs.length < 2;
     fields.b.dataset.standard = beside;
     fields.q.value = words.get("q") || "";
+    const known = { task: manifest.tasks.map((task) => task.name), a: manifest.runs, b: [...manifest.runs, NONE, ALL] };
+    for (const [name, what] of [["task", "benchmark"], ["a", "run"], ["b", "run"]]) {
+      const word = words.get(name);
+      if (word && !known[name].includes(word)) {
+        openTask(nothing).then(() => { state.chosen = -1; draw(); complain(`This report has no ${what} called ${word}. It has ${known[name].filter((each) => each !== NONE && each !== ALL).join(", ")}.`); });
+        return undefined;
+      }
+    }
     return openTask(words);
   };
+
+  // -- export --------------------------------------------------------------------------------------------------------
+  const exported = async (kind) => {
+    const shown = [...state.shown], task = fields.task.value, protocol = fields.protocol.value, at = places(), index = state.index;
+    const labels = at.map((place) => manifest.runs[place]);
+    const records = [];
+    for (const position of shown) {
+      const found = (await AKI.load(`${task}/page-${page(position)}`))[position % manifest.page_size];
+      const groups = index.members[position].map((member) => index.groups[member]);
+      records.push(AKI.exports.record(task, protocol, labels, at, index.ids[position], groups, found));
+    }
+    const text = kind === "csv" ? AKI.exports.csv(records, labels) : AKI.exports.jsonl(records);
+    AKI.exports.save(`${task}.${kind}`, kind === "csv" ? "text/csv" : "application/jsonl", text);
+  };
+  for (const kind of ["csv", "jsonl"]) by(`export-${kind}`).addEventListener("click", () => exported(kind));
+
   addEventListener("hashchange", start);
   start();
 });

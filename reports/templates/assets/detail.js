@@ -75,7 +75,7 @@ AKI.detail = (() => {
   const answer = (label, place, run, worth, sample) => {
     const card = make("section", `answer run-${place % 6}`);
     const title = make("h3");
-    title.append(make("span", "dot"), label, " ", badge(worth));
+    title.append(make("b", "sign", AKI.detail.letter(place)), label, " ", badge(worth));
     card.append(title);
     if (!run) { card.append(make("p", "muted", "Not in this run.")); return card; }
     if (run.text === null) card.append(make("p", "caveat", `No answer: ${run.error}`));
@@ -111,7 +111,7 @@ AKI.detail = (() => {
     if (sample.pictures.length) asked.append(pictures(id, sample));
     asked.append(words);
     target.append(asked);
-    const answers = make("div", `answers count-${sides.length}`);
+    const answers = make("div", sides.length > 2 ? "answers many" : `answers count-${sides.length}`);
     for (const side of sides) answers.append(answer(side.label, side.place, sample.runs[side.place], side.worth, sample));
     target.append(answers);
     if (sample.prompt !== null) {
@@ -121,5 +121,7 @@ AKI.detail = (() => {
     }
   };
 
-  return { show, make, short, badge };
+  const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : String(place + 1));
+
+  return { show, make, short, badge, letter };
 })();

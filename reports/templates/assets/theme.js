@@ -18,6 +18,7 @@
       label();
     });
     const menu = document.querySelector("details.menu");
+    if (!menu) return;
     addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
     addEventListener("keydown", (event) => { if (event.key === "Escape") menu.open = false; });
   });

@@ -20,7 +20,11 @@ def read(root: Path) -> Iterator[Row | Skip]:
 
 
 def _rows(question: Mapping[str, Any]) -> Iterator[Row]:
-    """Raises IndexError when the right choice is none of the choices."""
+    """A question with its choices, and the right one as the answer.
+
+    Raises:
+        IndexError: the right choice is none of the choices.
+    """
     _ = question["choices"][question["correct_choice_idx"]]
     yield {
         "image": IMAGES.format(image_id=question["image_id"]),

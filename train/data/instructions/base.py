@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -24,6 +22,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from benchmarks.errors import UserError
+from benchmarks.files import beside, write_atomically
 
 from ..samples import Skip
 
@@ -175,15 +174,14 @@ def _write(instruction_set: InstructionSet, root: Path, path: Path) -> None:
     where = root / instruction_set.annotations[0]
     skipped: list[Skip] = []
     num_rows = 0
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        temporary = Path(scratch) / path.name
+    with beside(path) as scratch:
         try:
             batches = _batches(instruction_set.read(root), str(where), skipped)
             if (first := next(batches, None)) is None:
                 examples = f" ({skipped[0].record}: {skipped[0].reason})" if skipped else ""
                 raise UserError(f"{where}: no {instruction_set.title} question in it{examples}")
             bar = tqdm(desc=f"{instruction_set.title}: index", unit="row", unit_scale=True, delay=2, leave=False)
-            with bar, pa.ipc.new_file(temporary, first.schema) as writer:
+            with bar, pa.ipc.new_file(str(scratch), first.schema) as writer:
                 for batch in chain([first], batches):
                     num_rows += batch.num_rows
                     writer.write_batch(batch)
@@ -200,8 +198,7 @@ def _write(instruction_set: InstructionSet, root: Path, path: Path) -> None:
                 f"can, the first {skipped[0].record} ({skipped[0].reason}); is this the right file?"
             )
         lines = "".join(json.dumps(asdict(skip)) + "\n" for skip in skipped)
-        _skips_file(path).write_text(lines, encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(_skips_file(path), lines)
 
 
 def _batches(rows: Iterator[Row | Skip], source: str, skipped: list[Skip]) -> Iterator[Any]:

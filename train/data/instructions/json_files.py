@@ -18,7 +18,12 @@ BETWEEN = re.compile(r"[\s,]*")
 
 
 def read_mapping(path: Path, *, what: str) -> dict[str, Any]:
-    """The mapping that the file holds. Raises UserError as `read_json` does, ValueError for anything else."""
+    """The mapping that the file holds.
+
+    Raises:
+        UserError: as `read_json`.
+        ValueError: it holds something else.
+    """
     content = read_json(path, what=what)
     if not isinstance(content, dict):
         raise ValueError(f"expected {what} as a mapping by id, found a {type(content).__name__}")

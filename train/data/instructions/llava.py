@@ -26,7 +26,11 @@ def read(root: Path) -> Iterator[Row | Skip]:
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[Row]:
-    """Raises ValueError for a conversation that is not human, gpt, human, gpt, ..."""
+    """The turns of a conversation.
+
+    Raises:
+        ValueError: it is not human, gpt, human, gpt, ...
+    """
     turns = record["conversations"]
     if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
         raise ValueError(f"conversation {record['id']} does not alternate between human and gpt")

@@ -23,7 +23,11 @@ def read(root: Path) -> Iterator[Row | Skip]:
 
 
 def _rows(entry: tuple[str, Mapping[str, Any]]) -> Iterator[Row]:
-    """Raises ValueError for a book with more or fewer answers than questions."""
+    """The questions about a book's cover, with their answers.
+
+    Raises:
+        ValueError: there are more or fewer answers than questions.
+    """
     key, book = entry
     if book["split"] == TRAIN:
         image = IMAGES.format(key=key, extension=Path(book["imageURL"]).suffix)

@@ -21,6 +21,8 @@ IMAGES = "vg/{folder}/{name}"
 
 
 class GenomeImage(NamedTuple):
+    """Where a picture lies, and its width and height in pixels."""
+
     path: str
     size: tuple[int, int]
 

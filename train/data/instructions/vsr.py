@@ -31,7 +31,11 @@ def read(root: Path) -> Iterator[Row | Skip]:
 
 
 def _rows(line: bytes) -> Iterator[Row]:
-    """Raises ValueError for a line that is not JSON in UTF-8."""
+    """The record in a line.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8.
+    """
     statement = json.loads(line.decode("utf-8"))
     split, name = statement["image_link"].rsplit("/", 2)[1:]
     yield {

@@ -1,0 +1,42 @@
+"""`aki-eval probes RUN`: what the picture contributed to a run's scores, and how much the format mattered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.errors import UserError
+from benchmarks.files import out_folder
+from benchmarks.results.folder import open_run
+from reports.formats import print_tables, write
+from reports.probe_tables import looks_of, probe_tables
+from reports.render import markdown
+
+FORMATS = ("term", "md", "json")
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder with runs under probes inside.")],
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+    ] = None,
+) -> None:
+    """Column by column: the score without the picture, the gain from it, consistency, sensitivity to format."""
+    if format not in FORMATS:
+        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
+    found = looks_of([open_run(run)])
+    if not found:
+        raise UserError(f"{run} has no runs under probes; aki-eval run ... --out {run} --probe basic makes them")
+    if format == "json":
+        write(out, "probes.json", json.dumps(found[0].as_json(), ensure_ascii=False, indent=1) + "\n")
+        return
+    tables = probe_tables(found[0])
+    if format == "term":
+        print_tables(tables)
+    else:
+        write(out, "probes.md", "\n".join(markdown.render(table) for table in tables))
