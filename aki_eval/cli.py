@@ -5,10 +5,13 @@ A command's module is imported when that command is called: `aki-eval --help` an
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -67,6 +70,12 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 samples without a score, a table that is not the published one, or NO-GO; 2 something to be "
+    "fixed, in one line; 3 INCONCLUSIVE (gate); 130 stopped by Ctrl-C. Files: docs/run_folder.md describes a run "
+    "folder field by field."
+)
+
 
 def make_app(wanted: str | None) -> typer.Typer:
     """All commands; the one that is `wanted` in full, the others by name and summary only."""
@@ -77,21 +86,41 @@ def make_app(wanted: str | None) -> typer.Typer:
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings=CONTEXT,
+        epilog=EXIT_CODES,
     )
+    app.callback(invoke_without_command=False)(_common)
     for name, (module, attribute, summary) in COMMANDS.items():
         function: Callable[..., Any] = _summary_only
         settings: dict[str, Any] = {}
+        text = summary
         if name == wanted:
             function = getattr(import_module(module), attribute)
             settings = getattr(function, "context_settings", {})
+            text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or summary)
         kind = getattr(function, "command_class", None)
-        app.command(name, cls=kind, help=summary, context_settings=CONTEXT | settings)(function)
+        app.command(
+            name, cls=kind, help=text, short_help=summary, context_settings=CONTEXT | settings, epilog=EXIT_CODES
+        )(function)
     for name, (module, attribute, summary) in GROUPS.items():
         group = getattr(import_module(module), attribute) if name == wanted else typer.Typer()
         if name != wanted:
             group.command()(_summary_only)
         app.add_typer(group, name=name, help=summary)
     return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aki-eval {version('aki-toolkit')}")
+        raise typer.Exit
+
+
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Measure AKI, or any vision-language model, on twelve benchmarks: resumable, verifiable, with error bars."""
 
 
 def _summary_only() -> None:

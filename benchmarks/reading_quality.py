@@ -30,7 +30,7 @@ from .tasks import cv_bench
 ANSWERS = Path(__file__).parent / "reading" / "answers"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reading_quality.md"
 LETTERS = "ABCDEFGHIJ"
-SETS = ("development", "held_out", "second_look")
+SETS = ("development", "held_out", "second_look", "third_look")
 MODELS = ("bard", "chatgpt", "idefics_9b", "llavar")
 
 
@@ -120,8 +120,8 @@ def own_answers(half: str) -> Iterator[Case]:
             form=form,
             answer=record["answer"],
             reading=_normal(form, record["reading"]),
-            question="Is there a dog in the image?" if which == "dog" else "",
-            options=tuple(options[which].items()) if form == "choice" else (),
+            question=record.get("question", "Is there a dog in the image?" if which == "dog" else ""),
+            options=tuple(record.get("options", options.get(which, {})).items()),
         )
 
 
@@ -221,8 +221,11 @@ def verdicts(model: str, cases: Iterable[Case]) -> dict[str, int]:
     looked: dict[str, str] = json.loads((ANSWERS / "real_disagreements.json").read_text("utf-8")).get(model, {})
     counts = dict.fromkeys([*VERDICTS, "open"], 0)
     for case in cases:
-        if strict(case) != case.reading and not _only_rounded(case):
-            counts[looked.get(case.index, "open")] += 1
+        found = strict(case)
+        if found != case.reading and not _only_rounded(case):
+            verdict = looked.get(case.index, "open")
+            of_unread = verdict in ("missed", "inferred")  # a verdict on an earlier reading counts for nothing
+            counts[verdict if of_unread == (found is None) else "open"] += 1
     return counts
 
 
@@ -251,8 +254,11 @@ def document() -> Iterator[str]:
         "`development` and `held_out` were written, with the right readings, before the readers; the readers were made "
         "on the first and on real answers. The first run on `held_out` gave 121/122 precision and 121/125 coverage. "
         "`second_look` was written by somebody else who had not seen the readers: its first run gave 87/92 precision "
-        "(94.6 %) and 87/96 coverage (90.6 %), which is what to expect of answers that nobody has looked at. All "
-        "failures of these first runs were mended afterwards, so the rows below say what does not fall back.\n"
+        "(94.6 %) and 87/96 coverage (90.6 %). `third_look`, of all forms and with questions and options of their own, "
+        "was written with its readings before the readers saw it: its first run gave 166/177 precision (93.8 %) and "
+        "166/196 coverage (84.7 %); choices 87/89 and 87/96, yes/no 27/28 and 27/33, numbers 47/55 and 47/62, lists "
+        "5/5. These first figures are what to expect of answers as varied as these that nobody has looked at. "
+        "The kinds that failed were mended afterwards, so the rows below say what does not fall back.\n"
     )
     yield "| set | reader | form | precision | coverage |\n|---|---|---|---|---|"
     for half in SETS:
@@ -269,6 +275,11 @@ def document() -> Iterator[str]:
         "The reading to agree with is the published one: GPT-4's `extraction` (MathVista), the letter (MMBench, MMMU). "
         "GPT-4 also extracts what an answer does not give, so agreement is not precision; the second table judges the "
         "disagreements by eye.\n"
+    )
+    yield (
+        "Of Bard's 1,000 MathVista answers `kit` leaves 980 to an extractor: all 460 to open questions (its rule takes "
+        "a number only where the answer is nothing but the right one) and 520 of 540 to choices. Of the other 20 it "
+        "reads 10 as letters and takes 10 for refusals.\n"
     )
     yield "| answers | reader | form | agreement of those read | of those published |\n|---|---|---|---|---|"
     for name, source in SOURCES.items():

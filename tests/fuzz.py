@@ -40,7 +40,7 @@ SECONDS = 20
 """Of the processor, for one input: what else the machine does is not counted."""
 NOISE = "().,:;!?*_`#|/\\{}[]<>$%^+=~'\" \n\t\u200b\ufeff\x00\x1b\ud800\ue000、。：（）…"
 """Of this no letter, no word and no number can be made."""
-LONGEST_REFUSAL = 2000
+LONGEST_REFUSAL = 1500
 """Characters: one line that a person reads."""
 AT_ONCE = 500
 """Answers to a task that are scored together."""

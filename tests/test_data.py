@@ -132,8 +132,8 @@ def test_tasks_of_two_tables_have_the_tables_name_in_the_index(tmp_path: Path) -
 BROKEN = {
     "occurs twice": [question("3"), question("3")],
     "a row has no index": [question("")],
-    "row 3 has no picture": [question("3", image="")],
-    "takes its picture from row '99'": [question("3", image="99")],
+    "row 3: column image is empty": [question("3", image="")],
+    "row 3: column image takes the picture of row '99'": [question("3", image="99")],
     "column 'answer' is missing; the table has": [{k: v for k, v in question("3").items() if k != "answer"}],
     "column 'image' is missing": [{k: v for k, v in question("3").items() if k != "image"}],
     "row 3: column 'question' is empty": [question("3", question="")],

@@ -13,11 +13,13 @@ from fault_helpers import kills
 from PIL import Image
 
 import benchmarks.data.load as loading
+from aki_eval.run.inputs import load as load_inputs
 from benchmarks import images
 from benchmarks.data.arrow import PICTURES, open_arrow
 from benchmarks.data.load import load_samples
 from benchmarks.errors import UserError
-from benchmarks.records import Sample
+from benchmarks.records import Prediction, Sample
+from benchmarks.scoring import score_task
 from benchmarks.tasks import TASKS
 
 
@@ -82,10 +84,43 @@ def test_a_cut_picture_is_named_by_row_and_column(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if large:
         monkeypatch.setattr(loading, "LARGE", 0)
-    with pytest.raises(UserError, match=r"RealWorldQA\.tsv: row 1: column image holds ") as error:
-        load(tmp_path, rows(TEXT, cell))
-    assert BROKEN[cell] in str(error.value)
-    assert "\n" not in str(error.value)
+    sound, broken = load(tmp_path, rows(TEXT, cell))
+    assert sound.fault is None
+    assert broken.fault is not None
+    assert "RealWorldQA.tsv: row 1: column image holds " in broken.fault
+    assert BROKEN[cell] in broken.fault
+    assert "\n" not in broken.fault
+    assert broken.images == ()
+    with pytest.raises(UserError, match="no row makes sense"):
+        load(tmp_path, rows(cell))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_who_borrows_a_damaged_picture_is_unscored_too(
+    tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if large:
+        monkeypatch.setattr(loading, "LARGE", 0)
+    samples = load(tmp_path, rows(TEXT, TEXT[:2000], "1", "0", "", "7"))
+    assert [bool(sample.fault) for sample in samples] == [False, True, True, False, True, True]
+    assert samples[3].images == samples[0].images
+    assert "row 2: its picture is another row's" in str(samples[2].fault)
+    assert "row 4: column image is empty" in str(samples[4].fault)
+    assert "row 5: column image takes the picture of row '7', which holds none" in str(samples[5].fault)
+
+
+def test_a_run_says_which_row_stays_unscored_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "RealWorldQA.tsv").write_text(rows(TEXT, TEXT[:2000]))
+    (given,) = load_inputs([TASKS["real_world_qa"]], str(tmp_path), "aki", None)
+    said = capsys.readouterr().err
+    assert "real_world_qa: 1 of 2 rows stay unscored" in said
+    assert "row 1: column image holds" in said
+    predictions = {each.index: Prediction(index=each.index, prompt="", text="A") for each in given.samples}
+    sound, broken = score_task(given.task, given.samples, predictions, None)["kit"]
+    assert sound.value == 1
+    assert broken.value is None
+    assert str(broken.reason).startswith("bad_row: ")
 
 
 def test_bytes_after_the_picture_do_no_harm(tmp_path: Path) -> None:

@@ -240,6 +240,44 @@ def test_lmms_eval_s_name_says_the_benchmark(tmp_path: Path) -> None:
     assert texts(collect_all(source, asked("pope"), Fields())) == everything("pope")
 
 
+def lmms_sample(number: int, sample: Sample, metrics: dict[str, Any], prompt: str) -> dict[str, Any]:
+    """As lmms-eval 0.7.3 writes it: `doc` is never there, `resps` only where a filter changed them."""
+    changed = {"resps": [f"<think>hm</think>{said(sample)}"]} if number % 3 == 0 else {}
+    return {
+        **{
+            "doc_id": number,
+            "target": sample.target,
+            **changed,
+            "filtered_resps": said(sample),
+            "token_counts": [None],
+        },
+        **{"doc_hash": "0" * 64, **metrics, "input": prompt},
+    }
+
+
+def test_lmms_eval_s_samples_without_the_question_s_record(tmp_path: Path) -> None:
+    suffix = "\nAnswer the question using a single word or phrase."
+    rows = []
+    for number, sample in enumerate(asked("mme")):
+        told = {"question_id": sample.row["image_path"], "category": sample.row["category"], "score": 1.0}
+        rows.append(lmms_sample(number, sample, {"mme_perception_score": told}, sample.question + suffix))
+    path = lines(tmp_path / "20260301_101010_samples_mme.jsonl", rows[::-1])
+    found = collect_all(find_sources([path], None).by_task["mme"], asked("mme"), Fields())
+    assert [text.removeprefix("<think>hm</think>") for text in texts(found).values() if text] == [
+        *everything("mme").values()
+    ][::-1]
+    assert sum(str(text).startswith("<think>") for text in texts(found).values()) == (len(rows) + 2) // 3
+    rows = [
+        lmms_sample(number, sample, {"gpt_eval_score": {"question_id": f"v1_{sample.index}"}}, sample.question)
+        for number, sample in enumerate(asked("mm_vet"))
+    ]
+    path = lines(tmp_path / "20260301_101010_samples_mmvet.jsonl", rows)
+    found = collect_all(find_sources([path], None).by_task["mm_vet"], asked("mm_vet"), Fields())
+    assert {index: str(text).removeprefix("<think>hm</think>") for index, text in texts(found).items()} == everything(
+        "mm_vet"
+    )
+
+
 def inspect_sample(sample: Sample) -> dict[str, Any]:
     content = [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": said(sample)}]
     asking = [{"type": "image", "image": "x"}, {"type": "text", "text": sample.question}]
@@ -269,7 +307,34 @@ def test_inspect_logs(tmp_path: Path) -> None:
         assert texts(found) == everything("real_world_qa") | {index: None}
 
 
+def test_an_inspect_log_of_several_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "log.eval", "w", zipfile.ZIP_DEFLATED) as archive:
+        for sample in map(inspect_sample, asked("real_world_qa")):
+            archive.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
+            again = sample | {"epoch": 2, "output": {"choices": [{"message": {"content": "B"}}]}}
+            archive.writestr(f"samples/{sample['id']}_epoch_2.json", json.dumps(again))
+    first = collect("real_world_qa", tmp_path / "log.eval")
+    assert texts(first) == everything("real_world_qa")
+    assert "of its 2 epochs the first is read; --epoch names another" in capsys.readouterr().err
+    second = collect("real_world_qa", tmp_path / "log.eval", epoch=2)
+    assert set(texts(second).values()) == {"B"}
+    assert "epochs" not in capsys.readouterr().err
+    with pytest.raises(UserError, match="has no epoch 3; it has 1, 2"):
+        collect("real_world_qa", tmp_path / "log.eval", epoch=3)
+
+
 # Tables and text as they come.
+
+
+def test_any_sheet_of_a_spreadsheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pandas.ExcelWriter(tmp_path / "a.xlsx") as book:
+        for name, answer in (("greedy", "A"), ("sampled", "B")):
+            pandas.DataFrame({"index": [1], "prediction": [answer]}).to_excel(book, sheet_name=name, index=False)
+    assert [record.text for record in read_records(tmp_path / "a.xlsx")] == ["A"]
+    assert "of its sheets 'greedy', 'sampled' the first is read; --sheet names another" in capsys.readouterr().err
+    assert [record.text for record in read_records(tmp_path / "a.xlsx", sheet="sampled")] == ["B"]
+    with pytest.raises(UserError, match="has no sheet 'best'; it has 'greedy', 'sampled'"):
+        read_records(tmp_path / "a.xlsx", sheet="best")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

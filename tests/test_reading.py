@@ -65,7 +65,7 @@ def test_two_options_of_one_text_are_told_apart_by_letter_only() -> None:
         ("Is Coral the roughest?", "Coral is not the roughest, as it is ranked third.", "No"),
         ("Is Coral less than Olive?", "Coral is less than Olive.", "Yes"),
         ("Is Coral less than Olive?", "Olive is less than Coral.", None),
-        ("Is Coral less than Olive?", "Coral is greater than Olive.", None),
+        ("Is Coral less than Olive?", "Coral is greater than Olive.", "No"),
         ("Is Coral less than Olive?", "Is Coral less than Olive?", None),
         ("Are there fewer buses than cars?", "There are fewer busses than cars.", "Yes"),
     ],

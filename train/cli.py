@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -22,14 +23,29 @@ from .commands.toy import toy
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """Typer's name for every misuse of options, wherever it keeps it."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(data_app, name="data")
 for command in (toy, plan, run, pretrain, sft, convert):
     app.command()(command)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aki-train {version('aki-toolkit')}")
+        raise typer.Exit
+
+
 @app.callback()
-def aki_train() -> None:
+def aki_train(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Train AKI: a toy in minutes, or the paper's recipes. Under torchrun: `torchrun --no-python aki-train run ...`."""
 
 

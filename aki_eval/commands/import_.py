@@ -23,7 +23,7 @@ from ..imports.files import suffix_of
 from ..imports.sources import AnswerFiles, Sources, find_sources
 from ..imports.write import asked, specify, write
 from ..judges import JudgeOptions
-from ..run.inputs import TaskInput, find_tasks
+from ..run.inputs import TaskInput, find_tasks, tell_faults
 from ..run.preflight import check_ahead
 from ..run.score import score_inputs
 from ..run.summary import explain_incomplete, how_to_ask, show_results
@@ -65,6 +65,10 @@ def command(
     questions: Annotated[
         Path | None, typer.Option(help="The benchmark's own question file, where predictions hold only its ids.")
     ] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of a spreadsheet that has several.")] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="Of an inspect log with several epochs, which. Default: the first.")
+    ] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
@@ -82,7 +86,14 @@ def command(
         print(printable(note), file=sys.stderr)
     root = data_root(data)
     check_ahead(None, judge, [source.task for source in sources.by_task.values()])
-    fields = Fields(index=index_field, prediction=prediction_field, table_column=table_column, questions=questions)
+    fields = Fields(
+        index=index_field,
+        prediction=prediction_field,
+        table_column=table_column,
+        questions=questions,
+        sheet=sheet,
+        epoch=epoch,
+    )
     found, inputs, failed = _collect_all(sources, root, fields)
     tables = {each.task.name: each.tables for each in inputs}
     folder = RunStore(out or Path("runs") / (Path(model).name + ("-toy" if data == TOY else "")))
@@ -131,6 +142,7 @@ def _collect_all(
     for name, source in sources.by_task.items():
         try:
             samples = load_samples(source.task, root)
+            tell_faults(source.task, samples)
             found[name] = collect(source, samples, fields)
             inputs.append(_input(source, samples, root))
         except UserError as error:

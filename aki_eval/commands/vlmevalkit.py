@@ -46,8 +46,19 @@ def vlmevalkit(
 ) -> int:
     """VLMEvalKit's own loop and evaluation, with AKI registered in it.
 
-    All arguments of VLMEvalKit's run.py go through (--data, --judge, --mode, --reuse, ...); a --model of the form
-    NAME=CHECKPOINT is an AKI of ours. Unlike run.py, it ends with exit code 1 when a benchmark has no result.
+    All arguments of VLMEvalKit's run.py go through; these are read here as well:
+
+    --model NAME=CHECKPOINT [NAME...]: an AKI of ours under a name, or models that VLMEvalKit knows. Needed.
+
+    --data TABLE [TABLE...]: names of VLMEvalKit's tables, such as MME POPE. Needed.
+
+    --judge MODEL: who grades or reads answers; without one and without OPENAI_API_KEY, exact_matching.
+
+    --mode all|infer|eval: ask and score (the default), ask only, score what is there.
+
+    --work-dir DIR: where it works, runs/vlmevalkit by default. --reuse: go on with predictions that are there.
+
+    Unlike run.py, it ends with exit code 1 when a benchmark has no result.
 
     VLMEvalKit runs Python that stands in its tables' cells and loads pickles. So --tables DIR is read and checked
     first, and only a copy of what passed reaches it; pickles of anything but plain data are refused; each model works

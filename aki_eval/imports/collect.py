@@ -36,6 +36,8 @@ class Fields:
     prediction: str | None = None
     table_column: str | None = None
     questions: Path | None = None
+    sheet: str | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,11 @@ def collect(source: AnswerFiles, samples: Sequence[Sample], fields: Fields) -> I
     files: dict[str, dict[str, Any]] = {}
     for table in dict.fromkeys(source.tables[path] for path in source.files):
         paths = [path for path in source.files if source.tables[path] == table]
-        records = [record for path in paths for record in read_records(path, fields.index, fields.prediction)]
+        records = [
+            record
+            for path in paths
+            for record in read_records(path, fields.index, fields.prediction, sheet=fields.sheet, epoch=fields.epoch)
+        ]
         if len(paths) > 1:
             records = [replace(record, place=f"{record.file} {record.place}") for record in records]
         if fields.questions:

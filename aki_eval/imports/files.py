@@ -19,13 +19,14 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 
 LARGEST = 2**30
 """Bytes that a packed file may hold: far above any file of predictions."""
@@ -34,6 +35,8 @@ LONGEST_CELL = 32_767
 ZSTD = 93
 """The number of this compression in zip files."""
 ATTACHED = "attachment://"
+EPOCH = "inspect's epoch"
+"""Where a sample of an inspect log keeps how often it was answered before, counted from 1."""
 KEY = "its key"
 """Where {id: record} keeps the id of a record."""
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -46,11 +49,17 @@ def suffix_of(path: Path) -> str:
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
-def read_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """The rows of a file of predictions, read as what its name says.
+def read_rows(path: Path, *, sheet: str | None = None, epoch: int | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    """The rows of a file of predictions.
+
+    Args:
+        path: the file; its name says which kind it is.
+        sheet: of a spreadsheet with several, by name. None: the first; the others are told on stderr.
+        epoch: of an inspect log in which every sample was answered several times, counted from 1. None: the first,
+            and that there are others is told on stderr.
 
     Raises:
-        UserError: there is no such file, or it cannot be read as that.
+        UserError: there is no such file, sheet or epoch, or it cannot be read as what its name says.
     """
     if not path.is_file():
         raise UserError(f"there is no file of predictions at {path}")
@@ -59,10 +68,10 @@ def read_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
         raise UserError(f"{path}: predictions are read from {', '.join(SUFFIXES)} files")
     try:
         if kind == ".xlsx":
-            return list(_xlsx(path))
+            return list(_xlsx(path, sheet))
         if kind == ".eval":
-            return list(_inspect_archive(path))
-        return list(_of_text(path, kind, _text(path)))
+            return _of_epoch(path, list(_inspect_archive(path)), epoch)
+        return _of_epoch(path, list(_of_text(path, kind, _text(path))), epoch)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a readable {kind} file ({error}); save it as UTF-8") from error
     except RecursionError as error:
@@ -148,7 +157,7 @@ def _check_header(path: Path, names: list[str]) -> None:
         raise UserError(f"{path} has two columns {twice[0]!r}; rename one")
 
 
-def _xlsx(path: Path) -> Rows:
+def _xlsx(path: Path, sheet: str | None) -> Rows:
     """Cells as they were written: `=1` is the answer "=1", not a formula's result. An empty cell is an empty text."""
     from openpyxl import load_workbook
 
@@ -156,11 +165,28 @@ def _xlsx(path: Path) -> Rows:
     try:
         workbook = load_workbook(path, read_only=True, data_only=False)
         with closing(workbook):
-            yield from _sheet(path, workbook.worksheets[0])
+            yield from _sheet(path, _chosen(path, workbook.worksheets, sheet))
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{path} is not a spreadsheet ({error!s:.300})") from error
+
+
+def _chosen(path: Path, sheets: Sequence[Any], name: str | None) -> Any:
+    """The sheet of that name, or the first.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = ", ".join(repr(each.title) for each in sheets)
+    if name is not None:
+        found = next((each for each in sheets if each.title == name), None)
+        if found is None:
+            raise UserError(f"{path} has no sheet {name!r}; it has {names}")
+        return found
+    if len(sheets) > 1:
+        print(printable(f"{path}: of its sheets {names} the first is read; --sheet names another"), file=sys.stderr)
+    return sheets[0]
 
 
 def _sheet(path: Path, sheet: Any) -> Rows:
@@ -294,6 +320,25 @@ def _member(path: Path, archive: ZipFile, name: str) -> bytes:
     return content
 
 
+def _of_epoch(
+    path: Path, rows: list[tuple[str, Mapping[str, Any]]], epoch: int | None
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Of a log whose samples were answered several times the rows of one epoch; other files as they are.
+
+    Raises:
+        UserError: the log has no such epoch.
+    """
+    epochs = sorted({row[EPOCH] for _, row in rows if isinstance(row.get(EPOCH), int)})
+    if epoch is not None and epoch not in epochs:
+        raise UserError(f"{path} has no epoch {epoch}; it has {', '.join(map(str, epochs)) or 'none'}")
+    if len(epochs) > 1 and epoch is None:
+        print(f"{path}: of its {len(epochs)} epochs the first is read; --epoch names another", file=sys.stderr)
+    if not epochs:
+        return rows
+    wanted = epochs[0] if epoch is None else epoch
+    return [(place, row) for place, row in rows if row.get(EPOCH, wanted) == wanted]
+
+
 def _inspect_sample(place: object, sample: Any) -> tuple[str, Mapping[str, Any]]:
     """A sample of inspect's log as a row.
 
@@ -322,6 +367,7 @@ def _inspect_row(sample: Mapping[str, Any]) -> Mapping[str, Any]:
 
     return {
         "id": sample.get("id"),
+        EPOCH: sample.get("epoch", 1),
         "question": attached(_inspect_text(sample.get("input"))),
         "target": sample.get("target"),
         "choices": sample.get("choices"),

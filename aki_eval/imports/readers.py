@@ -21,9 +21,12 @@ IMAGE_NAMES = ("image_path", "image", "img_path", "image_name", "imagename", "im
 IMAGE_FIELDS = (*IMAGE_NAMES, *(f"doc.{name}" for name in IMAGE_NAMES), *(f"metadata.{name}" for name in IMAGE_NAMES))
 CHOICE_FIELDS = ("index2ans", "choices", "options")
 RESPONSES = ("resps", "filtered_resps")
-"""lmms-eval's: lists, how deep depends on its version."""
+"""lmms-eval's: a text, or lists, how deep depends on its version. Since 0.7 `resps`, what was said before the filters,
+is left out of each sample in which they changed nothing, and `doc`, the question's record, of all: its id then stands
+in the values that the metrics were given. Source: save_results_samples in lmms_eval/loggers/evaluation_tracker.py."""
 LAYOUTS = (
     (frozenset({"doc_id", "resps"}), "resps"),  # lmms-eval, --log_samples
+    (frozenset({"doc_id", "filtered_resps"}), "resps"),  # where `resps` would only say the same
     (frozenset({"pid", "query", "response"}), "response"),  # MathVista; its `prediction` is what was extracted
     (frozenset({"all_choices", "response"}), "response"),  # MMMU
     (frozenset({"question_id", "text", "prompt"}), "text"),  # LLaVA's answer files
@@ -61,13 +64,22 @@ class Record:
         return self.place if known is None else f"{known} ({self.place})"
 
 
-def read_records(path: Path, index_field: str | None = None, prediction_field: str | None = None) -> list[Record]:
+def read_records(
+    path: Path,
+    index_field: str | None = None,
+    prediction_field: str | None = None,
+    *,
+    sheet: str | None = None,
+    epoch: int | None = None,
+) -> list[Record]:
     """All predictions in a file, in its order. Fields inside objects are written `doc.index`, in lists `choices.0`.
+
+    `sheet` of a spreadsheet, `epoch` of an inspect log: see `read_rows`.
 
     Raises:
         UserError: no such file, another format, no field that holds predictions, or one that holds more than a text.
     """
-    rows = read_rows(path)
+    rows = [(place, _with_doc(row)) for place, row in read_rows(path, sheet=sheet, epoch=epoch)]
     if not rows:
         raise UserError(f"{path} holds no predictions")
     names = set(rows[0][1])
@@ -77,6 +89,16 @@ def read_records(path: Path, index_field: str | None = None, prediction_field: s
     chosen = prediction_field or _prediction_field(path, names)
     id_fields = (index_field,) if index_field else ID_FIELDS
     return [_record(str(path), place, row, chosen, id_fields) for place, row in rows]
+
+
+def _with_doc(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """lmms-eval's sample with what its metrics say of the question as its `doc`, where it has none."""
+    if "doc_id" not in row or "doc" in row or not any(name in row for name in RESPONSES):
+        return row
+    told = [value for value in row.values() if isinstance(value, Mapping)]
+    names = (*ID_NAMES, *IMAGE_NAMES, "question", "query")
+    doc = {name: each[name] for each in reversed(told) for name in names if name in each}
+    return {**row, "doc": doc}
 
 
 def with_questions(records: Sequence[Record], path: Path) -> list[Record]:
@@ -148,6 +170,7 @@ def _prediction(file: str, place: str, row: Mapping[str, Any], chosen: str) -> t
         return None, str(error)
     value = _get(row, chosen)
     if chosen in RESPONSES:
+        value = row.get("filtered_resps") if value is None else value
         texts = set(_strings(value))
         if len(texts) != 1:
             return None, f"{len(texts)} different responses, expected one" if texts else "no response"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from benchmarks import catalogue, kit_tasks, plugins
 from benchmarks.data.fetch import check_lock
 from benchmarks.data.load import checksum, is_present, load_samples
 from benchmarks.data.root import data_root
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, bounded
+from benchmarks.printable import printable
 from benchmarks.probes import ProbedTask, ProbeRule, base_index
 from benchmarks.records import Prompt, PromptStyle, Sample
 from benchmarks.results.record import TableRecord, TaskRecord
@@ -139,6 +141,15 @@ def load(
     return [given for given in inputs if given.samples or probe is None]
 
 
+def tell_faults(task: Task, samples: Sequence[Sample]) -> None:
+    """Says on stderr, before anything is asked, which rows of the tables stay unscored and why."""
+    faults = [sample.fault for sample in samples if sample.fault]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        said = bounded(f"{task.name}: {len(faults)} of {len(samples)} rows stay unscored: {faults[0]}{more}")
+        print(printable(said), file=sys.stderr)
+
+
 def _bare(sample: Sample) -> Prompt:
     """Of a row that makes no sense: what there is of it. Nothing is scored on the answer."""
     return Prompt(sample.index, (*sample.images, sample.question))
@@ -153,6 +164,7 @@ def _load_task(
     probe: ProbeRule | None,
 ) -> TaskInput:
     samples = load_samples(task, root)
+    tell_faults(task, samples)
     if style not in task.prompts:
         raise UserError(f"{task.name} has no prompts {style!r}; it has {', '.join(task.prompts)} (--prompts)")
     prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]

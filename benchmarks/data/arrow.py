@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import write_atomically
-from .tsv import TableData, assemble, cache_folder, content_key, file_sha256, parse_pictures, read_cells
+from .tsv import TableData, assemble, cache_folder, content_key, file_sha256, pictures_or_fault, read_cells
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,7 @@ ROWS_A_BATCH = 64
 """Rows written at once: a few MB of pictures."""
 READS_A_MAP = 1024
 """Pictures read before the file is mapped anew: some tens of MB."""
-PICTURES, KEYS = "image: pictures", "image: keys"
+PICTURES, KEYS, FAULT = "image: pictures", "image: keys", "image: fault"
 
 
 class MappedPictures:
@@ -62,13 +62,13 @@ def read_large(path: Path, sha256: str, rows: Callable[[Path], Iterable[dict[str
     Raises:
         UserError: the file is no such table.
     """
-    arrow = _converted(path, cache_folder() / f"{sha256}.arrow", rows)
+    arrow = _converted(path, cache_folder() / f"{sha256}.v2.arrow", rows)
     dataset = open_arrow(arrow)
-    columns = [name for name in dataset.column_names if name not in (PICTURES, KEYS)]
+    columns = [name for name in dataset.column_names if name not in (PICTURES, KEYS, FAULT)]
     cells = dataset.select_columns(columns).with_format(None)[:]
     found = [dict(zip(columns, values, strict=True)) for values in zip(*(cells[name] for name in columns), strict=True)]
-    keys = dataset.select_columns([KEYS])[:][KEYS]
-    return assemble(path, sha256, columns, found, MappedPictures(arrow, keys), [not own for own in keys])
+    about = dataset.select_columns([KEYS, FAULT])[:]
+    return assemble(path, sha256, columns, found, MappedPictures(arrow, about[KEYS]), about[FAULT])
 
 
 def _converted(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, str]]]) -> Path:
@@ -132,11 +132,12 @@ def _convert(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, 
             if writer is None:
                 features = {name: Value("string") for name in row}
                 features |= {PICTURES: ListOf(Value("large_string")), KEYS: ListOf(Value("string"))}
+                features[FAULT] = Value("string")
                 writer = ArrowWriter(path=str(unfinished), features=Features(features), writer_batch_size=ROWS_A_BATCH)
-            pictures = parse_pictures(row["image"], row["index"], path)
+            pictures, fault = pictures_or_fault(row)
             # A reference is a short text and stays in its column; pictures move into theirs.
             row["image"] = row["image"] if not pictures else ""
-            writer.write(row | {PICTURES: pictures, KEYS: [content_key(text) for text in pictures]})
+            writer.write(row | {PICTURES: pictures, KEYS: [content_key(text) for text in pictures], FAULT: fault})
         if writer is not None:
             writer.finalize()
             _noted(arrow).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from ..errors import UserError
+from ..errors import RowError, UserError
 from ..files import beside
 from ..kit import literal_list
 from .tsv import parse_pictures, read_cells
@@ -52,7 +52,10 @@ def check_cells(row: Mapping[str, str], table: Path) -> None:
         raise UserError(
             f"{place}: VLMEvalKit runs an index as Python and names a file by it; expected letters, digits, . _ and -"
         )
-    parse_pictures(row["image"], row["index"], table)
+    try:
+        parse_pictures(row["image"], row["index"])
+    except RowError as error:
+        raise UserError(f"{table}: {error}") from error
     for name in _listed(row.get("image_path", ""), place):
         if not _stays_inside(name):
             raise UserError(

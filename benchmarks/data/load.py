@@ -7,6 +7,7 @@ at them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ LARGE = 64 * 2**20
 
 
 def load_samples(task: Task, root: Path) -> list[Sample]:
-    """All samples in the tables' order. A row that makes no sense is a sample with a fault.
+    """All samples in the tables' order. A row that makes no sense, or whose picture is damaged, is one with a fault.
 
     Raises:
         UserError: a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
@@ -31,7 +32,10 @@ def load_samples(task: Task, root: Path) -> list[Sample]:
     for table in task.tables:
         data = _read(table.name, root)
         for position, row in enumerate(data.rows):
-            samples.append(_sample(task, table.name, row, data.images(position)))
+            sample = _sample(task, table.name, row, data.images(position))
+            if position in data.faults:
+                sample = replace(sample, fault=data.faults[position], cluster=sample.cluster or sample.index)
+            samples.append(sample)
     if samples and all(sample.fault for sample in samples):
         raise UserError(f"no row makes sense: {samples[0].fault}")
     return samples

@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,12 +52,16 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class TableData:
-    """A table: its rows without pictures, and which row holds the pictures of each (a row may borrow another's)."""
+    """A table: its rows without pictures, and which row holds the pictures of each (a row may borrow another's).
+
+    `faults`: by position, what is wrong with a row's picture. Its sample is unscored, the others are not touched.
+    """
 
     sha256: str
     rows: list[Row]
     pictures: Pictures
     holders: list[int]
+    faults: Mapping[int, str]
 
     def images(self, position: int) -> tuple[ImageRef, ...]:
         holder = self.holders[position]
@@ -96,8 +100,14 @@ def read_into_memory(path: Path) -> TableData:
     """
     cells = list(read_cells(path))
     columns = list(cells[0])
-    texts = [parse_pictures(row["image"], row["index"], path) for row in cells]
-    return assemble(path, file_sha256(path), columns, cells, PicturesInMemory(texts), [not text for text in texts])
+    return in_memory(path, columns, cells)
+
+
+def in_memory(path: Path, columns: Sequence[str], cells: Sequence[dict[str, str]]) -> TableData:
+    """The table of these rows, pictures in their `image`."""
+    found = [pictures_or_fault(row) for row in cells]
+    texts = PicturesInMemory([own for own, _ in found])
+    return assemble(path, file_sha256(path), columns, cells, texts, [fault for _, fault in found])
 
 
 def file_sha256(path: Path) -> str:
@@ -189,26 +199,34 @@ def _long_fields_allowed() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def parse_pictures(cell: str, index: str, path: Path) -> list[str]:
+def pictures_or_fault(row: Mapping[str, str]) -> tuple[list[str], str]:
+    """(the base64 texts in the row's `image` cell, ""), or (none, what is wrong with it)."""
+    try:
+        return parse_pictures(row["image"], row["index"]), ""
+    except RowError as error:
+        return [], str(error)
+
+
+def parse_pictures(cell: str, index: str) -> list[str]:
     """The base64 texts in an `image` cell; none where it refers to another row.
 
     Raises:
-        UserError: the cell is empty, a list that is none, or no whole picture.
+        RowError: the cell is empty, a list that is none, or no whole picture.
     """
     if not cell:
-        raise UserError(f"{path}: row {index} has no picture")
+        raise RowError(f"row {index}: column image is empty")
     listed = [cell]
     if cell.startswith("["):
         try:
             listed = [str(each) for each in literal_list(cell)]
         except ValueError as error:
-            raise UserError(f"{path}: row {index}: column image is {error}") from error
+            raise RowError(f"row {index}: column image is {error}") from error
     elif len(cell) <= LONGEST_REFERENCE:
         return []
     try:
         return [clean_base64(text) for text in listed]
     except ValueError as error:
-        raise UserError(f"{path}: row {index}: column image holds {error}") from error
+        raise RowError(f"row {index}: column image holds {error}") from error
 
 
 def assemble(
@@ -217,26 +235,32 @@ def assemble(
     columns: Sequence[str],
     cells: Sequence[dict[str, str]],
     pictures: Pictures,
-    borrows: Sequence[bool],
+    faults: Sequence[str],
 ) -> TableData:
-    """`cells` with their `image` (its text is looked at where the row borrows its picture).
+    """`cells` with their `image`: its text is looked at where the row has no picture of its own, and borrows one.
 
-    Raises:
-        UserError: a row takes its picture from a row that holds none.
+    `faults`: "" for each row whose picture is sound, or borrowed.
     """
     positions = {row["index"]: position for position, row in enumerate(cells)}
+    borrows = [not fault and not pictures.keys(position) for position, fault in enumerate(faults)]
     holders = []
+    wrong = {position: fault for position, fault in enumerate(faults) if fault}
     for position, row in enumerate(cells):
         holder = positions.get(row["image"], -1) if borrows[position] else position
         if holder < 0 or borrows[holder]:
-            raise UserError(f"{path}: row {row['index']} takes its picture from row {row['image']!r}, which holds none")
+            other = f"the picture of row {row['image']!r}, which holds none"
+            wrong[position] = f"row {row['index']}: column image takes {other}"
+            holder = position
+        elif faults[holder] and holder != position:
+            wrong[position] = f"row {row['index']}: its picture is another row's: {faults[holder]}"
         holders.append(holder)
     printed = as_pandas_prints(columns, cells)
     rows = [
         TableRow({name: cell for name, cell in row.items() if cell and name != "image"} | extra, columns)
         for row, extra in zip(cells, printed, strict=True)
     ]
-    return TableData(sha256, list(rows), pictures, holders)
+    named = {position: f"{path}: {fault}" for position, fault in wrong.items()}
+    return TableData(sha256, list(rows), pictures, holders, named)
 
 
 def as_pandas_prints(columns: Sequence[str], cells: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 
-from .number import read_number
+from .number import HINT, content, read_number, tokens
 from .plain import BOXED, plain
 from .statements import (
     ANSWER_WORD,
@@ -32,13 +32,13 @@ AFTER_LETTER = r"because|since|as|and|or|but|with|for|due|is|was|which|although|
 
 CHOSEN = re.compile(
     r"\b(?:(?:i|we|i'd|we'd|i'll|you)\s+(?:would\s+|will\s+|should\s+|must\s+|have to\s+|can\s+)?"
-    r"(?:choose|select|pick|go with|opt for|say|answer|guess|vote for|conclude)|go with|"
+    r"(?:choose|select|pick|go with|opt for|say|answer|guess|vote for|conclude)|go with|going (?:with|for)|settle on|"
     r"corresponds? to|matches|match|that leaves|leaves (?:only|us with)|leaving(?: only)?|points? to|indicat(?:es|ing)|"
     r"best (?:described|represented) by|must be|should be|has to be|this is|it is|it's|that is|which is|is therefore"
     r"|is thus)"
     r"\s+(?:only\s+|just\s+|clearly\s+|that\s+|it(?:'s| is)\s+)?(?:the\s+)?(?:correct\s+|right\s+|best\s+)?"
     r"(?:(?:first|second|third|fourth|last)\s+(?=option|choice|answer))?"
-    r"(?:(?:option|choice|answer|letter)\s*(?:is\s+)?[:,]?\s*)?",
+    r"(?:(?:option|choice|answer|letter)\s*(?:is\s+)?(?:number\s+|no\.\s*)?(?:\d\s?[,:]\s*)?[:,]?\s*)?",
     re.IGNORECASE,
 )
 CALLED_RIGHT = re.compile(
@@ -70,7 +70,7 @@ CORRECT, INCORRECT = (
 )
 MENTION_NEGATED = re.compile(
     r"(?:\b(?:no|not|never|without|neither|nor|isn't|wasn't|aren't|doesn't|don't|cannot|can't|rather than|instead of|"
-    r"unlike|different from|neither .{1,40} nor)|n't)(?:\s+[A-Za-z']+){0,3}\s*$",
+    r"unlike|different from|neither .{1,40} nor)|n't)(?:\s+[A-Za-z']+){0,3}(?:\s+n?or(?:\s+an?)?)?\s*$",
     re.IGNORECASE,
 )
 INTERJECTION = re.compile(
@@ -92,7 +92,17 @@ ENDED = re.compile(
     r"(?P<what>[^,;=]{1,60}?)(?: (?:square )?units?)?[\s.!]*$",
     re.IGNORECASE,
 )
-EXPLAINS = re.compile(r",?\s(?:as|because|since|than|compared|while|whereas|which|where)\b", re.IGNORECASE)
+EXPLAINS = re.compile(r",?\s(?:because|since|than|compared|while|whereas|which|where)\b", re.IGNORECASE)
+AS = re.compile(r",?\sas\b", re.IGNORECASE)
+CLAUSES = re.compile(r";|,\s(?:but|while|whereas|although)\s|\s(?:because|since)\s|,\sas\s")
+EXAMPLE = re.compile(r"\W*(?:for (?:example|instance)|e\.g\.|such as)\b", re.IGNORECASE)
+TURNS = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
+BEGINS = re.compile(r"^(?:(?:it|they) (?:would|will)|an?|the) (?=\S)")
+"""What an option's text may begin with, and an answer leave out."""
+VERB = r"(?:[a-z]?ed|ing|s|d)?"
+"""Endings of a verb that is an option: "flip" - "it has been flipped"."""
+ASKED_AND_SAID = re.compile(r"(?<![A-Za-z])\(?(?P<letter>[A-Z])\)?\s?\?\s*(?P<said>yes|no)\b", re.IGNORECASE)
+"""Options asked about one by one: "A? No. B? Yes."."""
 COMPARES_FIRST = re.compile(
     r"\W*(?:compared|unlike|than|while|although|though|if|in contrast|as|between)\b", re.IGNORECASE
 )
@@ -111,7 +121,7 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
     return _reader(tuple(options.items())).read(answer, question) if options else None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _reader(options: tuple[tuple[str, str], ...]) -> _ChoiceReader:
     return _ChoiceReader(dict(options))
 
@@ -143,13 +153,18 @@ class _ChoiceReader:
         by_length = sorted({text for text in self.texts.values() if text}, key=len, reverse=True)
         words = [text for text in by_length if not re.fullmatch(r"[a-z]", text)]
         self.turned = {" ".join(reversed(text.split(" "))): text for text in words if text.count(" ") == 1}
-        patterns = [_bounded(text) for text in sorted([*words, *self.turned], key=len, reverse=True)]
-        self.any_text = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
         self.lettered = {text: letter for letter, text in self.texts.items() if re.fullmatch(r"[a-z]", text)}
         self.letters_of = {
             text: [letter for letter, own in self.texts.items() if own == text] for text in set(by_length)
         }
+        for text in list(self.letters_of):
+            short = BEGINS.sub("", text)
+            if short not in self.letters_of and not re.fullmatch(r"[a-z]", short):
+                self.letters_of[short] = self.letters_of[text]
+        words = [text for text in self.letters_of if text not in self.lettered]
         self.same = {_key(text): text for text in self.letters_of}
+        patterns = [_bounded(text) for text in sorted([*words, *self.turned], key=len, reverse=True)]
+        self.any_text = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
         self.named = [
             (
                 letter,
@@ -170,6 +185,23 @@ class _ChoiceReader:
         ]
 
     @cached_property
+    def sentences(self) -> dict[str, list[str]]:
+        """The words, by letter, of the options that are sentences of at least three."""
+        found = {letter: re.findall(r"[a-z0-9]+", BEGINS.sub("", text)) for letter, text in self.texts.items()}
+        return {letter: words for letter, words in found.items() if len(words) >= 3}
+
+    @cached_property
+    def own_words(self) -> dict[str, set[str]]:
+        """Stems, by letter, of the last words of options of two or three that no other option holds."""
+        words = {letter: [stem(word) for word in re.findall(r"[a-z]{4,}", text)] for letter, text in self.texts.items()}
+        found = {}
+        for letter, own in words.items():
+            others = {word for each, theirs in words.items() if each != letter for word in theirs}
+            if len(own) == 2 and own[-1] not in others:
+                found[letter] = {own[-1]}
+        return found
+
+    @cached_property
     def numeric(self) -> dict[str, list[str]] | None:
         """Letters by number where every option is one."""
         numbers: dict[str, list[str]] = {}
@@ -178,7 +210,7 @@ class _ChoiceReader:
             if number is None:
                 return None
             numbers.setdefault(number, []).append(letter)
-        return numbers
+        return numbers if len(numbers) > 1 else None  # "Jan '21", "Feb '21": numbers that tell nothing apart
 
     @cached_property
     def polar(self) -> dict[str, str] | None:
@@ -188,7 +220,7 @@ class _ChoiceReader:
         return found if set(found) == {"Yes", "No"} else None
 
     def read(self, answer: str, question: str) -> str | None:
-        text = IDENTIFIER.sub(r"\1 ", plain(answer))
+        text = re.sub(r"\.{2,}\s*(?=or\b)", " ", IDENTIFIER.sub(r"\1 ", plain(answer)))
         lone = re.fullmatch(r"[^A-Za-z0-9]*([A-Za-z])[^A-Za-z0-9]*", text)
         if lone and not BOXED.search(text):
             return lone[1].upper() if lone[1].upper() in self.texts else None
@@ -197,7 +229,7 @@ class _ChoiceReader:
             return exact
         whole = self._without_echo(ASKED.sub("Answer:", text))
         text = self._letters_only(whole)
-        statements = list(self._weighed(text))
+        statements = [*self._weighed(text), *self._asked_and_said(text)]
         text = self._without_rejected(self._without_weighed(text))
         text = without_questions(text)
         statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text)]
@@ -371,9 +403,11 @@ class _ChoiceReader:
             return [Statement(Strength.MENTION, self.polar[said], 0, 0)] if said else []
         ended = self._ended(text)
         if self.numeric:
-            number = read_number(text)
+            number = read_number(text, HINT.sub("", question))
             same = self.numeric.get(number or "", [])
-            value = same[0] if len(same) == 1 else (ended if number is None else None)
+            value = same[0] if len(same) == 1 else None
+            if number is None:
+                value = ended or self._only_number(text, question)
             return [Statement(Strength.MENTION, value, 0, 0)] if value else []
         text = SUPPOSED.sub("", text)
         parts = [part for _, part in sentences(text)]
@@ -382,7 +416,13 @@ class _ChoiceReader:
         value = texts.pop() if len(texts) == 1 else None
         if not value and concluding and self._text_in(parts[0]) in (None, self._text_in(concluding[-1])):
             value = self._text_in(concluding[-1])
-        value = value or self._first_clause(parts[0] if parts else "") or ended
+        value = (
+            value
+            or self._by_question(parts, HINT.sub("", question))
+            or self._first_clause(parts[0] if parts else "")
+            or ended
+            or (self._said_again(parts[0]) if parts else None)
+        )
         return [Statement(Strength.MENTION, value, 0, 0)] if value and len(parts) <= 40 else []
 
     def _ended(self, text: str) -> str | None:
@@ -391,12 +431,49 @@ class _ChoiceReader:
         found = ENDED.search(last[0]) if last else None
         return self._exact(re.sub(r"\s+", " ", found["what"])) if found else None
 
+    def _only_number(self, text: str, question: str) -> str | None:
+        """The option whose number is the only one of them in a single sentence, and not in the question."""
+        if not self.numeric or len([part for _, part in sentences(text) if re.search(r"\w", part)]) != 1:
+            return None
+        asked = {token.value for token in tokens(HINT.sub("", question), words=False)}
+        found = {token.value for token in tokens(text, words=False)} & set(self.numeric) - asked
+        letters = self.numeric[found.pop() or ""] if len(found) == 1 else []
+        return letters[0] if len(letters) == 1 else None
+
+    def _by_question(self, parts: list[str], question: str) -> str | None:
+        """The option that the clauses name which say most of the question again, where first and last agree."""
+        wanted = content(question.rstrip().rsplit(". ", 1)[-1])
+        covering: list[tuple[float, str]] = []
+        for clause in (clause for part in parts for clause in CLAUSES.split(part)):
+            covered = 0 if EXAMPLE.match(clause) else len(wanted & content(clause))
+            value = self._text_in(clause) if covered >= 2 and covered >= 0.6 * len(wanted) else None
+            if value:
+                covering.append((covered / len(wanted), value))
+        most = max((share for share, _ in covering), default=0)
+        values = [value for share, value in covering if share >= most - 0.01]
+        return values[0] if values and values[0] == values[-1] else None
+
+    def _said_again(self, sentence: str) -> str | None:
+        """The one option whose words the sentence says in their order, or whose own word it says."""
+        clause = CLAUSES.split(sentence)[0]
+        named = self.any_text and self.any_text.search(_spaced(clause))
+        if named or REJECTED_SENTENCE.search(clause) or len(clause.split()) > 40:
+            return None
+        said = re.findall(r"[a-z0-9]+", clause.lower())
+        again = [letter for letter, words in self.sentences.items() if _in_order(words, said)]
+        if not again and len(said) <= 8:
+            stems = {stem(word) for word in said}
+            again = [letter for letter, words in self.own_words.items() if words <= stems]
+        return again[0] if len(again) == 1 else None
+
     def _first_clause(self, sentence: str) -> str | None:
         """The option that the first sentence names before it compares or explains: "Red is less than green"."""
-        if COMPARES_FIRST.match(sentence):
+        if COMPARES_FIRST.match(sentence) or TURNS.search(sentence):
             return None
         clause = EXPLAINS.split(sentence)
-        return self._text_in(clause[0]) if len(clause) > 1 else None
+        value = self._text_in(clause[0]) if len(clause) > 1 else None
+        clause = AS.split(clause[0])
+        return value or (self._text_in(clause[0]) if len(clause) > 1 else None)
 
     def _is_conditional(self, text: str, at: int) -> bool:
         begin = max(text.rfind(mark, max(0, at - 300), at) for mark in (". ", "\n", "; ", "! ", "? ")) + 1
@@ -412,7 +489,8 @@ class _ChoiceReader:
             letters = self.letters_of.get(form, [])
             if form and letters:
                 return letters[0] if len(letters) == 1 else None
-        return None
+        letters = self.letters_of.get(self.same.get(_key(folded), ""), []) if re.search(r"[^\W\d]", folded) else []
+        return letters[0] if len(letters) == 1 else None
 
     def _text_in(self, text: str) -> str | None:
         """The one option whose text occurs, as words of their own and not negated; longer texts take precedence."""
@@ -424,9 +502,13 @@ class _ChoiceReader:
         for each in self.any_text.finditer(text):
             if not MENTION_NEGATED.search(text[max(0, each.start() - 60) : each.start()]):
                 words = _folded(each[0])
-                found.add(self.same.get(_key(words)) or self.turned.get(words, words))
+                found.add(self.same.get(_key(words)) or self.turned.get(words) or self._inflected(words))
         letters = self.letters_of.get(found.pop(), []) if len(found) == 1 else []
         return letters[0] if len(letters) == 1 else None
+
+    def _inflected(self, word: str) -> str:
+        """The option that a verb is a form of: "flipped" is "flip"."""
+        return next((text for text in self.letters_of if len(text) > 3 and word.startswith(text)), word)
 
     # What states nothing
 
@@ -474,6 +556,12 @@ class _ChoiceReader:
             ):
                 yield Statement(Strength.ANSWER, item[1].upper(), item.start(), item.end())
 
+    def _asked_and_said(self, text: str) -> Iterator[Statement]:
+        said = [each for each in ASKED_AND_SAID.finditer(text) if each["letter"].upper() in self.texts]
+        right = [each for each in said if each["said"].lower() == "yes"]
+        if len(right) == 1 and len(said) > 1:
+            yield Statement(Strength.ANSWER, right[0]["letter"].upper(), right[0].start(), right[0].end())
+
     def _without_weighed(self, text: str) -> str:
         for item in reversed(self._items(text)):
             text = text[: item.start()] + text[item.end() :]
@@ -491,21 +579,35 @@ def _spaced(text: str) -> str:
 
 def _folded(text: str) -> str:
     """For comparison: one space between words, no marks around, no case."""
+    text = re.sub(r"\s&\s", " and ", text)
     return re.sub(r"[°^]\s*$", "°", _spaced(text).strip(" .,:;!\"'()[]{}*-\ue000\ue001")).casefold()
 
 
 def _key(text: str) -> str:
     """The same for words that differ in a hyphen or a plural."""
-    return re.sub(r"[ -]", "", text).rstrip("s")
+    return re.sub(r"[ ,-]", "", text).rstrip("s")
+
+
+REJECTED_SENTENCE = re.compile(r"\b(?:not|no|never|neither|cannot|nor)\b|n't\b", re.IGNORECASE)
+
+
+def stem(word: str) -> str:
+    return word[:-1] if word.endswith("s") else word
+
+
+def _in_order(words: list[str], said: list[str]) -> bool:
+    rest = iter(stem(word) for word in said)
+    return all(any(stem(word) == each for each in rest) for word in words)
 
 
 def _bounded(text: str) -> str:
     """A pattern for the text as words of their own; one more or fewer plural, or hyphen, is the same word."""
     before = rf"(?<![{WORD}])(?<![{WORD}][-.,])" if re.match(rf"[{WORD}]", text) else ""
     after = rf"(?![{WORD}])(?![.,'-][{WORD}])" if re.search(rf"[{WORD}]$", text) else ""
-    words = re.escape(text).replace(r"\ ", r"[ -]").replace(r"\-", "[ -]?")
+    words = re.escape(text).replace(r"\ ", r",?[ -]").replace(r"\-", "[ -]?")
+    words = words.replace("[ -]and,?[ -]", "[ -](?:and|&),?[ -]")
     if re.search(r"[a-z]{3}[^s]s$", text, re.IGNORECASE):
         words = words[:-1] + words[-1] + "?"
     elif re.search(r"[a-z]{4}$", text, re.IGNORECASE) and not text.endswith("s"):
-        words += "s?"
+        words += "s?" if " " in text else VERB
     return before + words + after

@@ -67,6 +67,11 @@ UNIMPORTANT = frozenset(
         "not",
         "no",
         "never",
+        "then",
+        "than",
+        "indeed",
+        "clearly",
+        "according",
     ]
 )
 COMPARING = frozenset(
@@ -112,24 +117,71 @@ LOOKED = re.compile(
 """Where somebody looked before saying it: "Based on the image, ...", "After a close look, ..."."""
 
 
+OPPOSED = [
+    *(("larger", "smaller"), ("bigger", "smaller"), ("greater", "smaller"), ("greater", "less"), ("greater", "lower")),
+    *(("more", "fewer"), ("more", "less"), ("higher", "lower"), ("longer", "shorter"), ("taller", "shorter")),
+    *(("older", "younger"), ("above", "below"), ("before", "after"), ("left", "right")),
+]
+"""What is smaller is not larger: "Is the nest larger than a fist?" - "The nest is smaller than a fist"."""
+INTERJECTION = re.compile(
+    r"^\W*(?:indeed|unfortunately|however|actually|sure|certainly|well|okay|ok|hmm+|of course)\s*,\s*", re.IGNORECASE
+)
+NOT_SEEN = re.compile(
+    r"\b(?:i|we|you)\s(?:(?:do|did) ?n[o']t|can ?n[o']t|cannot|could ?n[o']t)\s"
+    r"(?:see|find|spot|detect|identify|notice)\s(?=(?:any|an?|the)\b)",
+    re.IGNORECASE,
+)
+"""A look that found nothing is no refusal to look."""
+PLACE = re.compile(
+    r"\s(?:in|on|at|near|towards?|to)\sthe\s(?:[a-z]+(?:\s|-))?(?:left|right|upper|lower|top|bottom|middle|center|centre|"
+    r"foreground|background)\b(?:[ -](?:left|right))?(?:\s(?:corner|side|part|half|hand side|edge|area))?"
+    r"(?:\sof\sthe\s(?:image|picture|photo))?",
+    re.IGNORECASE,
+)
+SUPPOSITION = re.compile(
+    r"\s(?:assuming|given that|if|according to|based on|when|while)\b[^?]*$|,\s(?:which|who)\s[^,]*(?=,)", re.IGNORECASE
+)
+BREAK = re.compile(r",\s(?!\d)|\s(?:because|since|although|but|as it|according to)\b")
+IS_A = re.compile(r"\b(?:is|are)\s(?:an?|the|one|common|known)\b", re.IGNORECASE)
+
+
 def restated(text: str, question: str) -> str | None:
     """`Yes` or `No` where the first sentence of `text` says the question as a statement, or denies it; None otherwise.
 
-    Every word of the question that matters must be there, in its order, and no comparison that the question lacks.
+    Every word of the question that matters must be there, in its order, and no comparison that the question lacks; the
+    opposite comparison of the same things denies it.
     """
     asked = list(QUESTION.finditer(plain(question)))
+    text = NOT_SEEN.sub("there is no ", INTERJECTION.sub("", text))
     first = next((part for _, part in sentences(text) if re.search(r"\w", part)), "")
     if not asked or REFUSAL.search(text) or CONDITION.match(first) or first.rstrip().endswith("?"):
         return None
-    rest = asked[-1]["rest"]
-    clause = re.split(r",\s|\s(?:because|since|although|but|as it|according to)\b", LOOKED.sub("", first))[0]
+    rest = SUPPOSITION.sub("", asked[-1]["rest"])
+    clause = SUPPOSITION.sub("", LOOKED.sub("", first))
+    if not re.search(r"\b(?:left|right)\b", rest, re.IGNORECASE):
+        clause = PLACE.sub("", clause)
+    clause = BREAK.split(clause)[0]
     wanted, said = _words(rest), _words(clause)
-    if not wanted or len(said) > len(wanted) + 6 or set(said) & COMPARING != set(wanted) & COMPARING:
+    exists = re.match(r"there\b", rest, re.IGNORECASE)
+    if not wanted or len(said) > len(wanted) + 6 or (exists and IS_A.search(clause) and not THERE.search(clause)):
         return None
-    if not _in_order(wanted, said):
+    for one, other in OPPOSED:
+        for mine, theirs in ((one, other), (other, one)):
+            turned = [mine if word == theirs else word for word in said]
+            if mine in wanted and theirs in said and theirs not in wanted and _same(wanted, turned):
+                return None if NEGATION.search(clause) else "No"
+    if not _same(wanted, said):
         return None
     negations = len(NEGATION.findall(clause)) - len(NEGATION.findall(rest))
     return {0: "Yes", 1: "No"}.get(negations)
+
+
+THERE = re.compile(r"\b(?:there|it)\b", re.IGNORECASE)
+
+
+def _same(wanted: list[str], said: list[str]) -> bool:
+    """Whether the words say the same: the same comparisons, and every wanted word in its order."""
+    return set(said) & COMPARING == set(wanted) & COMPARING and _in_order(wanted, said)
 
 
 def _words(text: str) -> list[str]:

@@ -61,9 +61,11 @@ def settled(statements: Sequence[Statement], text: str) -> str | None:
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """(start, sentence) with its end mark. A dot within a number or after a single letter ends nothing."""
+    """(start, sentence) with its end mark. A dot within a number or after a single letter (not a unit) ends nothing."""
     start = 0
-    for found in re.finditer(r"\n|[!?！？]+|(?<!\b[A-Za-z])(?<!: \d)\.(?=\s|$|[A-Z\u4e00-\u9fff])|;\s", text):
+    for found in re.finditer(
+        r"\n|[!?！？]+|(?:(?<!\b[A-Za-z])(?<!: \d)|(?<=\d [a-z]))\.(?=\s|$|[A-Z\u4e00-\u9fff])|;\s", text
+    ):
         yield start, text[start : found.end()]
         start = found.end()
     if start < len(text):
@@ -127,14 +129,18 @@ STATED = re.compile(
 NEGATED = re.compile(r"\b(?:not|n't|never|neither|nor|no|without|cannot|can't|isn't|wasn't|aren't)\b", re.IGNORECASE)
 
 
+ANNOUNCED = re.compile(r"\b(?:detailed|step[- ]by[- ]step|complete|full|long(?:er)?)\s+$", re.IGNORECASE)
+"""Before an "answer:" with many lines under it, which are the way to it."""
+
+
 def stated(text: str) -> Iterator[tuple[Strength, int, int]]:
     """(strength, start, where the answer begins) wherever something is called the answer. Negated ones are left out."""
     at = 0
     while found := STATED.search(text, at):
         at = found.end() if found.end() > at else at + 1
-        if NEGATED.search(found["between"]) or re.compile(r"not\b|never\b|neither\b", re.IGNORECASE).match(
-            text, found.end()
-        ):
+        if NEGATED.search(found["between"]) or re.compile(r"not\b|neither\b", re.IGNORECASE).match(text, found.end()):
+            continue
+        if "\n" in found[0] and ANNOUNCED.search(text, max(0, found.start() - 40), found.start()):
             continue
         yield (Strength.FINAL if found["final"] else Strength.ANSWER), found.start(), found.end()
 

@@ -66,7 +66,7 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
 
     `question` lets "There is no dog in the image" answer "Is there a dog in the image?".
     """
-    text = without_questions(plain(answer))
+    text = re.sub(r"\A\s*A\s*:\s*", "", without_questions(plain(answer)))
     whole = re.sub(r"[^\w' ]", "", text).strip().lower()
     if whole in SURE:
         return SURE[whole]
