@@ -8,6 +8,7 @@ import random
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ from train.data.collate import IGNORED, Collator, Encoder
 from train.data.dealing import Dealing, DealtBatches
 from train.data.instructions import Example
 from train.data.mixture import Mixture
-from train.data.pictures import PixelReader, augment
+from train.data.pictures import PixelReader, UnreadablePicture, augment
 from train.data.samples import Item
 from train.machine import Machine
 
@@ -147,6 +148,19 @@ def test_nothing_readable_is_an_error_and_no_endless_loop(tmp_path: Path) -> Non
         mixture({"a": 1}, pictures=PixelReader(tmp_path, None))[0]
 
 
+def test_of_many_that_are_unreadable_the_last_is_named() -> None:
+    asked = []
+
+    def pictures(name: str, rng: random.Random, may_augment: bool) -> dict[str, Any]:
+        asked.append(name)
+        raise UnreadablePicture(f"broken {len(asked)}")
+
+    with pytest.raises(UserError) as stopped:
+        mixture({"a": 1}, pictures=pictures)[0]
+    assert len(set(asked[-3:])) > 1
+    assert f"the last {asked[-1]} (broken 10); " in str(stopped.value)
+
+
 LENGTHS = [60, 61, 70, 90, 200, 205, 210, 215, 220, 225, 230, 240, 250, 260, 400, 620]
 PICTURED = [length >= 200 for length in LENGTHS]
 
@@ -211,6 +225,19 @@ def test_steps_of_like_length_come_in_random_order() -> None:
     assert sorted(sample for step in steps for sample in step) == list(range(96))
     longest = [max(len(encoder()([mixed[sample]])[0].input_ids) for sample in step) for step in steps]
     assert longest != sorted(longest)
+
+
+def test_an_outline_is_as_long_as_the_sample_with_or_without_a_picture() -> None:
+    class TextSet(FakeSet):
+        def example(self, index: int, rng: random.Random) -> Example:
+            return replace(super().example(index, rng), image=None)
+
+    data = {"seen": FakeSet("seen", 50), "read": TextSet("read", 50)}
+    made = Mixture(data, dict.fromkeys(data, 1.0), pictures=no_pixels, num_samples=20, seed=1)  # type: ignore[arg-type]
+    samples, outlines = ([get(place) for place in range(20)] for get in (made.__getitem__, made.outline))
+    assert {sample.picture is None for sample in samples} == {True, False}
+    lengths = [[len(one.input_ids) for one in encoder()(items)] for items in (samples, outlines)]
+    assert lengths[0] == lengths[1]
 
 
 # Ids and labels

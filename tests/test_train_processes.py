@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_helpers import assert_same, write_root
+from train_helpers import assert_near, assert_same, parts, weights, write_root
 
 HERE = Path(__file__).parent
 WORKER = str(HERE / "train_worker.py")
@@ -48,14 +48,14 @@ def finish(command: list[str], *, fails: bool = False) -> None:
     assert (done.returncode != 0) == fails, done.stderr[-3000:]
 
 
-def result(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "sft" / "model" / "model.safetensors")
+def result(out: Path, stage: str = "sft") -> dict[str, torch.Tensor]:
+    return load_file(out / stage / "model" / "model.safetensors")
 
 
 @pytest.mark.parametrize("flags", [[], ["fsdp"]], ids=["replicated", "fsdp"])
 def test_two_processes_equal_one(flags: list[str], root: Path, alone: Path, tmp_path: Path) -> None:
     finish([*torchrun(2), WORKER, str(root), str(tmp_path), *flags])
-    assert_same(result(alone), result(tmp_path), tolerance=2e-5)
+    assert_near(result(alone), result(tmp_path), start=result(alone, "pretrain"))
     assert logged(tmp_path, "tokens") == logged(alone, "tokens")  # of all processes, not of the first
     assert all(0 <= share < 1 for share in logged(tmp_path, "waiting"))
 
@@ -95,7 +95,8 @@ def test_processes_without_a_picture_wait_for_nobody(root: Path, tmp_path: Path)
     one, two = tmp_path / "one", tmp_path / "two"
     finish([sys.executable, WORKER, str(root), str(one), "text"])
     finish([*torchrun(2), WORKER, str(root), str(two), "text"])
-    assert_same(result(one), result(two), tolerance=2e-5)
+    assert logged(two, "loss") == pytest.approx(logged(one, "loss"), rel=1e-5)
+    assert logged(two, "grad_norm") == pytest.approx(logged(one, "grad_norm"), rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_killed_runs_go_on_with_other_numbers_of_processes(root: Path, short: Pa
     finish([*torchrun(3), WORKER, str(root), str(tmp_path), "short", "fsdp", "die=2"], fails=True)
     assert (tmp_path / "sft" / "checkpoint-2" / "stage.json").exists()
     finish([*torchrun(2), WORKER, str(root), str(tmp_path), "short"])
-    assert_same(result(short), result(tmp_path), tolerance=2e-5)
+    assert_near(result(short), result(tmp_path), start=weights(parts()[0]))
     entries = [json.loads(line) for line in (tmp_path / "sft" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries if "loss" in entry] == [1, 2, 3, 4]
     assert all({"learning_rate", "grad_norm", "tokens"} <= entry.keys() for entry in entries if "loss" in entry)
