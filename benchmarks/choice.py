@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import kit
+from . import kit, likelihood
 from .data.tsv import image_cluster
 from .estimates import Estimator
 from .judged import Extraction
@@ -89,6 +89,7 @@ def rules(estimate: Estimator, table: str | None = None) -> dict[str, ProtocolRu
     return {
         "kit": ProtocolRule(score=extraction(table=table).scorer("kit"), estimate=estimate, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=estimate),
+        **likelihood.rules(estimate),
     }
 
 

@@ -93,6 +93,8 @@ class Prediction:
     num_tokens: int | None = None
     finish_reason: str | None = None
     error: str | None = None
+    logprobs: Mapping[str, float] | None = None
+    """Of the options, where these were asked for (`likelihood`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from . import kit
+from . import kit, likelihood
 from .errors import RowError
 from .estimates import Estimator
 from .judged import Extraction
@@ -61,4 +61,5 @@ def rules(by_kit: Estimator, strictly: Estimator) -> dict[str, ProtocolRule]:
     return {
         "kit": ProtocolRule(score=extraction.scorer("kit"), estimate=by_kit, extractor="helps"),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=strictly),
+        **likelihood.rules(strictly, (likelihood.LABELS,)),
     }

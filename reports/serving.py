@@ -147,4 +147,4 @@ def make_server(
         return ThreadingHTTPServer((host, port), partial(Handler, directory=str(folder), token=token, answers=answers))
     except (OSError, OverflowError) as error:
         where = f"--port {port}" if host == HOST else f"--host {host} --port {port}"
-        raise UserError(f"{where}: {error}; choose another, or port 0 for any free one") from error
+        raise UserError(f"{where}: {error}; choose another, or 0 for any free one") from error

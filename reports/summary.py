@@ -112,7 +112,7 @@ def _one(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> list[Text]
         difference = _difference(run, cell, minus.cell(line.entry) if line.entry else Cell(), theirs)
         reading = "  failed" if line.task in failed else f"  {cell.protocol or DASH}"
         numbers = (cell.number.removesuffix(cell.suffix), _interval(cell), reading, *_missing(cell))
-        text = Text(_columns((line.label, *numbers, theirs.number.removesuffix(theirs.suffix), difference)))
+        text = Text(_columns((_short(line.label), *numbers, theirs.number.removesuffix(theirs.suffix), difference)))
         text.stylize("bold cyan", SIZES[0], SIZES[0] + SIZES[1])
         body.append(text)
     return body
@@ -175,7 +175,7 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
             cell = Cell() if found is None else difference_cell(found)
             words += [f"{cell.number} {cell.interval}".rstrip(), p_text(found.p_holm if found else None)]
         theirs = printed.cell(line.entry) if line.entry else Cell()
-        body.append(Text(_spread(line.label, words, theirs.number.removesuffix(theirs.suffix))))
+        body.append(Text(_spread(_short(line.label), words, theirs.number.removesuffix(theirs.suffix))))
     return body
 
 
@@ -323,6 +323,10 @@ def _fitted(remarks: list[Text], room: int) -> list[Text]:
             return [*shown, Text(f"({left} more remark{'' if left == 1 else 's'}: --all)", style="yellow")]
         shown += lines
     return shown
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= SIZES[0] else f"{label[: SIZES[0] - 2]}… "
 
 
 def _cut(text: str) -> str:

@@ -8,6 +8,7 @@ import random
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from train.data.captions import (
 from train.data.collate import IGNORED, Collator, Encoder
 from train.data.instructions import Example
 from train.data.mixture import LengthGroups, Mixture
-from train.data.pictures import PixelReader, augment
+from train.data.pictures import PixelReader, UnreadablePicture, augment
 from train.data.samples import Item
 
 NUM_LATENTS = 4
@@ -141,6 +142,19 @@ def test_nothing_readable_is_an_error_and_no_endless_loop(tmp_path: Path) -> Non
         mixture({"a": 1}, pictures=PixelReader(tmp_path, None))[0]
 
 
+def test_of_many_that_are_unreadable_the_last_is_named() -> None:
+    asked = []
+
+    def pictures(name: str, rng: random.Random, may_augment: bool) -> dict[str, Any]:
+        asked.append(name)
+        raise UnreadablePicture(f"broken {len(asked)}")
+
+    with pytest.raises(UserError) as stopped:
+        mixture({"a": 1}, pictures=pictures)[0]
+    assert len(set(asked[-3:])) > 1
+    assert f"the last {asked[-1]} (broken 10); " in str(stopped.value)
+
+
 def test_length_groups_keep_the_samples_of_every_step() -> None:
     mixed = mixture({"a": 1, "b": 1}, num_samples=96)
     order = list(LengthGroups(mixed, encoder(), window=32))
@@ -149,6 +163,19 @@ def test_length_groups_keep_the_samples_of_every_step() -> None:
     for start in range(0, 96, 32):
         assert sorted(order[start : start + 32]) == list(range(start, start + 32))
         assert lengths[start : start + 32] == sorted(lengths[start : start + 32])
+
+
+def test_an_outline_is_as_long_as_the_sample_with_or_without_a_picture() -> None:
+    class TextSet(FakeSet):
+        def example(self, index: int, rng: random.Random) -> Example:
+            return replace(super().example(index, rng), image=None)
+
+    data = {"seen": FakeSet("seen", 50), "read": TextSet("read", 50)}
+    made = Mixture(data, dict.fromkeys(data, 1.0), pictures=no_pixels, num_samples=20, seed=1)  # type: ignore[arg-type]
+    samples, outlines = ([get(place) for place in range(20)] for get in (made.__getitem__, made.outline))
+    assert {sample.picture is None for sample in samples} == {True, False}
+    lengths = [[len(one.input_ids) for one in encoder()(items)] for items in (samples, outlines)]
+    assert lengths[0] == lengths[1]
 
 
 # Ids and labels

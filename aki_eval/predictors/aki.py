@@ -81,6 +81,7 @@ class AkiPredictor:
         self._model: Any = None
         self._processor: Any = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
+        self._behind = lru_cache(maxsize=65536)(self._tokens_behind)
         self._weights_sha256 = cache(lambda: weights_checksum(checkpoint))
         self._stop_ids = cache(lambda: list(self.processor.stop_token_ids))
 
@@ -200,6 +201,69 @@ class AkiPredictor:
         answers = output[:, prepared.input_ids.shape[1] :].tolist()
         return [self._to_generation(ids) for ids in answers]
 
+    def continuation_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, int] | None]]:
+        """In one forward pass under the mask of generation: the prompt as it is answered, and what would stand behind
+        it as plain causal text. Continuations of one token share their prompt's row.
+        """
+        import torch
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        prepared = self.prepare(prompts)
+        starts = [
+            ids[mask.bool()].tolist() for ids, mask in zip(prepared.input_ids, prepared.attention_mask, strict=True)
+        ]
+        rows: list[list[int]] = []
+        images: list[ImageRef] = []
+        found: list[list[tuple[int, list[int]] | None]] = []
+        for prompt, start, texts in zip(prompts, starts, continuations, strict=True):
+            shared: int | None = None
+            own: list[tuple[int, list[int]] | None] = []
+            for text in texts:
+                tokens = list(self._continuation(prompt, text))
+                if not tokens:
+                    own.append(None)
+                    continue
+                if len(tokens) > 1 or shared is None:
+                    rows.append(start + tokens[:-1])
+                    images += prompt.images
+                    shared = len(rows) - 1 if len(tokens) == 1 else shared
+                own.append((len(rows) - 1 if len(tokens) > 1 else int(shared or 0), tokens))
+            found.append(own)
+        if not rows:
+            return [[None for _ in texts] for texts in continuations]
+        length = max(map(len, rows))
+        pad = self.processor.tokenizer.pad_token_id
+        keep = max(len(each[1]) for own in found for each in own if each)
+        with torch.inference_mode():
+            ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
+            mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+            inputs: dict[str, Any] = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+            if images:
+                vectors = self._vectors(Prepared(ids, mask, images, prepared.pixels))
+                inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
+            logits = self.model(**inputs, use_cache=False, logits_to_keep=keep).logits
+            logprobs = logits.float().log_softmax(-1).cpu()
+        return [[None if each is None else _summed(logprobs, *each) for each in own] for own in found]
+
+    def _continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
+        """The tokens of a text behind the prompt's; none where the vocabulary cannot say it."""
+        rendered = self.render(prompt)
+        special = max((rendered.rfind(token) for token in self.processor.tokenizer.all_special_tokens), default=-1)
+        return self._behind(rendered[max(0, special) :], text)
+
+    def _tokens_behind(self, tail: str, text: str) -> tuple[int, ...]:
+        """`tail` is the prompt from its last control token on: what stands before that changes no token after it."""
+        tokenizer = self.processor.tokenizer
+        start, whole = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (tail, tail + text))
+        if whole[: len(start)] == start:
+            tokens = tuple(whole[len(start) :])
+        else:  # the text's first letters run together with the prompt's last ones
+            tokens = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        unknown = tokenizer.unk_token_id
+        return () if unknown is not None and unknown in tokens else tokens
+
     def _vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
         import torch
@@ -223,6 +287,13 @@ class AkiPredictor:
         end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
         text = self.processor.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
         return Generation(text=text, num_tokens=end, finish_reason="stop" if end < len(ids) else "length")
+
+
+def _summed(logprobs: Tensor, row: int, tokens: list[int]) -> tuple[float, int]:
+    """logprobs: (R, K, V) of the last K places; the tokens' places are the last of their row."""
+    places = range(logprobs.shape[1] - len(tokens), logprobs.shape[1])
+    total = sum(float(logprobs[row, place, token]) for place, token in zip(places, tokens, strict=True))
+    return total, len(tokens)
 
 
 class FeatureCache:

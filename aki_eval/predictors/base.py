@@ -105,6 +105,19 @@ class TaskAwarePredictor(Protocol):
     def begin(self, task: Task, samples: Sequence[Sample], style: PromptStyle) -> None: ...
 
 
+@runtime_checkable
+class ProbabilityPredictor(Protocol):
+    """A predictor that can say how probable it holds a text as the beginning of its answer."""
+
+    def continuation_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, int] | None]]:
+        """For each prompt, of each of its continuations the natural logarithm of its probability and its number of
+        tokens; None where the vocabulary cannot say it.
+        """
+        ...
+
+
 NO_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|out of memory|OUT_OF_(HOST_|DEVICE_)?MEMORY"
     r"|(CUBLAS|CUDNN|CUSPARSE|CUSOLVER|HIPBLAS)_STATUS_ALLOC_FAILED|MPS backend out of memory|bad_alloc",

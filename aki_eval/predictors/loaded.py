@@ -101,6 +101,7 @@ class LoadedAkiPredictor(AkiPredictor):
         self._model = model
         self._processor = processor
         self._rendered = lru_cache(maxsize=4096)(self._render)
+        self._behind = lru_cache(maxsize=65536)(self._tokens_behind)
         self._stop_ids = cache(lambda: list(processor.stop_token_ids))
 
     def describe(self) -> dict[str, Any]:
@@ -116,6 +117,12 @@ class LoadedAkiPredictor(AkiPredictor):
     def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]:
         with in_eval_mode(self._model):
             return super().generate(prepared, max_new_tokens)
+
+    def continuation_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, int] | None]]:
+        with in_eval_mode(self._model):
+            return super().continuation_logprobs(prompts, continuations)
 
 
 class LoadedPredictor:

@@ -12,6 +12,7 @@ from .answering import Answering, WorkDone
 from .distributed import find_world
 from .inputs import load, with_tables
 from .interruption import Interruption
+from .likelihood import ask_likelihoods, wanted_names
 from .opening import merge_ranks, open_for_writing, pending
 from .options import RunOptions, RunResult
 from .probing import take_over
@@ -62,6 +63,10 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
             done = work.answer(inputs, {name: world.shard(prompts) for name, prompts in todo.items()})
         else:
             progress.say(f"nothing to predict: {folder.root} has every answer already")
+        if names := wanted_names(options.judge.protocols):
+            size = options.batch_size or predictor.batch_size
+            asked, seconds = ask_likelihoods(folder, inputs, predictor, names, size, world.rank, world.shard)
+            progress.say(f"option probabilities of {asked} questions in {seconds:.1f} s")
         if not world.is_main:
             return RunResult(**vars(done), results=[], left_out=left_out)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.catalogue import describe
 from benchmarks.errors import UserError
+from benchmarks.likelihood import NAMES as LIKELIHOODS
 from benchmarks.records import Judge, Prediction, Score
 from benchmarks.results.record import DataRecord, RunRecord
 from benchmarks.results.store import RunStore
@@ -17,6 +18,7 @@ from benchmarks.task import Task
 
 from ..judges import JudgeOptions
 from .inputs import TaskInput
+from .likelihood import as_predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,10 @@ def _score(
     predictions = folder.predictions(task.name)
     if given.probe is not None:
         predictions = _read_back(given, predictions)
-    scores = score_task(task, given.samples, predictions, judge, _protocols(task, options))
+    wanted = _protocols(task, options)
+    scores = score_task(task, given.samples, predictions, judge, [name for name in wanted if name not in LIKELIHOODS])
+    for name in (name for name in wanted if name in LIKELIHOODS):
+        scores |= score_task(task, given.samples, as_predictions(folder, task.name, name), None, [name])
     metrics = metrics_of(task, scores) | {
         "subset": run.subset.model_dump() if run.subset else None,
         "judge": _judge_record(folder, task, judge, scores),

@@ -35,7 +35,7 @@ from .jsonl import cut_torn_line, predictions_files, read_predictions, to_line
 from .probes import is_probe_folder
 from .record import RunRecord, read_record
 
-OURS = ("predictions*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
+OURS = ("predictions*.jsonl", "likelihoods*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 """What is written into a task's folder; all that `clear` deletes there."""
 
 
@@ -260,15 +260,15 @@ class RunStore:
         """For many batches: `with folder.appender(task) as append: append(predictions)`."""
         path = self._predictions_path(task, rank)
         path.parent.mkdir(exist_ok=True)
-        return Appender(path, self._mark(task))
+        return Appender(path, self.mark(task))
 
     def replace(self, task: str, predictions: Iterable[Prediction]) -> None:
         """Puts exactly these predictions in the place of all that is known of the task: all of them or none."""
         path = self._predictions_path(task, 0)
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, _to_lines(predictions, self._mark(task)))
+        write_atomically(path, _to_lines(predictions, self.mark(task)))
 
-    def _mark(self, task: str) -> str | None:
+    def mark(self, task: str) -> str | None:
         """By which the answers to a task are known as this run's; None when it is older than marks."""
         run = self.read_run()
         return run.answers.get(task) if run else None
@@ -281,7 +281,7 @@ class RunStore:
         Raises:
             UserError: an answer of another run.
         """
-        return read_predictions(self._predictions_files(task), self._mark(task))
+        return read_predictions(self._predictions_files(task), self.mark(task))
 
     def merge(self, task: str, order: Iterable[str]) -> None:
         """Brings the files of all ranks into one, in the order of the table, one line a sample.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .. import choice, kit
+from .. import choice, kit, likelihood
 from ..data.tsv import image_cluster
 from ..estimates import Columns, Estimate, mean_by_group, weighted_sum
 from ..prompts import from_template
@@ -108,6 +108,7 @@ TASK = Task(
         "official": ProtocolRule(score=each_by_itself("official", equal_letter), estimate=official),
         "cambrian": ProtocolRule(score=each_by_itself("cambrian", normalised_letter), estimate=official),
         "kit": ProtocolRule(score=choice.extraction(kit.choices).scorer("kit"), estimate=by_kit, extractor="helps"),
+        **likelihood.rules(official),
     },
     headline="official",
     headline_metrics=("2d", "3d"),

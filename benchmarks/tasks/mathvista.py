@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from .. import choice, kit
+from .. import choice, kit, likelihood
 from ..errors import RowError
 from ..estimates import mean_by_group
 from ..judged import Extraction
@@ -116,6 +116,7 @@ TASK = Task(
             extractor="needed",
         ),
         "strict": ProtocolRule(score=each_by_itself("strict", strict), estimate=mean_by_group),
+        **likelihood.rules(mean_by_group),
     },
     headline="kit",
     headline_metrics=("overall",),

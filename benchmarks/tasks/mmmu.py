@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from .. import choice, kit
+from .. import choice, kit, likelihood
 from ..errors import RowError
 from ..estimates import mean_by_group
 from ..prompts import NUMBERED_IMAGE, fill, interleave, prompt
@@ -151,6 +151,7 @@ TASK = Task(
         "strict": ProtocolRule(
             score=each_by_itself("strict", strict), estimate=lambda scores: mean_by_group(scores, overall=None)
         ),
+        **likelihood.rules(lambda scores: mean_by_group(scores, overall=None)),
     },
     headline="kit",
     headline_metrics=("val",),

@@ -39,6 +39,7 @@ shoot() {
 }
 shoot overview index.html 1280,1020
 shoot benchmark benchmark-cv_bench.html 1280,900
+shoot compare compare.html 1280,800
 shoot samples 'samples.html#task=cv_bench&result=flipped' 1280,800
 "$BIN/python" - "$OUT/screenshots" <<'PYTHON'
 import sys

@@ -66,7 +66,10 @@ class ServedPictures:
         picture = self.pictures.get(address)
         if picture is None:
             return None
-        content = picture.read()
+        try:
+            content = picture.read()
+        except (OSError, ValueError):
+            return None  # the table went away, or is damaged: the page says that the picture cannot be shown
         return Answer(content, media_type(content))
 
 
