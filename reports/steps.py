@@ -1,8 +1,9 @@
 """Checkpoints of one training over its steps: score with interval against step, and which is best, as far as is known.
 
 Runs whose folders end on a number behind `step` or `checkpoint` (`step-500`, `checkpoint-500`) are taken for one
-training's. The highest value is marked; every other step is compared with it, question by question, and Holm's correction
-is over the steps. Where others cannot be told from it, that is said: the highest of several equal ones is picked by noise.
+training's. The highest value is marked; every other step is compared with it, question by question, and Holm's
+correction is over the steps. Where others cannot be told from it, that is said: the highest of several equal ones is
+picked by noise.
 """
 
 from __future__ import annotations
