@@ -43,10 +43,13 @@ def run_stages(recipe: str, data: Path, out: Path, machine: Machine, only: Kind 
 
 
 def _assembled(recipe: Recipe) -> Parts:
+    import torch
+
     from model.assemble import assemble
 
     from ..run_recipe import Parts
 
+    torch.manual_seed(recipe.stages[0].seed)  # what is new in the model is random, and a seed is to be a model
     choice = recipe.model
     made = assemble(choice.vision, choice.text, num_latents=choice.num_image_tokens, **choice.resampler.settings())
     return Parts(made.model, made.processor)
