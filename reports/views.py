@@ -32,14 +32,14 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class AnswerView:
     """One question about the answers, a bar for each kind."""
 
     title: str
     bars: tuple[Bar, ...]
 
 
-def views_of(run: RunFolder, task: str) -> list[View]:
+def views_of(run: RunFolder, task: str) -> list[AnswerView]:
     """Those that there is something to show for."""
     result = run.results[task]
     scores = run.scores(task, result.headline)
@@ -66,23 +66,24 @@ def _bars(counts: Iterable[tuple[str, int]], beside: Counter[str] | None = None)
     )
 
 
-def _said(score: Score, known: Iterable[str]) -> str:
-    return score.answer if score.answer in known and not score.unread else UNREAD
+def _said(score: Score, known: Sequence[str]) -> str:
+    answer = score.answer
+    return UNREAD if answer is None or answer not in known or score.unread else answer
 
 
-def _confusion(scores: Sequence[Score]) -> Iterator[View]:
+def _confusion(scores: Sequence[Score]) -> Iterator[AnswerView]:
     """Of yes/no questions: what was said, by what was right."""
     asked = [score for score in scores if score.value is not None and score.target in ("Yes", "No")]
     for target in ("Yes", "No"):
         said = Counter(_said(score, ("Yes", "No")) for score in asked if score.target == target)
         if said:
-            yield View(
+            yield AnswerView(
                 title=f"Said where {target} is right",
                 bars=_bars((name, said[name]) for name in ("Yes", "No", UNREAD) if said[name] or name != UNREAD),
             )
 
 
-def _letters(scores: Sequence[Score]) -> Iterator[View]:
+def _letters(scores: Sequence[Score]) -> Iterator[AnswerView]:
     """Of multiple choice: how often each letter is said, beside how often it is right."""
     asked = [score for score in scores if score.value is not None and len(score.target or "") == 1]
     right = Counter(score.target or "" for score in asked)
@@ -91,10 +92,10 @@ def _letters(scores: Sequence[Score]) -> Iterator[View]:
         return
     said = Counter(_said(score, letters) for score in asked if score.target in letters)
     names = [*letters, *([UNREAD] if said[UNREAD] else [])]
-    yield View(title="Letters said", bars=_bars(((name, said[name]) for name in names), right))
+    yield AnswerView(title="Letters said", bars=_bars(((name, said[name]) for name in names), right))
 
 
-def _grades(scores: Sequence[Score], *, judged: bool) -> Iterator[View]:
+def _grades(scores: Sequence[Score], *, judged: bool) -> Iterator[AnswerView]:
     """Of judged answers: the grades, in ten bars from 0 to 1 or from 0 to 10."""
     values = [score.value for score in scores if score.value is not None]
     if not judged or not values:
@@ -102,10 +103,10 @@ def _grades(scores: Sequence[Score], *, judged: bool) -> Iterator[View]:
     width = 1.0 if max(values) > 1 else 0.1
     places = Counter(min(NUM_BARS - 1, int(round(value / width, 6))) for value in values)
     bars = ((f"{place * width:g} to {(place + 1) * width:g}", places[place]) for place in range(NUM_BARS))
-    yield View(title="Grades of the judge", bars=_bars(bars))
+    yield AnswerView(title="Grades of the judge", bars=_bars(bars))
 
 
-def _lengths(predictions: Sequence[Prediction]) -> Iterator[View]:
+def _lengths(predictions: Sequence[Prediction]) -> Iterator[AnswerView]:
     """Tokens of an answer, and how many were cut at the limit."""
     known = [prediction.num_tokens for prediction in predictions if prediction.num_tokens is not None]
     if known:
@@ -116,9 +117,9 @@ def _lengths(predictions: Sequence[Prediction]) -> Iterator[View]:
             (str(bound) if bound - start <= 1 else f"{start + 1} to {bound}", places[bound])
             for start, bound in zip(starts, bounds, strict=False)
         ]
-        yield View(title="Tokens of an answer", bars=_bars(bars))
+        yield AnswerView(title="Tokens of an answer", bars=_bars(bars))
     known_ends = [each.finish_reason for each in predictions if each.finish_reason is not None]
     if known_ends:
         cut = sum(reason == "length" for reason in known_ends)
         bars = [("ended by itself", len(known_ends) - cut), ("cut at the limit", cut)]
-        yield View(title="How answers ended", bars=_bars(bars))
+        yield AnswerView(title="How answers ended", bars=_bars(bars))

@@ -15,7 +15,7 @@ from benchmarks.records import Prompt
 from benchmarks.results.folder import RunFolder, open_run
 from benchmarks.tasks import TASKS
 from reports.pages import write_site
-from reports.views import View, views_of
+from reports.views import AnswerView, views_of
 
 
 def always(prompt: Prompt) -> str:
@@ -31,7 +31,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return open_run(out)
 
 
-def by_title(found: list[View]) -> dict[str, dict[str, int]]:
+def by_title(found: list[AnswerView]) -> dict[str, dict[str, int]]:
     return {view.title: {bar.label: bar.count for bar in view.bars} for view in found}
 
 
