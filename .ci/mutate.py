@@ -8,8 +8,9 @@ look-around of a regular expression left out. What is ours is the running. cosmi
 tests for each mutant; here the tests are collected and run once, each mutant runs in a fork of that process, and only
 the tests that executed the changed statement run, those that killed before first. Files are never touched.
 
-- A change inside a function is put into the functions that live in the process (their code objects are exchanged); a
-  change outside functions runs in a process that imports the changed module afresh.
+- A change inside a function is put into the functions that live in the process (their code objects are exchanged), a
+  changed constant of the module into all modules that hold it; other changes outside functions run in a process that
+  imports the changed module afresh.
 - A mutant survives if no test fails. Left out as no other program: changes in annotations of functions and variables,
   and in arguments of @dataclass (`frozen` forbids, it computes nothing).
 """
@@ -214,10 +215,7 @@ def live_functions(path: Path) -> list[FunctionType]:
 
 
 def put_in(mutant: Mutant, source: str, path: Path, functions: list[FunctionType]) -> bool:
-    """Gives the functions of this process the mutant's code, and forgets what was computed with theirs.
-
-    False: none of them changed; the changed one does not live.
-    """
+    """Gives the functions of this process the mutant's code. False: none changed; the changed one does not live."""
     old, new = codes(source, path), codes(mutant.text, path)
     changed = False
     for function in functions:
@@ -227,9 +225,29 @@ def put_in(mutant: Mutant, source: str, path: Path, functions: list[FunctionType
             code = new[name][lines.index(function.__code__.co_firstlineno)]
             changed = changed or code != function.__code__
             function.__code__ = code
-    for each in gc.get_objects():
-        if isinstance(each, functools._lru_cache_wrapper) and each.__module__.split(".")[0] in OURS:
-            each.cache_clear()
+    return changed
+
+
+def live_caches() -> list[Any]:
+    """What remembers results of our functions: forgotten before each test, so that each executes all it needs."""
+    found = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper)]
+    return [each for each in found if each.__module__.split(".")[0] in OURS]
+
+
+def put_in_constants(mutant: Mutant, path: Path) -> bool:
+    """Gives this process the constants of the mutant where they differ; False: none does."""
+    name = str(path.relative_to(ROOT)).removesuffix(".py").replace("/", ".")
+    module = sys.modules[name]
+    made = {"__name__": name, "__package__": module.__package__, "__file__": str(path)}
+    exec(compile(mutant.text, str(path), "exec", dont_inherit=True), made)
+    changed = False
+    for key, value in made.items():
+        old = vars(module).get(key)
+        if not key.startswith("__") and not isinstance(value, FunctionType | type) and repr(value) != repr(old):
+            changed = True
+            for each in list(sys.modules.values()):
+                if (getattr(each, "__name__", "") or "").split(".")[0] in OURS and vars(each).get(key) is old:
+                    setattr(each, key, value)
     return changed
 
 
@@ -244,8 +262,11 @@ class Examination:
         reached: dict[str, list[int]] = {}
         seconds: dict[str, float] = {}
         self.result = {"reached": reached, "seconds": seconds, "outcomes": []}
+        caches = live_caches()
         for item, following in zip(session.items, [*session.items[1:], None], strict=True):
             lines: set[int] = set()
+            for cache in caches:
+                cache.cache_clear()
             started = time.process_time()
             with traced(str(self.path), lines):
                 if not passes(item, following):
@@ -258,7 +279,7 @@ class Examination:
         select = Selection(self.source, reached, seconds)
         for mutant in self.mutants:
             chosen = select.tests(mutant)
-            if not select.in_function(mutant) or not chosen:
+            if not chosen:
                 self.result["outcomes"].append(None)
                 continue
             items = sorted(
@@ -266,7 +287,13 @@ class Examination:
             )
 
             def run(mutant: Mutant = mutant, items: list[Any] = items) -> str | None:
-                return first_failing(items) if put_in(mutant, self.source, self.path, functions) else None
+                for cache in caches:
+                    cache.cache_clear()
+                if select.in_function(mutant):
+                    changed = put_in(mutant, self.source, self.path, functions)
+                else:
+                    changed = select.is_assignment(mutant) and put_in_constants(mutant, self.path)
+                return first_failing(items) if changed else None
 
             failed = forked(run, select.limit(chosen))
             if failed:
@@ -333,15 +360,36 @@ class Selection:
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         bodies = [(node.body[0].lineno, node.end_lineno or 0) for node in functions]
         self.inside = {line for first, last in bodies for line in range(first, last + 1)}
+        assignments = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+        self.targets = {
+            line: getattr(node, "targets", None) or [node.target]  # type: ignore[union-attr]
+            for node in assignments
+            for line in range(node.lineno, (node.end_lineno or 0) + 1)
+        }
+        self.names: dict[str, set[int]] = defaultdict(set)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                self.names[node.id].add(node.lineno)
         self.killers: Counter[str] = Counter()
 
     def in_function(self, mutant: Mutant) -> bool:
         return mutant.line in self.inside
 
+    def is_assignment(self, mutant: Mutant) -> bool:
+        return mutant.line in self.targets
+
     def tests(self, mutant: Mutant) -> list[str]:
-        lines = self.statements.get(mutant.line, range(mutant.line, mutant.line + 1))
-        hit = [t for t, r in self.reached.items() if not self.in_function(mutant) or any(line in lines for line in r)]
+        """Those that executed the changed statement, or the statements that use the changed constant."""
+        lines = self.uses(mutant.line) or set(self.statements.get(mutant.line, [mutant.line]))
+        everywhere = not self.in_function(mutant) and not self.uses(mutant.line)
+        hit = [t for t, r in self.reached.items() if r and (everywhere or not lines.isdisjoint(r))]
         return sorted(hit, key=lambda test: (-self.killers[test], self.seconds[test]))
+
+    def uses(self, line: int) -> set[int]:
+        """Where functions use the constant that is assigned on a line; nothing where it makes other constants."""
+        names = {target.id for target in self.targets.get(line, ()) if isinstance(target, ast.Name)}
+        used = {line for name in names for line in self.names.get(name, ())} - set(self.statements.get(line, ()))
+        return {inner for line in used for inner in self.statements[line]} if used <= self.inside else set()
 
     def limit(self, tests: list[str]) -> int:
         return 5 + int(4 * sum(self.seconds[test] for test in tests))

@@ -35,6 +35,27 @@ class Word:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerView:
+    """What a layer of the text backbone does to the picture's latents, averaged over them and, for shares, over heads.
+
+    image_to_question, image_to_image: shares of the latents' attention. question_to_image: of the question's tokens'.
+    change: how far the latents' states behind the layer move when another question is asked about the same picture,
+    relative to their length. 0 where no word can reach them.
+    """
+
+    layer: int
+    kind: str
+    image_to_question: float
+    image_to_image: float
+    question_to_image: float
+    change: float
+
+
+OTHER_QUESTION = "How many things are there in the picture, and which of them is the largest?"
+"""Asked about the same picture, to see what a question does to the picture's latents."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class View:
     """One prompt seen from inside. Attention is averaged over layers and heads.
 
@@ -52,6 +73,7 @@ class View:
     masks: dict[str, NDArray[np.bool_]]
     layer_kinds: tuple[str, ...]
     """The kind of every layer of the text backbone."""
+    by_layer: tuple[LayerView, ...]
 
     def layers_of(self, kind: str) -> str:
         """Which layers of the model have a kind, to stand behind its name; nothing for a kind that none has."""
@@ -77,8 +99,13 @@ class View:
         return patches.reshape(side, len(patches) // side)
 
 
-def look(predictor: AkiPredictor, prompt: Prompt, question: str, max_new_tokens: int = 32) -> View:
+def look(
+    predictor: AkiPredictor, prompt: Prompt, question: str, max_new_tokens: int = 32, other: str = OTHER_QUESTION
+) -> View:
     """Answers a prompt of one picture and looks at the forward pass over it.
+
+    Args:
+        other: the question that is asked instead, to see what changes in the picture's latents.
 
     Raises:
         UserError: the checkpoint's tokenizer cannot say which characters a token came from.
@@ -93,21 +120,58 @@ def look(predictor: AkiPredictor, prompt: Prompt, question: str, max_new_tokens:
     pixels = [image.decode().convert("RGB") for image in prompt.images]
     inputs = processor(images=pixels, text=text, add_special_tokens=False, return_tensors="pt").to(model.device)
     with torch.inference_mode(), _eager(model), _watched(model) as layers:
-        output = model(**inputs.to(model.dtype), output_attentions=True, use_cache=False)
+        output = model(**inputs.to(model.dtype), output_attentions=True, output_hidden_states=True, use_cache=False)
+    swapped = _states_asked(predictor, prompt, question, other, pixels)
     ids = inputs["input_ids"][0]
     places = (ids == model.config.image_token_id).nonzero().flatten().tolist()
     attention = torch.stack([layer[0].float().mean(0) for layer in output.attentions]).mean(0)
+    words = tuple(_words(processor, text, question))
     return View(
         text=text,
         answer=generation.text or "",
         num_prompt_tokens=len(ids),
         image=(places[0], places[-1] + 1),
-        words=tuple(_words(processor, text, question)),
+        words=words,
         attention=attention.cpu().numpy().astype(np.float64),
         latents_to_patches=rolled_out(layers),
         masks=_masks(model, ids, generation.num_tokens or 0),
         layer_kinds=model.config.layer_kinds,
+        by_layer=tuple(_by_layer(model.config.layer_kinds, output, swapped, places, words)),
     )
+
+
+def _states_asked(predictor: AkiPredictor, prompt: Prompt, question: str, other: str, pixels: list[Any]) -> list[Any]:
+    """(N, T) of every layer: the latents' states when `other` is asked about the picture."""
+    import torch
+
+    parts = tuple(part.replace(question, other) if isinstance(part, str) else part for part in prompt.parts)
+    text = predictor.render(Prompt(prompt.index, parts))
+    model = predictor.model
+    inputs = predictor.processor(images=pixels, text=text, add_special_tokens=False, return_tensors="pt")
+    with torch.inference_mode(), _eager(model):
+        given = inputs.to(model.device).to(model.dtype)
+        output = model(**given, output_hidden_states=True, use_cache=False)
+    places = inputs["input_ids"][0] == model.config.image_token_id
+    return [states[0][places.to(states.device)].float() for states in output.hidden_states[1:]]
+
+
+def _by_layer(
+    kinds: tuple[str, ...], output: Any, swapped: list[Any], places: list[int], words: tuple[Word, ...]
+) -> Iterator[LayerView]:
+    first, end = places[0], places[-1] + 1
+    asked = sorted({token for word in words for token in range(word.start, word.end)})
+    for layer, kind in enumerate(kinds):
+        attention = output.attentions[layer][0].float().mean(0)
+        states = output.hidden_states[layer + 1][0][places].float()
+        moved = (states - swapped[layer]).norm(dim=-1) / states.norm(dim=-1)
+        yield LayerView(
+            layer=layer,
+            kind=kind,
+            image_to_question=float(attention[first:end, asked].sum(-1).mean()),
+            image_to_image=float(attention[first:end, first:end].sum(-1).mean()),
+            question_to_image=float(attention[asked, first:end].sum(-1).mean()),
+            change=float(moved.mean()),
+        )
 
 
 @contextmanager

@@ -31,6 +31,7 @@ COMMANDS = {
     "import": ("aki_eval.commands.import_", "command", "Take over predictions made elsewhere."),
     "report": ("reports.cli", "report", "The paper's tables, with the numbers of runs beside the printed ones."),
     "view": ("aki_eval.commands.view", "command", "The HTML report on localhost, or a run while it goes on."),
+    "watch": ("aki_eval.commands.watch", "command", "Evaluate a training's checkpoints as they come."),
     "export": ("aki_eval.commands.export", "command", "A run for other tools: inspect, lm-eval's readers, trackers."),
     "compare": (
         "aki_eval.commands.compare",

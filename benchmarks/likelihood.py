@@ -102,7 +102,8 @@ def rules(estimate: Estimator, names: Sequence[str] = NAMES) -> dict[str, Protoc
 
 def bins(confidence: Floats) -> np.ndarray:
     """Of 15 of equal width, the number (N,) of each confidence's."""
-    return np.minimum((np.nan_to_num(confidence) * NUM_BINS).astype(int), NUM_BINS - 1)
+    numbers: np.ndarray = np.minimum((np.nan_to_num(confidence) * NUM_BINS).astype(int), NUM_BINS - 1)
+    return numbers
 
 
 def calibration_error(columns: Columns) -> Estimate:

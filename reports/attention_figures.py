@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,46 @@ def mask_figure(masks: Mapping[str, NDArray[np.bool_]], spans: Sequence[Span], t
     _legend(figure, {int(value) for mask in masks.values() for value in np.unique(compared(mask))})
     if title:
         figure.suptitle(title, fontsize=11)
+    return figure
+
+
+class LayerNumbers(Protocol):
+    """Shares of attention and relative changes of one layer, between 0 and 1 but for `change`."""
+
+    @property
+    def layer(self) -> int: ...
+    @property
+    def image_to_question(self) -> float: ...
+    @property
+    def image_to_image(self) -> float: ...
+    @property
+    def question_to_image(self) -> float: ...
+    @property
+    def change(self) -> float: ...
+
+
+def layer_figure(layers: Sequence[LayerNumbers]) -> Figure:
+    """Left: where attention goes, layer by layer. Right: how far a question moves the image tokens."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    places = [each.layer for each in layers]
+    for name, colour in (
+        ("image_to_question", "#c2410c"),
+        ("image_to_image", "#6b7280"),
+        ("question_to_image", "#1d4ed8"),
+    ):
+        values = [100 * getattr(each, name) for each in layers]
+        left.plot(places, values, "o-", color=colour, markersize=4, label=name.replace("_", " "))
+    left.set(xlabel="layer", ylabel="per cent of the attention")
+    left.legend(fontsize=7)
+    right.plot(places, [100 * each.change for each in layers], "o-", color="#c2410c", markersize=4)
+    right.set(xlabel="layer", ylabel="change of image tokens, per cent", title="another question, same picture")
+    right.title.set_fontsize(9)
+    for axis in (left, right):
+        axis.set_xticks(places if len(places) < 13 else places[:: len(places) // 8])
+        axis.grid(visible=True, color="#e5ded6")
     return figure
 
 

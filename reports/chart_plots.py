@@ -15,6 +15,7 @@ from .other_tables import measures_paper
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
 from .series import Series, arm_series, paper_series
+from .steps import step_figure
 from .styles import SCREEN, Style
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def write_figures(plan: Plan, out: Path, style: Style = SCREEN) -> list[Path]:
         figures: dict[str, Figure] = {}
         if measures_paper(plan.runs):
             figures = {"table2_bars": bars(plan, style), "table2_radar": radar(plan, style)}
+        by_step = step_figure(plan)
+        if by_step is not None:
+            figures["steps"] = by_step
         beside = others(plan)
         if beside is not None:
             figures["others"] = profile(beside, beside.title, plan, style)

@@ -30,6 +30,7 @@ from .paper_tables import (
 )
 from .picture_modes import MODES
 from .sides import SidesCommand, groups_of, open_arms
+from .steps import step_table
 from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
@@ -84,6 +85,8 @@ def report(
     for name in wanted:
         if name == "term" and one_screen and plan.grouped:
             print_tables([*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan)])
+        elif name == "term" and one_screen and (by_step := step_table(plan)):
+            print_tables([by_step])
         elif name == "term" and one_screen:
             show_summary(PlainConsole(), plan)
         else:
@@ -149,7 +152,8 @@ def parse_tables(text: str | None) -> list[str]:
 def choose_tables(plan: Plan, numbers: Sequence[str]) -> list[Table]:
     """All tables, or those of the given numbers."""
     if not numbers:
-        return all_tables(plan)
+        by_step = step_table(plan)
+        return [*([by_step] if by_step else []), *all_tables(plan)]
     return [_table(number, plan) for number in numbers]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from benchmarks.probes import PROBES
 from benchmarks.results.comparison import MetricComparison
@@ -75,7 +76,7 @@ def _row(column: ColumnLooks, found: Looks) -> Row:
     )
 
 
-def _side(comparison: MetricComparison | None, side: str) -> Cell:
+def _side(comparison: MetricComparison | None, side: Literal["a", "b"]) -> Cell:
     if comparison is None:
         return NO_NUMBER
     return Cell(value=comparison.a if side == "a" else comparison.b, ci95=comparison.ci95_of(side))

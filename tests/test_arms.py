@@ -396,7 +396,7 @@ def test_power_from_guesses_and_from_a_pilot(
     [
         ([], "give a pilot's run folders, or say how many questions"),
         (["--questions", "9", "--flip", "0.1", "--seed-flip", "0.3"], "--seed-flip 0.3 is above --flip 0.1"),
-        (["--questions", "9", "--format", "pdf"], "--format 'pdf'"),
+        (["--questions", "9", "--format", "pdf"], "'pdf' is not one of 'term', 'md', 'json'"),
     ],
 )
 def test_power_without_sense_is_one_line(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
@@ -43,6 +44,50 @@ def test_without_clusters_it_is_the_wilson_interval() -> None:
     low, high = proportion_confint(730, 1000, method="wilson")
     assert metric.value == pytest.approx(73.0)
     assert metric.ci95 == pytest.approx((100 * low, 100 * high), abs=0.02)  # Student's 1.962 for the normal 1.960
+
+
+def wilson_by_hand(share: float, size: float, z: float) -> tuple[float, float]:
+    center = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    return 100 * (center - half), 100 * (center + half)
+
+
+def test_with_clusters_it_is_wilsons_at_the_effective_size() -> None:
+    estimate = mean_by_group(make(*clustered()))["overall"]
+    assert estimate.value is not None
+    assert estimate.std_error is not None
+    share = estimate.value / 100
+    size = share * (1 - share) / (estimate.std_error / 100) ** 2
+    assert size != pytest.approx(estimate.num_clusters, rel=0.1)
+    assert estimate.interval() == pytest.approx(wilson_by_hand(share, size, t.ppf(0.975, estimate.degrees)))
+
+
+def test_clusters_that_are_all_alike_are_the_sample() -> None:
+    """Half of every picture's questions right: no spread, and ten pictures all the same."""
+    estimate = mean_by_group(make([1.0, 0.0] * 10, [str(n // 2) for n in range(20)]))["overall"]
+    assert estimate.std_error == 0
+    assert estimate.interval() == pytest.approx(wilson_by_hand(0.5, 10, t.ppf(0.975, 9)))
+
+
+def test_a_ratio_without_an_upper_end_has_students_interval() -> None:
+    columns = Columns(make([0.5, 0.9, 0.4, 0.8]))
+    estimate = columns.ratio(columns.values, np.full(4, 0.5), columns.everything, bounded=False)
+    assert estimate.value == pytest.approx(130.0)
+    assert estimate.std_error is not None
+    half = t.ppf(0.975, 3) * estimate.std_error
+    assert estimate.interval() == pytest.approx((130.0 - half, 130.0 + half))
+
+
+def test_a_sum_is_linear_and_its_degrees_are_satterthwaites_however_small_the_variances() -> None:
+    scores = [*make([1.0] * 900 + [0.0] * 100, None, "a"), *make([1.0] * 600 + [0.0] * 400, None, "b")]
+    scores = [replace(score, cluster=str(place)) for place, score in enumerate(scores)]
+    columns = Columns(scores)
+    parts = [columns.mean(columns.among(name)) for name in "ab"]
+    total = weighted_sum(parts, 1 / 2)
+    first, second = (np.square(part.corrected).sum() for part in parts)
+    assert first**2 / 999 + second**2 / 999 < 1
+    assert total.degrees == pytest.approx((first + second) ** 2 / ((first**2 + second**2) / 999))
+    assert total.influence == pytest.approx((parts[0].influence + parts[1].influence) / 2)
 
 
 def test_clustered_standard_error_is_the_sandwich_of_a_regression() -> None:
@@ -204,3 +249,9 @@ def test_thirty_thousand_samples_take_less_than_a_second() -> None:
     metrics = TASKS["seed_image"].protocols["kit"].aggregate(scores)
     assert time.process_time() - started < 1
     assert len(metrics) == 10
+
+
+def test_a_cluster_that_carries_a_whole_ratio_has_no_error_of_its_own() -> None:
+    columns = Columns(make([0.5, 0.5], ["a", "b"]))
+    estimate = columns.ratio(np.array([1.0, 0.0]), np.array([2.0, 0.0]), columns.everything)
+    assert (estimate.value, estimate.num_clusters, estimate.std_error) == (50.0, 2, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -19,6 +20,7 @@ from benchmarks.paired_tests import (
     McNemar,
     holm,
     lowest_difference,
+    minus,
     paired_difference,
     smallest_detectable_difference,
 )
@@ -45,6 +47,8 @@ def test_right_or_wrong_gets_mcnemar_and_everything_else_gets_t() -> None:
     assert difference(*wins).test == McNemar(won=5, lost=0, num_pairs=20, scale=100.0)
     assert difference(*wins, [str(place // 2) for place in range(20)]).test.name == CLUSTERED_T
     assert difference([0.5, *wins[0]], [0.5, *wins[1]]).test.name == CLUSTERED_T
+    assert difference(wins[0], [0.5, *wins[1][1:]]).test.name == CLUSTERED_T
+    assert difference([0.5, *wins[0][1:]], wins[1]).test.name == CLUSTERED_T
     assert (MCNEMAR, CLUSTERED_T) == ("exact McNemar", "clustered t")
 
 
@@ -59,6 +63,13 @@ def test_refuses_other_samples_and_says_nothing_about_one_cluster() -> None:
 
 
 # Exact McNemar and its interval.
+
+
+def test_without_a_value_on_one_side_there_is_no_difference() -> None:
+    valued = estimate([1.0, 0.0])
+    nothing = replace(valued, value=None)
+    assert [paired_difference(*pair) for pair in ((nothing, valued), (valued, nothing))] == [None, None]
+    assert (minus(nothing, valued).value, minus(valued, nothing).value, minus(valued, valued).value) == (None, None, 0)
 
 
 def test_five_won_and_none_lost() -> None:

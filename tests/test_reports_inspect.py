@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aki_eval.attention_maps import View, look, rolled_out
-from aki_eval.commands.inspect_ import command, heats, spans
+from aki_eval.commands.inspect_ import command, heats, layer_table, spans
 from aki_eval.predictors.aki import AkiPredictor
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
@@ -85,11 +85,12 @@ def test_roll_out_follows_latents_through_layers() -> None:
 def test_command_writes_figures_and_numbers(folders: dict[str, Path], tmp_path: Path) -> None:
     command(str(folders["mma"]), image=folders["picture"], prompt=QUESTION, out=tmp_path, device="cpu")
     names = {path.name for path in tmp_path.iterdir()}
-    figures = {"attention_mask", "image_to_words", "words_to_image"}
+    figures = {"attention_mask", "image_to_words", "words_to_image", "by_layer"}
     assert names == {f"{name}.{kind}" for name in figures for kind in ("png", "svg", "pdf")} | {"inspection.json"}
     content = json.loads((tmp_path / "inspection.json").read_text("utf-8"))
     assert [each["word"] for each in content["image_to_words"]] == QUESTION.split()
     assert content["attention"] == "mma"
+    assert [each["layer"] for each in content["by_layer"]] == [0, 1]
 
 
 def test_spans_cover_prompt_and_answer(folders: dict[str, Path]) -> None:
@@ -123,3 +124,27 @@ def test_text_first_prompts_and_wide_pictures_work(tmp_path: Path) -> None:
     assert all(word.end <= view.image[0] for word in view.words)
     assert all(heat.share > 0 for heat in heats(view, "image_to_word"))
     assert all(heat.share == 0 for heat in heats(view, "word_to_image"))
+
+
+def test_layer_by_layer_a_question_moves_the_picture_only_where_it_may(folders: dict[str, Path]) -> None:
+    mutual, causal = view_of(folders, "mma"), view_of(folders, "causal")
+    assert [each.layer for each in mutual.by_layer] == [0, 1]
+    assert all(each.change > 0.001 and each.image_to_question > 0 for each in mutual.by_layer)
+    assert all(each.change < 1e-5 and each.image_to_question == 0 for each in causal.by_layer)
+    for view in (mutual, causal):
+        start, end = view.image
+        asked = sorted({token for word in view.words for token in range(word.start, word.end)})
+        words = np.mean([each.image_to_question for each in view.by_layer])
+        assert words == pytest.approx(view.attention[start:end][:, asked].sum(1).mean(), abs=1e-6)
+        read = np.mean([each.question_to_image for each in view.by_layer])
+        assert read == pytest.approx(view.attention[asked, start:end].sum(1).mean(), abs=1e-6)
+    table = layer_table(mutual)
+    assert [cell.text for cell in (row.cells[0] for row in table.rows)] == ["mma", "mma"]
+    assert table.rows[0].cells[1].value == pytest.approx(100 * mutual.by_layer[0].image_to_question)
+
+
+def test_the_same_question_changes_nothing(folders: dict[str, Path]) -> None:
+    picture = ImageRef("p", folders["picture"].read_bytes)
+    prompt = Prompt("0", (picture, QUESTION))
+    view = look(AkiPredictor(folders["mma"], device="cpu"), prompt, QUESTION, 1, other=QUESTION)
+    assert max(each.change for each in view.by_layer) < 1e-5

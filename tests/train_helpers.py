@@ -82,3 +82,17 @@ class Gradients(TrainerCallback):  # type: ignore[misc]
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         self.steps.append(found)
+
+
+def assert_near(
+    first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], *, start: dict[str, torch.Tensor]
+) -> None:
+    """That two trainings from `start` ended a thousandth of their way apart, or less.
+
+    Their sums are in another order. Where a gradient is next to nothing Adam makes a whole step of its rounding, so
+    single weights part by a step; a lost or doubled share of a batch parts all of them.
+    """
+    moved, apart = (
+        sum(float((first[name] - other[name]).double().square().sum()) for name in first) for other in (start, second)
+    )
+    assert (apart / moved) ** 0.5 <= 1e-3, (apart / moved) ** 0.5

@@ -12,6 +12,7 @@ from benchmarks.errors import UserError
 from benchmarks.printable import printable
 from benchmarks.redaction import redact
 
+from .commands.ablation import ablation
 from .commands.convert import convert
 from .commands.data import app as data_app
 from .commands.plan import plan
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
-for command in (toy, plan, run, pretrain, sft, convert):
+for command in (toy, ablation, plan, run, pretrain, sft, convert):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS
+from reports.tables import Cell, Column, Row, Table
 
 if TYPE_CHECKING:
     from reports.attention_figures import Heat, Span
@@ -27,9 +29,14 @@ def command(
     prompt: Annotated[str, typer.Option(help="The question about it.")],
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("inspection"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    other: Annotated[
+        str | None, typer.Option(help="Asked instead, to see what a question does to the image tokens.")
+    ] = None,
 ) -> None:
-    """Draw the attention mask of a prompt, and which words its image tokens attend to."""
-    from ..attention_maps import look
+    """Draw a prompt's attention mask, which words its image tokens attend to, and what each layer does to them."""
+    from reports.formats import print_tables
+
+    from ..attention_maps import OTHER_QUESTION, look
     from ..predictors.aki import AkiPredictor
     from ..predictors.make import find_checkpoint
 
@@ -37,8 +44,9 @@ def command(
         raise UserError("--prompt is empty; ask something about the picture")
     picture = read_picture(image)
     predictor = AkiPredictor(find_checkpoint(model, offline=False), device=device)
-    view = look(predictor, Prompt(index="0", parts=(picture, prompt)), prompt)
+    view = look(predictor, Prompt(index="0", parts=(picture, prompt)), prompt, other=other or OTHER_QUESTION)
     typer.echo(f"answer: {view.answer}")
+    print_tables([layer_table(view)])
     for path in write(view, picture, out, str(predictor.config.get("attention"))):
         typer.echo(path)
 
@@ -63,7 +71,7 @@ def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path
     Raises:
         UserError: the folder cannot be written.
     """
-    from reports.attention_figures import heat_figure, mask_figure, save
+    from reports.attention_figures import heat_figure, layer_figure, mask_figure, save
 
     shown = picture.decode().convert("RGB")
     masks = {KINDS[kind].title + view.layers_of(kind): mask for kind, mask in view.masks.items()}
@@ -74,6 +82,7 @@ def write(view: View, picture: ImageRef, out: Path, attention: str) -> list[Path
             *save(mask_figure(masks, spans(view)), out, "attention_mask"),
             *save(heat_figure(shown, to_words, image_to_words_title(to_words, attention)), out, "image_to_words"),
             *save(heat_figure(shown, from_words, LOOKS_TITLE), out, "words_to_image"),
+            *save(layer_figure(view.by_layer), out, "by_layer"),
             write_numbers(view, to_words, from_words, out, attention),
         ]
     except OSError as error:
@@ -110,6 +119,35 @@ def spans(view: View) -> list[Span]:
     return [span for span in found if span.end > span.start]
 
 
+def layer_table(view: View) -> Table:
+    """What each layer does to the picture's latents."""
+    names = ("kind", "image to question", "image to image", "question to image", "change by question")
+    return Table(
+        key="by_layer",
+        title="Image tokens, layer by layer (per cent)",
+        corner="layer",
+        columns=tuple(Column(label=name, kind="run", text=name == "kind") for name in names),
+        rows=tuple(
+            Row(
+                label=str(each.layer),
+                cells=(
+                    Cell(text=each.kind),
+                    *(
+                        Cell(value=100 * value)
+                        for value in (each.image_to_question, each.image_to_image, each.question_to_image, each.change)
+                    ),
+                ),
+            )
+            for each in view.by_layer
+        ),
+        remarks=(
+            "Shares of attention, averaged over heads. Change by question: how far the image tokens move behind the "
+            "layer when another question is asked about the same picture, relative to their length. What they become "
+            "behind the last layer, no answer reads.",
+        ),
+    )
+
+
 def write_numbers(view: View, to_words: list[Heat], from_words: list[Heat], out: Path, attention: str) -> Path:
     """What the figures show, for programs."""
 
@@ -122,6 +160,7 @@ def write_numbers(view: View, to_words: list[Heat], from_words: list[Heat], out:
         "attention": attention,
         "image_to_words": shares(to_words),
         "words_to_image": shares(from_words),
+        "by_layer": [asdict(each) for each in view.by_layer],
     }
     path = out / "inspection.json"
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -42,7 +42,7 @@ JUDGE_OPTIONS: dict[str, tuple[Any, Any]] = {
 """Option -> how the command line shows it, and its default."""
 
 
-def takes_judge(command: Callable[..., int]) -> Callable[..., int]:
+def takes_judge(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """Gives a command the judge's options, and hands them on as the one parameter `judge: JudgeOptions`."""
     own = inspect.signature(command, eval_str=True)
     parameters = {
@@ -52,7 +52,7 @@ def takes_judge(command: Callable[..., int]) -> Callable[..., int]:
     ahead = [parameter for name, parameter in own.parameters.items() if name != JUDGE]
 
     @wraps(command)
-    def with_judge(*arguments: Any, **given: Any) -> int:
+    def with_judge(*arguments: Any, **given: Any) -> int | None:
         options = {name: given.pop(name, default) for name, (_, default) in JUDGE_OPTIONS.items()}
         judge = _judge_options(given.get("bench", ALL), **options)
         return command(*arguments, **given, judge=judge)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.data.root import OFFICIAL
-from benchmarks.errors import UserError
+from benchmarks.records import PromptStyle
 from benchmarks.results.folder import open_run
 from benchmarks.tasks import headline_labels
 from reports.formats import print_tables
@@ -24,9 +24,8 @@ from ..run import plan as planning
 from ..run.inputs import TaskInput, find_tasks, load
 from ..run.plan import RunPlan, make_plan
 from ..run.subset import parse
-from .options import takes_judge
+from .options import Dtype, takes_judge
 
-FORMATS = ("term", "json")
 GIBIBYTE = 2**30
 
 
@@ -44,22 +43,17 @@ def command(
     rate: Annotated[float | None, typer.Option(help="Questions a second, where it is known.", min=1e-6)] = None,
     answer_tokens: Annotated[float | None, typer.Option(help="Mean tokens of an answer.", min=0.1)] = None,
     subset: Annotated[str | None, typer.Option(help="As for aki-eval run.")] = None,
-    prompts: Annotated[str, typer.Option(help="Wording of the prompts: aki or vlmevalkit.")] = "aki",
+    prompts: Annotated[PromptStyle, typer.Option(help="Wording of the prompts.")] = "aki",
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="auto: as the checkpoint's.")] = "auto",
     max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    format: Annotated[Literal["term", "json"], typer.Option(help="A table for the terminal, or JSON.")] = "term",
     *,
     judge: JudgeOptions,
 ) -> None:
     """Questions, tokens, time, memory, the judge's dollars and detectable differences of a run that is not made."""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
-    if prompts not in ("aki", "vlmevalkit"):
-        raise UserError(f"--prompts: {prompts!r}, expected aki or vlmevalkit")
     predictor = make_predictor(model, base_url=base_url, dtype=dtype)
-    style = "vlmevalkit" if prompts == "vlmevalkit" else "aki"
-    inputs = load(find_tasks(bench), data, style, parse(subset), max_new_tokens)
+    inputs = load(find_tasks(bench), data, prompts, parse(subset), max_new_tokens)
     before = open_run(past) if past else None
     if before is not None:
         planning.check_past(before, inputs)

@@ -22,7 +22,8 @@ from reports.render import markdown
 from reports.sides import SidesCommand, groups_of, open_arms
 from reports.tables import DASH, Cell, Column, Row, Table
 
-FORMATS = ("term", "md", "json")
+from .options import TableFormat
+
 SEEDS = (1, 2, 3, 5, 10)
 QUESTIONS = (2, 4)
 
@@ -56,15 +57,13 @@ def command(
     seed_sd: Annotated[
         float, typer.Option(help="Guess: standard deviation of seeds beyond their questions, in points.", min=0)
     ] = 1.0,
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
     out: Annotated[
         Path | None,
         typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
     ] = None,
 ) -> None:
     """How many seeds and questions a difference needs, with 80 % power at the two-sided 5 % level."""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
     if runs:
         if questions is not None:
             raise UserError("--questions is a guess, and runs are given: leave one of them out")

@@ -15,20 +15,18 @@ from reports.formats import print_tables, write
 from reports.probe_tables import looks_of, probe_tables
 from reports.render import markdown
 
-FORMATS = ("term", "md", "json")
+from .options import TableFormat
 
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder with runs under probes inside.")],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "term",
+    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
     out: Annotated[
         Path | None,
         typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
     ] = None,
 ) -> None:
     """Column by column: the score without the picture, the gain from it, consistency, sensitivity to format."""
-    if format not in FORMATS:
-        raise UserError(f"--format {format!r}: expected one of {', '.join(FORMATS)}")
     found = looks_of([open_run(run)])
     if not found:
         raise UserError(f"{run} has no runs under probes; aki-eval run ... --out {run} --probe basic makes them")

@@ -71,7 +71,8 @@ class RunPlan:
     judge_cost_usd: float | None
 
     def total(self, name: str) -> float:
-        return sum(getattr(task, name) for task in self.tasks)
+        total: float = sum(getattr(task, name) for task in self.tasks)
+        return total
 
 
 class CountingJudge:

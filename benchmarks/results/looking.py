@@ -200,7 +200,9 @@ def _by_question(task: str, run: RunFolder, question: Callable[[Score], str], *,
     rolls: dict[str, list[Score]] = {}
     for score in run.scores(task, protocol):
         rolls.setdefault(question(score), []).append(score)
-    a, b, num_left_out = [], [], 0
+    a: list[Score] = []
+    b: list[Score] = []
+    num_left_out = 0
     for members in rolls.values():
         values = [score.value for score in members if score.value is not None]
         if len(values) < len(members):

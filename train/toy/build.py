@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,27 +31,12 @@ from ..machine import Machine
 from ..recipe import Stage
 from ..run_stage import run_stage
 from . import arithmetic
+from .plan import ToyPlan
 from .tokenizer import build_tokenizer
 from .vision import mean_of_cells, tower_config, train_vision
 
 LATENTS = 4
 NUM_PATCHES = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToyPlan:
-    """How much of everything."""
-
-    num_images: int = 6000
-    num_captions: int = 6000
-    vision_steps: int = 500
-    caption_steps: int = 300
-    sft_steps: int = 2600
-
-    @property
-    def key(self) -> str:
-        """Names the training data that this plan needs."""
-        return f"training-{self.num_images}-{self.num_captions}"
 
 
 QUICK = ToyPlan()
@@ -71,6 +56,7 @@ def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
         warmup_steps=min(50, plan.caption_steps),
         max_length=128,
         streams=1,
+        shuffle_block=512,
         **_shared(seed),
     )
 
@@ -114,20 +100,9 @@ def _train(out: Path, plan: ToyPlan, attention: str, seed: int) -> dict[str, Any
     clock = Clock()
     data_root = ensure_training_data(plan)
     clock("data")
-    tower, logs["vision"] = train_vision(
-        tower_config(),
-        list(toy_world.scenes(f"vision {seed}", 10_000)),
-        steps=plan.vision_steps,
-        batch_size=64,
-        seed=seed,
-        out=record,
-    )
-    digests["vision"] = arithmetic.weights_digest(tower)
+    model, processor, logs["vision"] = untrained(plan, seed, record, attention)
+    digests["vision"] = arithmetic.weights_digest(model.model.vision_tower)
     clock("vision")
-    torch.manual_seed(seed)
-    processor = build_processor()
-    model = build_model(processor, attention)
-    model.model.vision_tower.load_state_dict(tower.state_dict())
     logs["captions"] = run_stage(
         caption_stage(plan, seed, "causal" if KINDS[attention].question_reaches_image else attention),
         model,
@@ -158,6 +133,25 @@ def _train(out: Path, plan: ToyPlan, attention: str, seed: int) -> dict[str, Any
     content = {"seed": seed, "plan": asdict(plan), "attention": attention, "weights": digests, **environment}
     (record / "arithmetic.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return clock.seconds
+
+
+def untrained(
+    plan: ToyPlan, seed: int, record: Path, attention: str = "causal"
+) -> tuple[AkiForConditionalGeneration, AkiProcessor, list[dict[str, Any]]]:
+    """What a seed's trainings begin with, and the log of its vision tower: all else is random."""
+    tower, log = train_vision(
+        tower_config(),
+        list(toy_world.scenes(f"vision {seed}", 10_000)),
+        steps=plan.vision_steps,
+        batch_size=64,
+        seed=seed,
+        out=record,
+    )
+    torch.manual_seed(seed)
+    processor = build_processor()
+    model = build_model(processor, attention)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    return model, processor, log
 
 
 class Clock:

@@ -1,0 +1,189 @@
+"""What an ablation ends in: Table 1 with arms, paired tests, cost, profiles, learning curves; in OUT/report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
+
+from .plan import AblationPlan
+from .rows import AblationRow
+from .work import aki_eval, run_name
+
+BASES = ("it_it", "cca")
+"""Rows that every other row is tested against."""
+JUDGED = ("llava_bench", "mm_vet")
+
+
+def write_results(
+    out: Path,
+    plan: AblationPlan,
+    rows: Sequence[AblationRow],
+    done: Sequence[Mapping[str, Any]],
+    left_out: Iterable[str],
+) -> Path:
+    """Everything again from the runs that there are; returns the summary's path."""
+    report = out / "report"
+    arms = {row.name: [each for each in done if each["row"] == row.name] for row in rows}
+    arms = {name: own for name, own in arms.items() if own}
+    groups = [[str(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()]
+    sides = [part for group in groups for part in ("--", *group)][1:]
+    base = ["--baseline", groups[list(arms).index(BASES[0])][0]] if BASES[0] in arms and len(groups) > 1 else []
+    aki_eval("report", *sides, "--format", "md,csv,html", "--out", str(report), *base, "--no-pictures")
+    tests = list(_tests(arms, out, report))
+    parts = [
+        "# Ablation of orders and masks\n",
+        _what(plan, arms, left_out),
+        "Table 1 with arms: [tables.md](tables.md), [tables.csv](tables.csv), [html/index.html](html/index.html).\n",
+        *(f"- [{title}]({path})" for title, path in tests),
+        "\n## What a row costs\n",
+        _cost_table(rows, arms),
+    ]
+    if plan.is_toy and plan.bench == "all" and plan.subset is None:
+        parts += ["\n## What each row can do (accuracy by skill, in per cent)\n", _profile_table(arms, out)]
+    if curve := _curves(arms, out, report):
+        parts += ["\n## Score against training steps\n", curve]
+    summary = report / "README.md"
+    write_atomically(summary, "\n".join(parts) + "\n")
+    return summary
+
+
+def _what(plan: AblationPlan, arms: Mapping[str, Sequence[Any]], left_out: Iterable[str]) -> str:
+    steps = f"{plan.toy.caption_steps} caption and {plan.toy.sft_steps} fine-tuning steps" if plan.is_toy else plan.data
+    lines = [
+        f"Data: {plan.data}; {steps}. Seeds: " + ", ".join(f"{name} {len(own)}" for name, own in arms.items()) + ".",
+        "Rows of one seed have the same vision tower, initial weights, data and order of samples.",
+    ]
+    if missing := list(left_out):
+        lines.append(f"Not run, for want of time: {', '.join(missing)}. The same command with more --budget goes on.")
+    if any(len(own) == 1 for own in arms.values()):
+        lines.append("Where a row has one seed, every verdict about it leaves the training-seed variance out.")
+    return "\n".join(lines) + "\n"
+
+
+def _tests(arms: Mapping[str, Sequence[Any]], out: Path, report: Path) -> Iterable[tuple[str, str]]:
+    """Writes every row's comparison with causal and CCA; yields (title, path below the report)."""
+    for base in BASES:
+        for name in arms:
+            if base not in arms or name == base or (name, base) == BASES:
+                continue
+            folder = report / "compare" / f"{name}-minus-{base}"
+            sides = [[str(out / "runs" / run_name(row, each["seed"])) for each in arms[row]] for row in (base, name)]
+            for form in ("md", "json"):
+                aki_eval("compare", *sides[0], "--", *sides[1], "--format", form, "--out", str(folder))
+            yield f"{name} minus {base}", f"{folder.relative_to(report)}/compare.md"
+
+
+def _cost_table(rows: Sequence[AblationRow], arms: Mapping[str, Sequence[Any]]) -> str:
+    """Steps and samples of all stages, seconds as measured; the share is of the causal row's steps."""
+    usual = mean(each["steps"] for each in arms[BASES[0]]) if BASES[0] in arms else None
+    lines = [
+        "| row | steps | of causal's | samples | training, s | evaluation, s | |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        if row.name not in arms:
+            continue
+        own = arms[row.name]
+        steps, samples, training, evaluation = (
+            mean(each[name] for each in own) for name in ("steps", "samples", "training_seconds", "evaluation_seconds")
+        )
+        share = f"{steps / usual:.2f}" if usual else "–"
+        lines.append(
+            f"| {row.title} | {steps:.0f} | {share} | {samples:.0f} | {training:.0f} | {evaluation:.0f} | {row.note} |"
+        )
+    return "\n".join(lines)
+
+
+def _profile_table(arms: Mapping[str, Sequence[Any]], out: Path) -> str:
+    """Mean over seeds and, with several, their standard deviation; the prior is what a glance is worth."""
+    from benchmarks.toy_world.abilities import abilities
+
+    found = {
+        name: [abilities(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()
+    }
+    first = next(iter(found.values()))[0]
+    lines = ["| skill | questions | prior | " + " | ".join(arms) + " |", "|---|---:|---:|" + "---:|" * len(arms)]
+    for skill, (metric, prior) in first.items():
+        cells = [_mean_cell([each[skill][0].value for each in own]) for own in found.values()]
+        lines.append(f"| {skill} | {metric.num_samples} | {100 * prior.value:.1f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean_cell(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    return f"{mean(known):.1f}" + (f" ± {stdev(known):.1f}" if len(known) > 1 else "")
+
+
+def _curves(arms: Mapping[str, Sequence[Any]], out: Path, report: Path) -> str:
+    """Share of questions right (tasks without a judge) along the last stage: table, curves.json and curves.png."""
+    found = {
+        name: {
+            str(each["seed"]): [(point["steps"], share_right(out / point["run"])) for point in each["curve"]]
+            for each in own
+        }
+        for name, own in arms.items()
+    }
+    if not any(points for seeds in found.values() for points in seeds.values()):
+        return ""
+    write_atomically(report / "curves.json", json.dumps(found, indent=1) + "\n")
+    _draw(report / "curves.png", found)
+    lines = ["| row | steps: share of questions right, in per cent (mean over seeds) |", "|---|---|"]
+    for name, seeds in found.items():
+        steps = sorted({step for points in seeds.values() for step, _ in points})
+        means = [
+            (step, mean(dict(points)[step] for points in seeds.values() if step in dict(points))) for step in steps
+        ]
+        lines.append(f"| {name} | " + ", ".join(f"{step}: {100 * value:.1f}" for step, value in means) + " |")
+    return "\n".join(
+        [
+            "On the subset of the curve, over tasks without a judge; steps count all stages of a row. Sooner and "
+            "better are different findings.\n",
+            *lines,
+            "\n![Learning curves](curves.png)",
+        ]
+    )
+
+
+def share_right(run: Path) -> float:
+    """Mean worth of all scored questions of tasks without a judge, under their headline protocols.
+
+    Raises:
+        UserError: nothing is scored there.
+    """
+    values = []
+    for path in sorted(run.glob("*/metrics.json")):
+        if path.parent.name in JUDGED:
+            continue
+        headline = json.loads(path.read_text("utf-8"))["headline"]
+        lines = (path.parent / "scores.jsonl").read_text("utf-8").splitlines()
+        scores = [score for score in map(json.loads, lines) if score["protocol"] == headline]
+        values += [score["value"] for score in scores if score["value"] is not None]
+    if not values:
+        raise UserError(f"{run}: no question without a judge is scored there")
+    return float(mean(values))
+
+
+def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, seeds) in enumerate(found.items()):
+        colour = f"C{place % 10}"
+        for points in seeds.values():
+            axes.plot([step for step, _ in points], [100 * value for _, value in points], color=colour, alpha=0.3)
+        steps = sorted({step for points in seeds.values() for step, _ in points})
+        means = [100 * mean(dict(points)[step] for points in seeds.values() if step in dict(points)) for step in steps]
+        axes.plot(steps, means, "o-", color=colour, label=name, linestyle="-" if place < 10 else "--")
+    axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=120)

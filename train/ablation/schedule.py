@@ -1,0 +1,176 @@
+"""Which trainings fit into the time there is, and running them side by side.
+
+Seed by seed, all rows of one before the next: whenever the time is over, the rows have as many seeds each as there can
+be, and the same ones. What was finished by an earlier start is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.errors import UserError
+
+from .plan import AblationPlan
+from .rows import AblationRow
+from .work import record_path
+
+EVALUATION_SECONDS = 90.0
+"""Of ten tasks of the toy world and a curve, on a core; a guess until the first row has been measured."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training with its measuring."""
+
+    row: AblationRow
+    seed: int
+
+
+@dataclass(frozen=True)
+class StepSeconds:
+    """What a step takes on this machine now, and what a stage takes before its first."""
+
+    vision: float
+    pretrain: float
+    sft: float
+    setup: float
+
+    def of(self, plan: AblationPlan, row: AblationRow) -> float:
+        """A row's training and measuring, from nothing."""
+        steps = {"pretrain": plan.toy.caption_steps, "sft": plan.toy.sft_steps}
+        stages = sum(self.setup + getattr(self, s.kind) * steps[s.kind] * s.share for s in row.stages)
+        return float(self.vision * plan.toy.vision_steps + stages + EVALUATION_SECONDS)
+
+
+def measure_steps(plan: AblationPlan) -> StepSeconds:
+    """A few steps of each kind, a quarter of a minute on a free core."""
+    from ..machine import Machine
+    from ..run_stage import run_stage
+    from ..toy import arithmetic
+    from ..toy.build import caption_stage, ensure_training_data, sft_stage, untrained
+
+    few, more = 2, 6
+    root = ensure_training_data(plan.toy)
+    with TemporaryDirectory(prefix="aki-ablation-") as scratch, arithmetic.fixed():
+        folder = Path(scratch)
+
+        def took(do: Callable[[], Any]) -> float:
+            began = time.perf_counter()
+            do()
+            return time.perf_counter() - began
+
+        vision = took(lambda: untrained(replace(plan.toy, vision_steps=more), 0, folder)) / more
+        model, processor, _ = untrained(replace(plan.toy, vision_steps=1), 0, folder)
+
+        def stage(make: Any, steps: int, micro_batch: int) -> float:
+            toy = replace(plan.toy, caption_steps=steps, sft_steps=steps)
+            machine = Machine(micro_batch=micro_batch, cpu=True)
+            return took(
+                lambda: run_stage(make(toy, 0), model, processor, data_root=root, out=folder / "x", machine=machine)
+            )
+
+        times = {
+            make: [stage(make, num, size) for num in (few, more)]
+            for make, size in ((caption_stage, 32), (sft_stage, 16))
+        }
+    each = {make: max(1e-3, (long - short) / (more - few)) for make, (short, long) in times.items()}
+    setup = max(0.0, max(short - few * each[make] for make, (short, _) in times.items()))
+    return StepSeconds(vision=vision, pretrain=each[caption_stage], sft=each[sft_stage], setup=setup)
+
+
+def jobs(rows: Sequence[AblationRow], num_seeds: int, out: Path) -> Iterator[Job]:
+    """What is still to do, in order."""
+    for seed in range(num_seeds):
+        for row in rows:
+            if not record_path(out, row.name, seed).exists():
+                yield Job(row, seed)
+
+
+def check_budget(budget: float, costs: Mapping[str, float]) -> None:
+    """Raises UserError when not even the cheapest row fits. `budget` and `costs` in seconds."""
+    name, least = min(costs.items(), key=lambda item: item[1])
+    if least > budget:
+        raise UserError(
+            f"--budget {budget / 60:g}: the cheapest row, {name}, takes about {least / 60:.1f} minutes here; "
+            "give more, or fewer --steps"
+        )
+
+
+Start = Callable[[Job], "subprocess.Popen[Any]"]
+
+
+def run_jobs(
+    wanted: Sequence[Job],
+    costs: Mapping[str, float],
+    *,
+    budget: float,
+    num_workers: int,
+    start: Start,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+    pause: float = 0.5,
+) -> list[Job]:
+    """Runs what fits and returns what did not. A job is begun when its estimate fits into the time that is left.
+
+    Args:
+        costs: estimated seconds by row; corrected by what jobs really take. Empty: unknown, begin while there is time.
+        budget: seconds.
+
+    Raises:
+        UserError: a job failed; the others are ended, and what they have done is on disk.
+    """
+    began, pending, left_out = clock(), list(wanted), []
+    running: dict[subprocess.Popen[Any], tuple[Job, float]] = {}
+    factor = 1.0
+    try:
+        while pending or running:
+            while pending and len(running) < num_workers:
+                job = pending.pop(0)
+                if clock() - began + factor * costs.get(job.row.name, 0.0) > budget:
+                    left_out.append(job)
+                    continue
+                say(f"{job.row.name}, seed {job.seed}: begun after {(clock() - began) / 60:.1f} minutes")
+                running[start(job)] = (job, clock())
+            ended = [process for process in running if process.poll() is not None]
+            for process in ended:
+                job, since = running.pop(process)
+                if process.returncode:
+                    raise UserError(f"{job.row.name}, seed {job.seed}: ended with code {process.returncode}; see above")
+                say(f"{job.row.name}, seed {job.seed}: done in {(clock() - since) / 60:.1f} minutes")
+                if costs.get(job.row.name):
+                    factor = max(factor if factor != 1.0 else 0.0, (clock() - since) / costs[job.row.name])
+            if running and not ended:
+                time.sleep(pause)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+    return left_out
+
+
+def start_worker(out: Path, num_workers: int) -> Start:
+    """Workers of their own; side by side each computes with its share of the cores."""
+
+    def start(job: Job) -> subprocess.Popen[Any]:
+        environment = dict(os.environ)
+        if num_workers > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_workers)))
+        command = [sys.executable, "-P", "-m", "train.ablation.work", str(out), job.row.name, str(job.seed)]
+        return subprocess.Popen(command, env=environment)
+
+    return start
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """What is done, as the workers wrote it down."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted((out / "done").glob("*.json"))]

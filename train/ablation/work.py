@@ -1,0 +1,117 @@
+"""`python -m train.ablation.work OUT ROW SEED`: trains one row with one seed and has it measured.
+
+OUT/runs/ROW-seedK          the finished model on everything that is asked
+OUT/curves/ROW-seedK/stepN  models along the way, and the finished one, on the curve's subset
+OUT/done/ROW-seedK.json     what it cost; written last
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
+
+from .plan import AblationPlan, read_plan
+from .rows import AblationRow, choose_rows
+from .training import Snapshot, train_row
+
+TOY_LAYERS = 3
+
+
+def run_name(row: str, seed: int) -> str:
+    return f"{row}-seed{seed}"
+
+
+def record_path(out: Path, row: str, seed: int) -> Path:
+    return out / "done" / f"{run_name(row, seed)}.json"
+
+
+def aki_eval(*arguments: str) -> None:
+    """Calls the command beside this Python.
+
+    Raises:
+        UserError: it ended with an error; its own line is above.
+    """
+    program = str(Path(sys.executable).with_name("aki-eval"))
+    done = subprocess.run([program, *arguments], check=False, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise UserError(f"aki-eval {' '.join(arguments[:1])} ended with code {done.returncode}; its reason is above")
+
+
+def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
+    """Trains and measures; returns what it cost, which is also written down."""
+    plan = read_plan(out)
+    trained = train_row(plan, row, seed, out)
+    began = time.perf_counter()
+    name = run_name(row.name, seed)
+    measure(plan, trained.points[-1], out / "runs" / name, plan.subset)
+    curve = []
+    for point in trained.points if plan.points else ():
+        run = out / "curves" / name / f"step{point.steps}"
+        if point is trained.points[-1] and plan.subset == plan.curve_subset:
+            run = out / "runs" / name
+        else:
+            measure(plan, point, run, plan.curve_subset)
+        curve.append({"steps": point.steps, "run": str(run.relative_to(out))})
+    record = {
+        "row": row.name,
+        "title": row.title,
+        "seed": seed,
+        "training_seconds": trained.seconds,
+        "evaluation_seconds": round(time.perf_counter() - began, 2),
+        "steps": trained.steps,
+        "samples": trained.samples,
+        "curve": curve,
+    }
+    path = record_path(out, row.name, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def measure(plan: AblationPlan, point: Snapshot, run: Path, subset: str | None) -> None:
+    """`aki-eval run`, which goes on where it was cut off."""
+    options = ["--judge", plan.judge] if plan.judge else []
+    options += ["--subset", subset] if subset else []
+    options += ["--device", "cpu", "--offline"] if plan.is_toy else []
+    aki_eval(
+        *("run", "--bench", plan.bench, "--model", str(point.model), "--data", plan.evaluation),
+        *("--out", str(run), "--allow-partial", *options),
+    )
+    if not (run / "run.json").is_file():
+        shutil.rmtree(run, ignore_errors=True)
+        raise UserError(f"aki-eval left no run in {run}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """One line on stderr for what a user can fix, and exit code 2."""
+    from ..toy.arithmetic import choose_kernels
+
+    choose_kernels()
+    out, row, seed = arguments
+    try:
+        layers = TOY_LAYERS if read_plan(Path(out)).is_toy else layers_of_recipes()
+        work(Path(out), choose_rows(row, layers)[0], int(seed))
+    except UserError as error:
+        print(f"aki-train: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def layers_of_recipes() -> int:
+    """Of the text backbone that the paper's recipes train (Phi-3.5-mini)."""
+    from model.published.facts import PHI_3_5
+
+    return int(PHI_3_5["num_hidden_layers"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
