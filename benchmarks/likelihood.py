@@ -103,7 +103,8 @@ def rules(estimate: Estimator, names: Sequence[str] = NAMES) -> dict[str, Protoc
 
 def bins(confidence: Floats) -> NDArray[np.int64]:
     """Of 15 of equal width, the number (N,) of each confidence's."""
-    return np.minimum((np.nan_to_num(confidence) * NUM_BINS).astype(np.int64), np.int64(NUM_BINS - 1))
+    numbers: NDArray[np.int64] = np.minimum((np.nan_to_num(confidence) * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    return numbers
 
 
 def calibration_error(columns: Columns) -> Estimate:
