@@ -18,11 +18,11 @@ BAR, TICK = "#0b62a8", "#b3500a"
 
 
 def write_view_figures(runs: Sequence[RunFolder], out: Path) -> list[Path]:
-    """For each run and task that there are views of."""
+    """For each run and task that there are scores of; metrics alone say nothing about answers."""
     paths = []
     for place, run in enumerate(runs):
         for task in run.results:
-            views = views_of(run, task)
+            views = views_of(run, task) if (run.path / task / "scores.jsonl").is_file() else []
             if views:
                 name = f"answers_{task}" if len(runs) == 1 else f"answers_{task}_{place}"
                 paths += save(view_figure(views, f"{run.results[task].about.title}: {run.label}"), out, name)
