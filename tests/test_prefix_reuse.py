@@ -9,9 +9,8 @@ import model_helpers
 import pytest
 import torch
 
-from aki_eval.predictors import prefixes as prefixes_module
 from aki_eval.predictors.aki import AkiPredictor
-from aki_eval.predictors.prefixes import PrefixCache, common_beginning, may_reuse, with_prefix
+from aki_eval.predictors.prefixes import PrefixCache, common_beginning, filled, may_reuse, with_prefix
 from benchmarks.records import ImageRef, Prompt
 
 QUESTIONS = ("What colour is it?", "How many?", "Is there a circle in the picture, or is there none?", "why")
@@ -61,11 +60,12 @@ def test_the_frozen_toy_under_a_causal_mask(root: Path) -> None:
 
 def test_each_picture_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    original = prefixes_module.filled
-    monkeypatch.setattr(
-        "aki_eval.predictors.aki.filled",
-        lambda model, ids, vectors: read.append(len(vectors)) or original(model, ids, vectors),
-    )
+
+    def counted(model: Any, beginning: tuple[int, ...], vectors: torch.Tensor) -> Any:
+        read.append(len(vectors))
+        return filled(model, beginning, vectors)
+
+    monkeypatch.setattr("aki_eval.predictors.aki.filled", counted)
     answers(AkiPredictor(root / "causal", device="cpu"), prompts(root), 2)
     assert sum(read) == 3
 

@@ -60,16 +60,15 @@ def common_beginning(ids: Tensor, padding: Tensor, image_token_id: int) -> tuple
 def may_reuse(config: Any, length: int) -> bool:
     """Whether a prefix is the same for all questions, in a sequence of this length.
 
-    It is where every layer is causal, no window ends within the sequence, and no rotary frequency depends on its length.
+    It is where all layers are causal, no window ends within the sequence, and no rotary frequency depends on its length.
     """
     text = config.text_config
     rope = getattr(text, "rope_parameters", None) or {}
     window = getattr(text, "sliding_window", None)
     switches = rope.get("rope_type") == "longrope" and length > rope["original_max_position_embeddings"]
     dynamic = rope.get("rope_type") == "dynamic"
-    return (
-        set(config.layer_kinds) == {"causal"} and not switches and not dynamic and (window is None or window >= length)
-    )
+    fits = window is None or window >= length
+    return set(config.layer_kinds) == {"causal"} and fits and not switches and not dynamic
 
 
 def with_prefix(ids: Tensor, padding: Tensor, num_prefix: int) -> tuple[Tensor, Tensor]:
