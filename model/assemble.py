@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, SiglipVisionModel
 
 from .configuration_aki import AkiConfig
@@ -12,6 +13,7 @@ from .image_processing_aki import AkiImageProcessor
 from .modeling_aki import AkiForConditionalGeneration
 from .processing_aki import AkiProcessor
 from .published.facts import ADDED_TOKENS
+from .resampler import Resampler
 
 
 class Assembled(NamedTuple):
@@ -50,11 +52,14 @@ def assemble(vision: str, text: str, *, num_latents: int = 144, seed: int = 0, *
         question_end_token_id=processor.question_end_token_id,
         **settings,
     )
-    model = AkiForConditionalGeneration(config)
-    patches = {name: tensor for name, tensor in tower.state_dict().items() if not name.startswith("head.")}
-    model.model.vision_tower.load_state_dict(patches)
-    model.model.language_model.load_state_dict(language.base_model.state_dict())
-    model.lm_head.load_state_dict(language.get_output_embeddings().state_dict(), strict=not config.lm_head_bias)
+    with torch.device("meta"):  # no memory and no random numbers for what is loaded anyway
+        model = AkiForConditionalGeneration(config)
+    _take(model.model.vision_tower, tower)
+    _take(model.model.language_model, language.base_model)
+    model.lm_head = _head(language, config)
+    model.model.resampler = Resampler(config)
+    model.model.resampler.apply(model._init_weights)
+    model.tie_weights()
     model.generation_config.update(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=processor.stop_token_ids,
@@ -62,3 +67,28 @@ def assemble(vision: str, text: str, *, num_latents: int = 144, seed: int = 0, *
         do_sample=False,
     )
     return Assembled(model, processor)
+
+
+def _take(module: nn.Module, source: nn.Module) -> None:
+    """Makes the tensors of `source` those of `module` on the meta device; SigLIP's pooling head stays behind."""
+    tensors = {name: tensor for name, tensor in source.state_dict().items() if not name.startswith("head.")}
+    module.load_state_dict(tensors, assign=True)
+    buffers = dict(source.named_buffers())  # also those that no checkpoint holds: rotary frequencies, positions
+    for name, buffer in list(module.named_buffers()):
+        if buffer.is_meta:
+            owner, _, own = name.rpartition(".")
+            module.get_submodule(owner)._buffers[own] = buffers[name]
+
+
+def _head(language: Any, config: AkiConfig) -> nn.Linear:
+    """The backbone's head, with its own memory unless the model shares it with the embedding; a new bias is zero."""
+    given = language.get_output_embeddings()
+    weight, embedding = given.weight, language.get_input_embeddings().weight
+    if weight is embedding and not config.tie_word_embeddings:
+        weight = nn.Parameter(weight.detach().clone())
+    head = nn.Linear(weight.shape[1], weight.shape[0], bias=config.lm_head_bias, device="meta")
+    head.weight = weight
+    if config.lm_head_bias:
+        bias = getattr(given, "bias", None)
+        head.bias = nn.Parameter(torch.zeros(weight.shape[0]) if bias is None else bias)
+    return head

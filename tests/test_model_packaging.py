@@ -472,4 +472,10 @@ def test_new_model_from_pretrained_parts(family, tmp_path):
         made.model.vision_tower.embeddings.patch_embedding.weight, tower.embeddings.patch_embedding.weight
     )
     assert made.generation_config.eos_token_id == own.stop_token_ids
+    assert not any(tensor.is_meta for tensor in (*made.parameters(), *made.buffers()))
+    assert 0.5 < made.model.resampler.latents.detach().std().item() < 2
+    made.save_pretrained(tmp_path / "made")
+    again = AkiForConditionalGeneration.from_pretrained(tmp_path / "made")
+    for name, tensor in again.named_buffers():
+        assert torch.equal(tensor, made.get_buffer(name)), name
     assert self_test(made, own)["passed"]

@@ -143,3 +143,14 @@ def test_report_without_a_run_says_which_tables_there_are(capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "Table 12. MathVista by skill and task" in said
     assert len(said.splitlines()) <= HEIGHT
+
+
+def test_of_a_pattern_what_is_no_run_is_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [write_run(Path(f"runs/{name}"), all_metrics(value)) for name, value in (("a", 50.0), ("b", 60.0))]
+    Path("runs/notes").mkdir()
+    report([*folders, Path("runs/notes")])
+    said = capsys.readouterr()
+    assert said.err == "aki-eval: left out, no run folders: runs/notes\n"
+    assert said.out.splitlines()[:2] == ["A a", "B b"]
+    with pytest.raises(UserError, match="runs/notes is no run folder"):
+        report([folders[0], Path("runs/notes")])

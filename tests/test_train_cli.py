@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from train_helpers import pretrain, write_root
 
+from benchmarks.errors import UserError
 from train.cli import main
 from train.commands import options
 from train.machine import Machine
+from train.plan import check_machine
+from train.recipe import ModelChoice, Recipe
 
 
 @pytest.mark.parametrize(
@@ -19,11 +24,11 @@ from train.machine import Machine
         (["plan", "aki_4b", "--devices", "0"], "'--devices'"),
         (["plan", "aki_4b", "--mfu", "0"], "'--mfu'"),
         (["run", "mma", "--bogus"], "No such option: --bogus"),
-        (["run", "nope", "--data", "x", "--out", "y"], "recipe 'nope': neither a file nor one of aki_4b"),
+        (["run", "nope", "--data", ".", "--out", "y"], "recipe 'nope': neither a file nor one of aki_4b"),
         (["toy"], "Missing option '--out'"),
         (["toy", "--out", "x", "--attention", "MMA"], "'MMA', expected one of mma, causal, cca"),
-        (["run", "mma", "--data", "x", "--out", "y", "--log", "paper"], "'paper', expected one of tensorboard, wandb"),
-        (["data", "show", "--data", "x", "--out", "y", "--image-order", "both"], "'image_first', 'text_first'"),
+        (["run", "mma", "--data", ".", "--out", "y", "--log", "paper"], "'paper', expected one of tensorboard, wandb"),
+        (["data", "show", "--data", ".", "--out", "y", "--image-order", "both"], "'image_first', 'text_first'"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )
@@ -57,7 +62,7 @@ def test_a_logger_that_is_not_installed_is_found_before_anything_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(options, "find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["aki-train", "run", "mma", "--data", "x", "--out", "y", "--log", "wandb"])
+    monkeypatch.setattr(sys, "argv", ["aki-train", "run", "mma", "--data", ".", "--out", "y", "--log", "wandb"])
     with pytest.raises(SystemExit):
         main()
     assert "wandb is not installed; pip install wandb" in capsys.readouterr().err
@@ -73,7 +78,7 @@ def test_the_three_verbs_take_the_same_machine(
     given: list[tuple[object, ...]] = []
     module = importlib.import_module(f"train.commands.{verb}")
     monkeypatch.setattr(module, "run_stages", lambda *all, only=None: given.append((*all, only)))
-    monkeypatch.setattr(sys, "argv", ["aki-train", verb, "mma", "--data", "d", "--out", "o", "--workers=0", *arguments])
+    monkeypatch.setattr(sys, "argv", ["aki-train", verb, "mma", "--data", ".", "--out", "o", "--workers=0", *arguments])
     with pytest.raises(SystemExit):
         main()
     machine = Machine(
@@ -85,4 +90,28 @@ def test_the_three_verbs_take_the_same_machine(
         peak_flops=312e12,
         cpu="--cpu" in arguments,
     )
-    assert given == [("mma", Path("d"), Path("o"), machine, None if verb == "run" else verb)]
+    assert given == [("mma", Path("."), Path("o"), machine, None if verb == "run" else verb)]
+
+
+@pytest.mark.parametrize(
+    ("processes", "changes", "message"),
+    [
+        ("3", {"streams": 4}, "4 caption streams cannot be divided among 3 processes; set the stage's `streams` to a "),
+        (
+            "2",
+            {"streams": 384, "batch_size": 3, "averaging": "micro_batch"},
+            "batch_size 3 is no multiple of 2 processes",
+        ),
+    ],
+)
+def test_processes_that_cannot_share_the_work_are_found_before_anything_loads(
+    processes: str, changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_root(tmp_path)
+    stages = (pretrain(**changes),)
+    recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=stages)
+    check_machine(recipe, Machine(micro_batch=3, workers=5), tmp_path)  # one process has no trouble
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    with pytest.raises(UserError, match=message) as caught:
+        check_machine(recipe, Machine(micro_batch=3, workers=5), tmp_path)
+    assert "\n" not in str(caught.value)

@@ -9,8 +9,10 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from PIL import Image
 from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
 from train.data.captions import (
+    CaptionBatches,
     CaptionStream,
     Lane,
     ShardRecord,
@@ -28,13 +31,16 @@ from train.data.captions import (
     check_shard,
     find_shards,
     read_shard,
+    streams_of,
     unusable_records,
 )
 from train.data.collate import IGNORED, Collator, Encoder
+from train.data.dealing import Dealing, DealtBatches
 from train.data.instructions import Example
-from train.data.mixture import LengthGroups, Mixture
+from train.data.mixture import Mixture
 from train.data.pictures import PixelReader, UnreadablePicture, augment
 from train.data.samples import Item
+from train.machine import Machine
 
 NUM_LATENTS = 4
 PROCESSOR = AkiProcessor(AkiImageProcessor(size=28), phi3_style_tokenizer(), num_latents=NUM_LATENTS)
@@ -155,14 +161,70 @@ def test_of_many_that_are_unreadable_the_last_is_named() -> None:
     assert f"the last {asked[-1]} (broken 10); " in str(stopped.value)
 
 
-def test_length_groups_keep_the_samples_of_every_step() -> None:
+LENGTHS = [60, 61, 70, 90, 200, 205, 210, 215, 220, 225, 230, 240, 250, 260, 400, 620]
+PICTURED = [length >= 200 for length in LENGTHS]
+
+
+def cost(piece: list[int], image_cost: float = 0.0) -> float:
+    longest = max((LENGTHS[index] for index in piece), default=0)
+    return len(piece) * longest + image_cost * sum(PICTURED[index] for index in piece)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 5, 16, 24])
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_step_is_dealt_whole_whoever_takes_part(world_size: int, slots: int) -> None:
+    dealt = Dealing(world_size=world_size, slots=slots, image_cost=30.0).deal(LENGTHS, PICTURED)
+    assert len(dealt) == world_size * slots
+    assert sorted(index for piece in dealt for index in piece) == list(range(16))
+
+
+@pytest.mark.parametrize("image_cost", [0.0, 37.0])
+def test_no_other_cut_has_a_cheaper_costliest_piece(image_cost: float) -> None:
+    dealing = Dealing(world_size=4, image_cost=image_cost)
+    worst = max(cost(piece, image_cost) for piece in dealing.deal(LENGTHS, PICTURED))
+    ends = ((0, *cuts, 16) for cuts in combinations(range(17), 3))
+    best = min(max(cost(list(range(a, b)), image_cost) for a, b in pairwise(cut)) for cut in ends)
+    assert worst == best
+    rows = Dealing(world_size=4, even_rows=True).deal(LENGTHS, PICTURED)
+    assert worst < max(cost(piece, image_cost) for piece in rows) / 1.8
+
+
+def test_alone_micro_batches_have_as_many_rows_each() -> None:
+    assert [len(piece) for piece in Dealing(slots=4).deal(LENGTHS[::-1], PICTURED)] == [4, 4, 4, 4]
+    assert Dealing(slots=4).deal(LENGTHS[::-1], PICTURED)[0] == [15, 14, 13, 12]
+    assert Dealing(slots=3, sorts=False).deal([0] * 16, []) == [[*range(6)], [*range(6, 11)], [*range(11, 16)]]
+
+
+def batches(world_size: int, **settings: Any) -> list[list[list[int]]]:
     mixed = mixture({"a": 1, "b": 1}, num_samples=96)
-    order = list(LengthGroups(mixed, encoder(), window=32))
-    assert sorted(order) == list(range(96))
-    lengths = [len(encoder()([mixed[position]])[0].input_ids) for position in order]
-    for start in range(0, 96, 32):
-        assert sorted(order[start : start + 32]) == list(range(start, start + 32))
-        assert lengths[start : start + 32] == sorted(lengths[start : start + 32])
+    dealing = Dealing(world_size=world_size, slots=2)
+    ranks = range(world_size)
+    return [list(DealtBatches(mixed, encoder(), dealing, batch_size=16, rank=rank, **settings)) for rank in ranks]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_samples_of_a_step_do_not_depend_on_who_takes_them(world_size: int) -> None:
+    dealt = batches(world_size)
+    for step in range(6):
+        mine = [sample for rank in dealt for piece in rank[2 * step : 2 * step + 2] for sample in piece]
+        assert sorted(mine) == list(range(16 * step, 16 * step + 16))
+
+
+@pytest.mark.parametrize("group_steps", [1, 2, 4])
+@pytest.mark.parametrize("first_step", [0, 1, 3, 5, 6])
+def test_a_resumed_stage_goes_on_with_the_same_batches(group_steps: int, first_step: int) -> None:
+    whole = batches(2, group_steps=group_steps)
+    later = batches(2, group_steps=group_steps, first_step=first_step)
+    assert [rank[2 * first_step :] for rank in whole] == later
+
+
+def test_steps_of_like_length_come_in_random_order() -> None:
+    mixed = mixture({"a": 1, "b": 1}, num_samples=96)
+    [dealt] = batches(1, group_steps=6)
+    steps = [dealt[at] + dealt[at + 1] for at in range(0, 12, 2)]
+    assert sorted(sample for step in steps for sample in step) == list(range(96))
+    longest = [max(len(encoder()([mixed[sample]])[0].input_ids) for sample in step) for step in steps]
+    assert longest != sorted(longest)
 
 
 def test_an_outline_is_as_long_as_the_sample_with_or_without_a_picture() -> None:
@@ -281,6 +343,15 @@ def test_batches_are_padded_to_their_longest_sample() -> None:
     assert Collator(encoder=encoder(), pad_to=300)(items)["input_ids"].shape == (3, 300)
 
 
+def test_a_process_without_samples_gets_a_blank_row() -> None:
+    blank = {"pixel_values": torch.zeros(3, 28, 28)}
+    batch = Collator(encoder=encoder(), blank=blank)([])
+    assert batch["input_ids"].shape[0] == 1
+    assert (batch["labels"] == IGNORED).all()
+    assert batch["pixel_values"].shape == (1, 3, 28, 28)
+    assert (batch["notes"].num_samples, batch["notes"].num_tokens) == (0, 0)
+
+
 def test_original_augmentation_moves_what_a_box_names() -> None:
     """Why it is off by default: with a mark in one corner, most crops and mirrors move it."""
     image = Image.new("L", (40, 40))
@@ -316,7 +387,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def stream(shards: list[Path], **settings: Any) -> CaptionStream:
-    defaults: dict[str, Any] = {"micro_batch": 2, "num_streams": 4, "seed": 5, "shuffle_block": 4}
+    defaults: dict[str, Any] = {"num_streams": 4, "seed": 5, "shuffle_block": 4}
     return CaptionStream(shards, "kale", image_processor=PROCESSOR.image_processor, **{**defaults, **settings})
 
 
@@ -328,21 +399,16 @@ def captions(items: list[Item]) -> list[str]:
     return [item.answer for item in items]
 
 
-def dealt(shards: list[Path], world_size: int, workers: int, micro_batches: int) -> list[str]:
-    """What a run of so many processes and workers sees, in the order of its micro-batches."""
-    loaders = [
-        iter(
-            torch.utils.data.DataLoader(
-                stream(shards, lane=Lane(rank=rank, world_size=world_size)),
-                batch_size=2,
-                num_workers=workers,
-                timeout=100 if workers else 0,
-                collate_fn=captions,
-            )
-        )
-        for rank in range(world_size)
-    ]
-    return [text for number in range(micro_batches) for text in next(loaders[number % world_size])]
+def dealt(shards: list[Path], world_size: int, workers: int, slots: int, num_steps: int, first: int = 0) -> list[Any]:
+    """The captions of each step, whichever process and micro-batch they are in. Eight samples a step."""
+    taken: list[set[str]] = [set() for _ in range(num_steps)]
+    for rank in range(world_size):
+        read = stream(shards, lane=Lane(rank=rank, world_size=world_size), first_sample=8 * first)
+        loader = iter(CaptionBatches(read, captions, batch_size=8, slots=slots, workers=workers))
+        for step in taken:
+            for _ in range(slots):
+                step |= set(next(loader))
+    return taken
 
 
 def test_an_epoch_has_every_record_once(shards: list[Path]) -> None:
@@ -356,23 +422,38 @@ def test_an_epoch_has_every_record_once(shards: list[Path]) -> None:
     assert first != second
 
 
-@pytest.mark.parametrize(("world_size", "workers"), [(2, 0), (4, 0), (1, 2), (2, 2)])
-def test_processes_and_workers_do_not_change_the_order(shards: list[Path], world_size: int, workers: int) -> None:
-    assert dealt(shards, world_size, workers, 24) == dealt(shards, 1, 0, 24)
+@pytest.mark.parametrize(("world_size", "workers", "slots"), [(1, 0, 4), (2, 0, 1), (4, 0, 3), (1, 2, 2), (2, 2, 2)])
+def test_who_reads_has_no_part_in_which_captions_a_step_has(
+    shards: list[Path], world_size: int, workers: int, slots: int
+) -> None:
+    alone = dealt(shards, 1, 0, 1, 10)
+    assert [len(step) for step in alone] == [8] * 10
+    assert dealt(shards, world_size, workers, slots, 10) == alone
 
 
-@pytest.mark.parametrize("done", [0, 5, 31])
+def test_a_batch_that_processes_do_not_divide() -> None:
+    """Ten samples a step for four processes: three or two each, in turns."""
+    shares = []
+    for rank in range(4):
+        read = SimpleNamespace(lane=Lane(rank=rank, world_size=4), first_sample=0)
+        made = CaptionBatches(cast(Any, read), captions, batch_size=10, slots=1)
+        shares.append([made._share(start) for start in (0, 10, 20)])
+    assert [sum(step) for step in zip(*shares, strict=True)] == [10, 10, 10]
+    assert shares == [[3, 2, 3], [3, 2, 3], [2, 3, 2], [2, 3, 2]]
+
+
+@pytest.mark.parametrize("done", [0, 10, 62])
 def test_resumed_streams_go_on_where_they_stood(shards: list[Path], done: int) -> None:
-    """After `done` micro-batches, with another number of processes."""
+    """After `done` samples, with another number of processes."""
     whole = take(iter(stream(shards)), 120)
-    positions = dict(item.position for item in whole[: 2 * done] if item.position)
+    positions = dict(item.position for item in whole[:done] if item.position)
     positions = {number: json.loads(json.dumps(place)) for number, place in positions.items()}
     resumed = [
-        iter(stream(shards, lane=Lane(rank=rank, world_size=2), first_micro_batch=done, positions=positions))
+        iter(stream(shards, lane=Lane(rank=rank, world_size=2), first_sample=done, positions=positions))
         for rank in range(2)
     ]
-    texts = [text for number in range(16) for text in captions(take(resumed[number % 2], 2))]
-    assert texts == captions(whole[2 * done : 2 * done + 32])
+    texts = [text for number in range(32) for text in captions(take(resumed[number % 2], 1))]
+    assert texts == captions(whole[done : done + 32])
 
 
 def test_broken_records_are_listed(shards: list[Path]) -> None:
@@ -385,8 +466,17 @@ def test_broken_records_are_listed(shards: list[Path]) -> None:
 def test_streams_must_divide_among_the_readers(shards: list[Path]) -> None:
     with pytest.raises(UserError, match="4 streams cannot be divided among 3 processes"):
         next(iter(stream(shards, lane=Lane(rank=0, world_size=3))))
-    with pytest.raises(UserError, match="8 shards for 16 streams"):
-        stream(shards, num_streams=16)
+    assert stream(shards, num_streams=16).num_streams == 8  # there are eight shards
+    assert streams_of(100, 384) == 96
+
+
+@pytest.mark.parametrize(
+    ("world_size", "wanted", "given"), [(8, 4, 4), (24, 4, 4), (64, 4, 3), (128, 4, 3), (96, 0, 0)]
+)
+def test_workers_fit_the_streams(world_size: int, wanted: int, given: int) -> None:
+    assert Machine(micro_batch=8, workers=wanted).readers(384, world_size) == given
+    with pytest.raises(UserError, match="384 caption streams cannot be divided among 100 processes"):
+        Machine(micro_batch=8, workers=wanted).readers(384, 100)
 
 
 def test_a_shard_that_ends_early(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from benchmarks import toy_world
 from benchmarks.errors import UserError
 from model import AkiForConditionalGeneration, AkiProcessor
 from train import cli
+from train.plan import model_cost, plan_stages
 from train.recipe import Recipe, load_recipe, recipe_names
 from train.run_recipe import Parts, run_recipe
 from train.toy import arithmetic
@@ -183,6 +184,32 @@ def test_a_plan_shows_the_paper_s_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     assert "3.90 B trained, 0.41 B frozen" in shown.output
     assert "48.00M" in shown.output
     assert "hf download google/siglip-so400m-patch14-384" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("devices", "pretraining", "fine_tuning"),
+    [
+        (8, (3, 8, 0.0), (1, 8, 0.0)),
+        (24, (1, 8, 0.0), (1, 3, 1 / 9)),
+        (48, (1, 4, 0.0), (1, 2, 1 / 3)),
+        (64, (1, 3, 0.0), (1, 1, 0.0)),
+        (96, (1, 2, 0.0), (1, 1, 1 / 3)),
+        (128, (1, 2, 1 / 4), (1, 1, 1 / 2)),
+    ],
+)
+def test_a_plan_divides_each_stage_s_batch(
+    devices: int, pretraining: tuple[int, int, float], fine_tuning: tuple[int, int, float]
+) -> None:
+    recipe = load_recipe("mma")
+    plans = plan_stages(recipe, model_cost(recipe.model), num_devices=devices, peak_flops=1e14, mfu=0.4)
+    for plan, expected in zip(plans, (pretraining, fine_tuning), strict=True):
+        assert (plan.slots, plan.rows, plan.idle) == pytest.approx(expected)
+        assert plan.trouble is None
+
+
+def test_a_plan_says_which_numbers_of_gpus_cannot_share_the_captions() -> None:
+    shown = CliRunner().invoke(cli.app, ["plan", "mma", "--devices", "7"], catch_exceptions=False)
+    assert "missing: 384 caption streams cannot be divided among 7 processes; set the stage's `streams`" in shown.output
 
 
 START = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from golden_helpers import TOLERANCES, assert_close, labels_of, load_case, load_model, models
+from safetensors.torch import save_file
 from train_helpers import Gradients, assert_same, losses, machine, parts, pretrain, sft, weights, write_root
 from transformers import TrainerCallback
 
@@ -22,8 +24,10 @@ from train.data.mixture import Mixture
 from train.data.pictures import FeatureTable, PixelReader, compute_features
 from train.data.samples import Notes
 from train.recipe import ModelChoice, Recipe, Stage
-from train.run_recipe import Parts, last_checkpoint, run_recipe
+from train.run_recipe import Parts, last_checkpoint, load_parts, run_recipe
 from train.run_stage import collator, prepare_model, run_stage, training_arguments
+from train.state import load_weights
+from train.stopping import Stopped
 from train.trainer import AkiTrainer, parameter_groups
 
 
@@ -260,6 +264,73 @@ def test_recipes_run_stage_after_stage_and_only_once(root: Path, tmp_path: Path)
     assert (model / "model.safetensors").exists()
     with pytest.raises(UserError, match=r"stage.learning_rate = 0.003, the recipe says 0.004"):
         run_recipe(recipe(pretrain(steps=2, learning_rate=4e-3), sft(steps=2)), start, **settings)
+
+
+def test_a_stage_s_model_is_gone_before_the_next_is_loaded(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[Any] = []
+
+    def start() -> Parts:
+        made = Parts(*parts())
+        first.append(weakref.ref(made.model))
+        return made
+
+    def load(folder: Path) -> Parts:
+        assert first[0]() is None
+        return load_parts(folder)
+
+    monkeypatch.setattr("train.run_recipe.load_parts", load)
+    run_recipe(recipe(pretrain(steps=1), sft(steps=1)), start, data_root=root, out=tmp_path, machine=machine(2))
+    assert len(first) == 1
+
+
+def grow(root: Path, kind: str) -> None:
+    """One more shard; an annotation file of as many bytes with other words in it."""
+    if kind == "pretrain":
+        shutil.copy(root / "captions" / "00000.tar", root / "captions" / "00099.tar")
+        return
+    path = root / "vqav2" / "v2_mscoco_train2014_annotations.json"
+    content = path.read_bytes()
+    assert b'"yes"' in content
+    path.write_bytes(content.replace(b'"yes"', b'"no" ', 1))
+
+
+@pytest.mark.parametrize("stage", [pretrain(steps=3, streams=2), sft(steps=3)], ids=["pretrain", "sft"])
+def test_data_that_changed_on_the_way_are_noticed(stage: Stage, root: Path, tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    shutil.copytree(root, world, ignore=shutil.ignore_patterns(".aki"))
+    settings: dict[str, Any] = {"data_root": world, "out": tmp_path / "out"}
+    with pytest.raises(Stopped, match=r"stopped after step 1 \(--max-hours\) with a checkpoint"):
+        run_recipe(recipe(stage), lambda: Parts(*parts()), machine=machine(2, until=0.0), **settings)
+    with pytest.raises(Stopped, match="step 2"):
+        run_recipe(recipe(stage), lambda: Parts(*parts()), machine=machine(2, until=0.0), **settings)
+    grow(world, stage.kind)
+    name = "kale was 8 files" if stage.kind == "pretrain" else "vqav2 was 2 files"
+    with pytest.raises(UserError, match=f"{name} .*--changed-data"):
+        run_recipe(recipe(stage), lambda: Parts(*parts()), machine=machine(2), **settings)
+    done = run_recipe(recipe(stage), lambda: Parts(*parts()), machine=machine(2, changed_data=True), **settings)
+    assert (done / "model.safetensors").exists()
+
+
+def test_what_nobody_reads_may_change_on_the_way(root: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"data_root": root, "out": tmp_path}
+    with pytest.raises(Stopped):
+        run_recipe(recipe(sft(steps=2)), lambda: Parts(*parts()), machine=machine(2, until=0.0), **settings)
+    folder = tmp_path / "sft" / "checkpoint-1"
+    loaded, processor = load_parts(folder)  # a checkpoint is a model that can be loaded
+    assert loaded.config.attention == "mma"
+    assert processor.num_latents == loaded.config.num_latents
+    assert not (folder / "optimizer.pt").exists()
+    other = sft(steps=2, max_skipped=5000, streams=77, shuffle_block=3)
+    run_recipe(recipe(other), lambda: Parts(*parts()), machine=machine(2), **settings)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    model, _ = parts()
+    save_file({"lm_head.weight": model.lm_head.weight.detach()}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"weights of another model \(model\..* is missing\)"):
+        load_weights(model, tmp_path, sharded=False)
 
 
 def test_a_half_written_checkpoint_does_not_count(root: Path, tmp_path: Path) -> None:

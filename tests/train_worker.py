@@ -1,13 +1,16 @@
-"""One process of a training run that a test starts: `python train_worker.py ROOT OUT [fsdp] [bf16] [text]`.
+"""One process of a training run that a test starts: `python train_worker.py ROOT OUT [FLAG...]`.
 
 Under torchrun each process trains its share. The samples, the batches and so the weights are those of one process.
 
 fsdp: sharded. bf16: by autocast, three steps. text: mostly questions without pictures, gradients checkpointed.
+short: four steps of fine-tuning. die=N: killed when step N is done.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +23,7 @@ from train_helpers import machine, parts, pretrain, sft
 from train import run_stage as stages
 from train.recipe import ModelChoice, Recipe
 from train.run_recipe import Parts, run_recipe
+from train.stopping import Stopped
 from train.trainer import AkiTrainer
 
 
@@ -41,6 +45,13 @@ def let_cpus_shard() -> None:
 class Telling(AkiTrainer):
     """Writes down with which precisions FSDP shards."""
 
+    last = -1
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(*args, **kwargs)
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
         done = super().train(*args, **kwargs)
         groups = [
@@ -56,14 +67,20 @@ def main(root: str, out: str, *flags: str) -> None:
     if "fsdp" in flags:
         let_cpus_shard()
     stages.AkiTrainer = Telling
+    Telling.last = next((int(flag.removeprefix("die=")) for flag in flags if flag.startswith("die=")), -1)
     chosen = (pretrain(steps=4), sft(steps=6))
     if "bf16" in flags:
         chosen = (sft(steps=3, precision="bf16"),)
     if "text" in flags:
         chosen = (sft(steps=4, data={"scienceqa": 1.0, "vqav2": 0.2}),)
+    if "short" in flags:
+        chosen = (sft(steps=4),)
     recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=chosen)
     settings = machine(1, save_steps=1, fsdp="fsdp" in flags, gradient_checkpointing="text" in flags)
-    run_recipe(recipe, lambda: Parts(*parts()), data_root=Path(root), out=Path(out), machine=settings)
+    try:
+        run_recipe(recipe, lambda: Parts(*parts()), data_root=Path(root), out=Path(out), machine=settings)
+    except Stopped as stopped:
+        print(stopped)
 
 
 if __name__ == "__main__":

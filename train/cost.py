@@ -45,13 +45,18 @@ class Cost:
         return self.resampler + self.language + self.embedding
 
     def training_flops(self, num_tokens: int, num_images: int) -> float:
-        """Of a step over so many positions (image vectors included) and pictures: the frozen tower runs forward only.
+        """Of a step over so many positions (image vectors included) and pictures; the tower runs forward only."""
+        return num_images * self._image_flops() + 6.0 * self.language * num_tokens
 
-        The resampler's keys and values, about a quarter of it, are made of all patches; the rest runs on the latents.
-        """
+    @property
+    def image_cost(self) -> float:
+        """What a picture costs, in positions of the text backbone."""
+        return self._image_flops() / (6.0 * self.language)
+
+    def _image_flops(self) -> float:
+        """The resampler's keys and values, about a quarter of it, are made of all patches; the rest runs on latents."""
         resampler_positions = self.num_patches / 4 + self.num_latents
-        images = num_images * (2 * self.vision * self.num_patches + 6 * self.resampler * resampler_positions)
-        return images + 6.0 * self.language * num_tokens
+        return 2 * self.vision * self.num_patches + 6 * self.resampler * resampler_positions
 
     def bytes_a_device(self, num_devices: int) -> float:
         """Weights, gradients and optimizer of fully sharded training; activations come on top."""

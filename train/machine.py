@@ -28,20 +28,39 @@ class Machine:
     peak_flops: float | None = None
     """Of one device, for the MFU in the log."""
     cpu: bool = False
+    until: float | None = None
+    """Of `time.monotonic`: when to stop, with a checkpoint."""
+    changed_data: bool = False
+    """Go on from a checkpoint although the data are others now."""
 
     def accumulation(self, stage: Stage, world_size: int) -> int:
-        """Micro-batches of a process in one optimizer step.
+        """Micro-batches of a process in one optimizer step, of `micro_batch` samples on average at most.
+
+        The batch need not be divisible: some processes then take one sample less.
 
         Raises:
-            UserError: the batch cannot be divided.
+            UserError: it must be, because the stage averages over micro-batches.
         """
-        together = self.micro_batch * world_size
-        if stage.batch_size % together:
+        slots = -(-stage.batch_size // (self.micro_batch * world_size))
+        if stage.averaging == "micro_batch" and stage.batch_size % (slots * world_size):
             raise UserError(
-                f"stage {stage.name!r}: batch_size {stage.batch_size} is no multiple of {world_size} processes times "
-                f"micro-batches of {self.micro_batch}; change --micro-batch"
+                f"stage {stage.name!r}: averaging = 'micro_batch' needs micro-batches of one size, and batch_size "
+                f"{stage.batch_size} is no multiple of {world_size} processes times {slots}; change --micro-batch"
             )
-        return stage.batch_size // together
+        return slots
+
+    def readers(self, num_streams: int, world_size: int) -> int:
+        """Workers of a process that read caption streams: as many as divide them, up to `workers`.
+
+        Raises:
+            UserError: not even the processes divide them.
+        """
+        if num_streams % world_size:
+            raise UserError(
+                f"{num_streams} caption streams cannot be divided among {world_size} processes; set the stage's "
+                f"`streams` to a multiple of {world_size}, with at least as many shards"
+            )
+        return max((n for n in range(1, self.workers + 1) if num_streams % (world_size * n) == 0), default=0)
 
 
 def is_first() -> bool:

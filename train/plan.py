@@ -10,8 +10,9 @@ from typing import Any
 from benchmarks.errors import UserError
 
 from .cost import Cost
-from .data.captions import FOLDERS, check_shard, find_shards
+from .data.captions import FOLDERS, check_shard, find_shards, streams_of
 from .data.instructions import SETS
+from .machine import Machine, world_size
 from .recipe import ModelChoice, Recipe, Stage
 
 PAPER_MODEL = ModelChoice()
@@ -27,19 +28,69 @@ class StagePlan:
     """With image vectors."""
     flops: float
     seconds: float
-    """On the given devices at the given utilisation."""
+    """On the given devices at the given utilisation, idle ones included."""
+    slots: int
+    """Micro-batches of a device in one optimizer step."""
+    rows: int
+    """Samples of the fullest device's micro-batch, when all samples are of one length."""
+    idle: float
+    """Share of the devices' time that waits for the fullest one, because the batch cannot be divided evenly."""
+    trouble: str | None
+    """Why so many devices cannot run the stage at all."""
 
 
-def plan_stages(recipe: Recipe, cost: Cost, *, num_devices: int, peak_flops: float, mfu: float) -> list[StagePlan]:
-    """Each stage's samples, tokens and time."""
+def plan_stages(
+    recipe: Recipe, cost: Cost, *, num_devices: int, peak_flops: float, mfu: float, micro_batch: int = 8
+) -> list[StagePlan]:
+    """Each stage's samples, tokens and time, and how its batches are divided."""
     plans = []
     for stage in recipe.stages:
         samples = stage.steps * stage.batch_size
         tokens = samples * (stage.max_length + cost.num_latents - 1)
         flops = cost.training_flops(tokens, samples)
-        seconds = flops / (num_devices * peak_flops * mfu)
-        plans.append(StagePlan(stage=stage, samples=samples, tokens=tokens, flops=flops, seconds=seconds))
+        slots, trouble = _divided(stage, num_devices, micro_batch)
+        fullest = -(-stage.batch_size // num_devices)
+        idle = 1 - stage.batch_size / (fullest * num_devices)
+        plans.append(
+            StagePlan(
+                stage=stage,
+                samples=samples,
+                tokens=tokens,
+                flops=flops,
+                seconds=flops / (num_devices * peak_flops * mfu) / (1 - idle),
+                slots=slots,
+                rows=-(-fullest // slots),
+                idle=idle,
+                trouble=trouble,
+            )
+        )
     return plans
+
+
+def _divided(stage: Stage, num_devices: int, micro_batch: int) -> tuple[int, str | None]:
+    """Accumulation, and what stands against so many devices."""
+    machine = Machine(micro_batch=micro_batch)
+    try:
+        slots = machine.accumulation(stage, num_devices)
+        if stage.kind == "pretrain":
+            machine.readers(stage.streams, num_devices)
+    except UserError as error:
+        return 1, str(error)
+    return slots, None
+
+
+def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
+    """Whether the processes can share the work of every stage.
+
+    Raises:
+        UserError: batches or caption streams cannot be divided among them; the line says by what they could.
+    """
+    for stage in recipe.stages:
+        machine.accumulation(stage, world_size())
+        for name in FOLDERS:
+            if name in stage.data:
+                shards = len(find_shards(data_root / FOLDERS[name]))
+                machine.readers(streams_of(shards, stage.streams), world_size())
 
 
 def model_cost(choice: ModelChoice) -> Cost:

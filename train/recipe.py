@@ -79,11 +79,12 @@ class Stage(Checked):
     augmentation: Augmentation = "none"
     pad_to_max_length: bool = False
     group_steps: NonNegativeInt = 1
-    """Samples are sorted by length within so many optimizer steps. 1: no step's samples change. 0: not sorted."""
+    """Samples are sorted by length within so many optimizer steps, whose order is then shuffled. 1: no step's samples
+    change. 0: not sorted."""
     allow_mutual_pretraining: bool = False
-    streams: Count = 64
-    """Shard streams of a caption stage; processes times workers must divide it."""
-    shuffle_block: Count = 512
+    streams: Count = 384
+    """Shard streams of a caption stage, fewer where there are fewer shards; the number of processes must divide it."""
+    shuffle_block: Count = 128
     """Records of a shard that are shuffled among each other."""
     max_skipped: NonNegativeInt = 1000
     """So many unreadable records end the stage."""

@@ -1,16 +1,17 @@
 """Runs a recipe: its stages in order, each from the model of the one before, resumed wherever a run was cut off.
 
-OUT/<stage>/checkpoint-N/     Trainer's checkpoint, `stage.json` (written last) and the streams' positions
+OUT/<stage>/checkpoint-N/     model and processor, optimizer/, the streams' positions, `stage.json` written last
 OUT/<stage>/model/            the stage's result: model and processor, `stage.json` written last
-OUT/<stage>/log.json          the stage's log
+OUT/<stage>/log.jsonl         the stage's log, a line as it goes; log.json when the stage is done
 OUT/<stage>/skipped.jsonl     records that could not be used
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,19 @@ from benchmarks.errors import UserError
 from benchmarks.printable import printable
 
 from .checkpoint import SPECIFICATION, damage
+from .data.fingerprint import changes, fingerprint
 from .machine import Machine, is_first
 from .recipe import Recipe, Stage
 from .run_stage import run_stage
+
+DATA = "data"
+FREE = {"max_skipped"}
+"""Settings of a stage that may change on the way."""
+UNREAD = {
+    "pretrain": {"group_steps", "augmentation"},
+    "sft": {"streams", "shuffle_block", "allow_mutual_pretraining"},
+}
+"""Settings that a kind of stage does not read."""
 
 
 class Parts(NamedTuple):
@@ -52,6 +63,7 @@ def run_recipe(
                 raise UserError(f"{finished} is damaged: {wrong}; remove it, and the stage goes on from its checkpoint")
         elif only is None or stage.kind == only:
             _run(recipe, stage, previous, start, folder, data_root=data_root, machine=machine)
+            free_memory()
         elif stage.kind == "pretrain":
             raise UserError(f"stage {stage.name!r} is not done; run `aki-train pretrain` with the same --out first")
         else:
@@ -72,8 +84,11 @@ def _run(
     machine: Machine,
 ) -> None:
     resume = last_checkpoint(folder)
+    data = fingerprint(stage, data_root)
+    changed = False
     if resume is not None:
         check_specification(resume, recipe, stage)
+        changed = check_data(resume, data, machine)
     model, processor = load_parts(previous) if previous else start()
     folder.mkdir(parents=True, exist_ok=True)
     run_stage(
@@ -84,9 +99,19 @@ def _run(
         out=folder,
         machine=machine,
         resume=resume,
+        changed_data=changed,
         save_to=folder / "model",
-        specification=specification(recipe, stage),
+        specification={**specification(recipe, stage), DATA: data},
     )
+
+
+def free_memory() -> None:
+    """Gives back what the stage that is done held: the Trainer refers to itself, so only the collector finds it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_parts(folder: Path) -> Parts:
@@ -128,7 +153,7 @@ def specification(recipe: Recipe, stage: Stage) -> dict[str, Any]:
 
 
 def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
-    """Compares the folder's recipe with this one.
+    """Compares the folder's recipe with this one, as far as it is read.
 
     Raises:
         UserError: they differ; the first setting that does is named.
@@ -136,8 +161,26 @@ def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
     saved, wanted = json.loads((folder / SPECIFICATION).read_text()), specification(recipe, stage)
     for part in wanted:
         for key, value in wanted[part].items():
+            if part == "stage" and key in FREE | UNREAD[stage.kind]:
+                continue
             if saved.get(part, {}).get(key) != value:
                 raise UserError(
                     f"{folder} was made with {part}.{key} = {saved.get(part, {}).get(key)!r}, "
                     f"the recipe says {value!r}; use another --out, or the recipe it was made with"
                 )
+
+
+def check_data(checkpoint: Path, now: Mapping[str, Any], machine: Machine) -> bool:
+    """Whether the data are other than the checkpoint's, which the user must have allowed.
+
+    Raises:
+        UserError: they are, and nobody said that they may be.
+    """
+    then = json.loads((checkpoint / SPECIFICATION).read_text()).get(DATA, {})
+    found = changes(then, now)
+    if found and not machine.changed_data:
+        raise UserError(
+            f"{checkpoint} was trained on other data: {'; '.join(found)}; bring them back, use another --out, or say "
+            "--changed-data (captions then begin a new pass, and instructions are drawn from what is there now)"
+        )
+    return bool(found)

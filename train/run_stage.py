@@ -12,10 +12,11 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import TrainingArguments
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from model.configuration_aki import check_config
 
 from .checkpoint import write_specification
-from .data.captions import FOLDERS, CaptionStream, Lane, find_shards
+from .data.captions import FOLDERS, CaptionStream, Lane, Position, find_shards
 from .data.collate import Collator, Encoder
 from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
@@ -23,6 +24,7 @@ from .data.pictures import PictureReader, PixelReader
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
 from .recipe import Stage
+from .stopping import StopEarly, Stopped
 from .trainer import AkiTrainer, saved_positions
 
 
@@ -36,6 +38,7 @@ def run_stage(
     machine: Machine,
     pictures: PictureReader | None = None,
     resume: Path | None = None,
+    changed_data: bool = False,
     save_to: Path | None = None,
     specification: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
@@ -43,45 +46,59 @@ def run_stage(
 
     Args:
         data_root: folder of the data sets.
-        out: checkpoints and `skipped.jsonl` go here.
+        out: checkpoints, `log.jsonl` and `skipped.jsonl` go here.
         pictures: how pictures are read; by default from disk.
         resume: checkpoint folder to go on from.
+        changed_data: the data are not those of the checkpoint: captions begin a new pass.
         save_to: folder for the trained model and processor; the log goes beside it.
         specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
 
     Raises:
+        Stopped: a signal or the machine's time limit ended it early, with a checkpoint.
         UserError: `--fsdp` where accelerate shards nothing.
     """
     prepare_model(model, stage)
     out.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(stage, out, machine, model)
-    dataset = training_data(stage, data_root, processor, machine, arguments, pictures, resume)
+    dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data)
+    stop = StopEarly(machine.until)
+    log_file = out / "log.jsonl"
+    if arguments.process_index == 0:
+        keep_log(log_file, steps_done(resume))
+    workers = machine.workers
+    if isinstance(dataset, CaptionStream):
+        workers = machine.readers(dataset.num_streams, arguments.world_size)
     trainer = AkiTrainer(
         stage=stage,
         peak_flops=machine.peak_flops,
         skips=out / "skipped.jsonl",
         specification=specification,
+        first_step=steps_done(resume),
+        workers=workers,
+        processor=processor,
+        log_file=log_file,
         model=model,
         args=arguments,
         train_dataset=dataset,
         data_collator=collator(stage, processor, several=arguments.world_size > 1),
-        callbacks=[StageProgress(stage.name, stage.steps)],
+        callbacks=[StageProgress(stage.name, stage.steps), stop],
     )
     if machine.fsdp and not trainer.is_fsdp_enabled:
         raise UserError("--fsdp: accelerate shards nothing here (one process, or CPUs); leave it out")
     quiet(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if stop.why is not None:
+        raise Stopped(trainer.state.global_step, stop.why)
     if save_to is not None:
-        _save(trainer, processor, save_to, specification or {})
+        _save(trainer, save_to, specification or {})
     log: list[dict[str, Any]] = trainer.state.log_history
     return log
 
 
-def _save(trainer: AkiTrainer, processor: Any, folder: Path, specification: Mapping[str, Any]) -> None:
+def _save(trainer: AkiTrainer, folder: Path, specification: Mapping[str, Any]) -> None:
     """Model, processor and log of a finished stage; no process goes on before all of it is on disk."""
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
-        processor.save_pretrained(folder)
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; checkpoints keep theirs
         log = json.dumps(trainer.state.log_history, indent=1) + "\n"
         (folder.parent / "log.json").write_text(log, encoding="utf-8")
@@ -120,9 +137,8 @@ def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) ->
         save_strategy="steps" if machine.save_steps else "no",
         save_steps=machine.save_steps or 500,
         save_total_limit=machine.keep_checkpoints,
-        ignore_data_skip=stage.kind == "pretrain",
+        ignore_data_skip=True,  # both kinds of data go on by themselves, without reading what they skip
         remove_unused_columns=False,
-        dataloader_num_workers=machine.workers,
         dataloader_pin_memory=not machine.cpu,
         report_to=list(machine.report_to) or "none",
         disable_tqdm=True,
@@ -168,16 +184,16 @@ def training_data(
     stage: Stage,
     data_root: Path,
     processor: Any,
-    machine: Machine,
     arguments: TrainingArguments,
     pictures: PictureReader | None,
     resume: Path | None,
+    changed_data: bool = False,
 ) -> Mixture | CaptionStream:
     if stage.kind == "sft":
         pictures = pictures or PixelReader(data_root, processor.image_processor)
         return instruction_mixture(stage, data_root, pictures, cache=data_root / ".aki")
     lane = Lane(rank=arguments.process_index, world_size=arguments.world_size)
-    return caption_stream(stage, data_root, processor, machine, lane, resume)
+    return caption_stream(stage, data_root, processor, lane, resume, changed_data)
 
 
 def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, cache: Path) -> Mixture:
@@ -197,23 +213,43 @@ def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, 
 
 
 def caption_stream(
-    stage: Stage, data_root: Path, processor: Any, machine: Machine, lane: Lane, resume: Path | None
+    stage: Stage, data_root: Path, processor: Any, lane: Lane, resume: Path | None, changed_data: bool = False
 ) -> CaptionStream:
     """The stage's shards: the folder of its caption set below the data root."""
     kind = next(kind for kind in FOLDERS if kind in stage.data)
-    steps_done = int(resume.name.rpartition("-")[2]) if resume else 0
+    positions = saved_positions(resume) if resume else {}
+    if changed_data:  # places in other shards mean nothing: all streams begin the next epoch
+        epoch = 1 + max((place[0] for place in positions.values()), default=-1)
+        positions = {stream: Position(epoch=epoch) for stream in range(stage.streams)}
     return CaptionStream(
         find_shards(data_root / FOLDERS[kind]),
         kind,
         image_processor=processor.image_processor,
-        micro_batch=machine.micro_batch,
         num_streams=stage.streams,
         seed=stage.seed,
         shuffle_block=stage.shuffle_block,
         lane=lane,
-        first_micro_batch=steps_done * stage.batch_size // machine.micro_batch,
-        positions=saved_positions(resume) if resume else None,
+        first_sample=steps_done(resume) * stage.batch_size,
+        positions=positions,
     )
+
+
+def keep_log(path: Path, step: int) -> None:
+    """Cuts the log behind a step: what was logged later is done again. A line that was cut off goes, too."""
+    kept = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("step", 0) <= step:
+            kept.append(line + "\n")
+    write_atomically(path, "".join(kept))
+
+
+def steps_done(checkpoint: Path | None) -> int:
+    """Optimizer steps before a checkpoint was written; none without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def collator(stage: Stage, processor: Any, *, several: bool = False) -> Collator:

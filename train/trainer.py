@@ -14,27 +14,31 @@ from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from transformers import Trainer
+from transformers.trainer import SCHEDULER_NAME
 
 from benchmarks.errors import UserError
 
 from .checkpoint import write_specification
 from .cost import Cost
-from .data.captions import CaptionStream
-from .data.mixture import LengthGroups, Mixture
+from .data.captions import CaptionBatches, CaptionStream, as_it_is
+from .data.dealing import Dealing, DealtBatches
+from .data.mixture import Mixture
 from .data.samples import Notes
 from .recipe import Stage
 from .schedule import CosineSchedule
+from .state import load_optimizer, load_weights, save_optimizer
 
 POSITIONS = "positions.rank{rank}.json"
+COUNTS = ("num_samples", "num_images", "num_tokens", "num_positions")
 
 
 class AkiTrainer(Trainer):  # type: ignore[misc]
     """Trains one stage.
 
-    The data set is a `Mixture` (drawn by position, skipped by position on resume) or a `CaptionStream` (its
-    positions are saved and given back). Batches carry `notes`, which stay here.
+    The data set is a `Mixture` (drawn by position) or a `CaptionStream` (its positions are saved and given back);
+    `first_step` is where a resumed stage begins to read. Batches carry `notes`, which stay here.
     """
 
     optimizer: torch.optim.Optimizer | None
@@ -47,11 +51,19 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         skips: Path | None = None,
         peak_flops: float | None = None,
         specification: Mapping[str, Any] | None = None,
+        first_step: int = 0,
+        workers: int = 0,
+        processor: Any = None,
+        log_file: Path | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.specification = specification
         self.stage = stage
+        self.first_step = first_step
+        self.workers = workers
+        self.processor = processor
+        self.log_file = log_file
         self.peak_flops = peak_flops
         self.cost = Cost.of(self.model)
         self.skips = skips
@@ -85,23 +97,42 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     # Data
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Mixtures go through accelerate, which deals batches to the processes; a caption stream deals them itself."""
-        if not isinstance(self.train_dataset, CaptionStream):
+        """Each process's own micro-batches: none goes through accelerate, which knows only one way of dealing."""
+        dataset, stage = self.train_dataset, self.stage
+        slots, pin = self.args.gradient_accumulation_steps, self.args.dataloader_pin_memory
+        if isinstance(dataset, CaptionStream):
+            batches = CaptionBatches(
+                dataset, self.data_collator, batch_size=stage.batch_size, slots=slots, workers=self.workers
+            )
+            return DataLoader(batches, batch_size=None, collate_fn=as_it_is, pin_memory=pin)
+        if not isinstance(dataset, Mixture):
             loader: DataLoader[Any] = super().get_train_dataloader()
             return loader
+        sampler = DealtBatches(
+            dataset,
+            self.data_collator.encoder,
+            self._dealing(),
+            batch_size=stage.batch_size,
+            group_steps=stage.group_steps,
+            rank=self.args.process_index,
+            first_step=self.first_step,
+        )
         return DataLoader(
-            self.train_dataset,
-            batch_size=self._train_batch_size,
+            dataset,
+            batch_sampler=sampler,
             collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
+            num_workers=self.workers,
+            pin_memory=pin,
         )
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        dataset = train_dataset or self.train_dataset
-        if not isinstance(dataset, Mixture) or not self.stage.group_steps:
-            return torch.utils.data.SequentialSampler(dataset)
-        return LengthGroups(dataset, self.data_collator.encoder, self.stage.group_steps * self.stage.batch_size)
+    def _dealing(self) -> Dealing:
+        return Dealing(
+            world_size=self.args.world_size,
+            slots=self.args.gradient_accumulation_steps,
+            sorts=self.stage.group_steps > 0,
+            even_rows=self.stage.averaging == "micro_batch" or self.stage.pad_to_max_length,
+            image_cost=self.cost.image_cost,
+        )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -122,7 +153,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
 
     def _note(self, notes: Notes) -> None:
         self.positions.update(notes.positions)
-        for name in ("num_samples", "num_images", "num_tokens", "num_positions"):
+        for name in COUNTS:
             self._since_log[name] += getattr(notes, name)
         for skip in notes.skipped:
             self.num_skipped[skip.source] += 1
@@ -144,6 +175,10 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         if self.stage.averaging == "micro_batch":
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not the library's estimate, which counts all parameters anew for every micro-batch; `Cost` knows."""
+        return 0
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
         """Around models that FSDP2 shards; accelerate puts it around all others itself.
@@ -167,19 +202,60 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     # Log and checkpoint
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds what all processes together have read since the last entry. The log file has it at once."""
         now = time.perf_counter()
         seconds, self._last_log = now - self._last_log, now
-        if "loss" in logs and self._since_log["num_samples"]:
-            counts, world = self._since_log, self.args.world_size
-            logs["samples_per_second"] = round(counts["num_samples"] * world / seconds, 2)
-            logs["tokens_per_second"] = round(counts["num_tokens"] * world / seconds, 1)
-            if self.peak_flops:
-                flops = self.cost.training_flops(counts["num_tokens"], counts["num_images"])
-                logs["mfu"] = round(flops / seconds / self.peak_flops, 4)
-            logs["padding"] = round(1 - counts["num_tokens"] / counts["num_positions"], 4)
-            logs["skipped"] = float(sum(self.num_skipped.values()))
+        if "loss" in logs:
+            logs.update(self._throughput(seconds))
             self._since_log = Counter()
         super().log(logs, start_time)
+        if self.log_file is not None and self.is_world_process_zero():
+            with self.log_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(self.state.log_history[-1]) + "\n")
+
+    def _throughput(self, seconds: float) -> dict[str, float]:
+        mine = [*(self._since_log[name] for name in COUNTS), sum(self.num_skipped.values())]
+        of_each = self.accelerator.gather(torch.tensor([mine], dtype=torch.float64, device=self.args.device)).cpu()
+        samples, images, tokens, positions, skipped = of_each.sum(0).tolist()
+        if not samples:
+            return {}
+        found = {
+            "tokens": tokens,
+            "samples_per_second": round(samples / seconds, 2),
+            "tokens_per_second": round(tokens / seconds, 1),
+        }
+        if self.peak_flops:
+            flops = self.cost.training_flops(tokens, images)
+            found["mfu"] = round(flops / seconds / self.peak_flops / self.args.world_size, 4)
+        found["padding"] = round(1 - tokens / positions, 4)
+        if self.args.world_size > 1:
+            found["waiting"] = round(1 - positions / self.args.world_size / float(of_each[:, 3].max()), 4)
+        return {**found, "skipped": skipped}
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        if self.processor is not None and self.is_world_process_zero():  # a checkpoint is a model that can be loaded
+            self.processor.save_pretrained(output_dir or self.args.output_dir)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        save_optimizer(self.model_wrapped, self._plain_optimizer(), Path(output_dir))
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_weights(model or self.model, Path(resume_from_checkpoint), sharded=self.is_fsdp_enabled)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        load_optimizer(self.model_wrapped, self._plain_optimizer(), Path(checkpoint))
+        state = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
+        self.lr_scheduler.load_state_dict(state)  # type: ignore[union-attr]
+
+    def _plain_optimizer(self) -> torch.optim.Optimizer:
+        """Without what accelerate wraps around it."""
+        plain: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        return plain
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

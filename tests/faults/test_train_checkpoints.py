@@ -46,25 +46,27 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_every_file_counts(kind: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = sorted(path.name for path in (trained / "checkpoint-4").iterdir())
-    assert {"optimizer.pt", "scheduler.pt", "model.safetensors", "trainer_state.json", "stage.json"} <= set(names)
+    whole = trained / "checkpoint-4"
+    names = sorted(str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file())
+    optimizer = {"optimizer/.metadata", "optimizer/__0_0.distcp"}
+    assert {*optimizer, "scheduler.pt", "model.safetensors", "trainer_state.json", "stage.json"} <= set(names)
     for name in names:
         if (name, kind) == ("stage.json", "a flipped bit"):
             continue  # may be whitespace
-        shutil.copytree(trained, tmp_path / name)
-        DAMAGES[kind](tmp_path / name / "checkpoint-4" / name)
-        assert last_checkpoint(tmp_path / name) == tmp_path / name / "checkpoint-2"
+        shutil.copytree(trained, tmp_path / "copy")
+        DAMAGES[kind](tmp_path / "copy" / "checkpoint-4" / name)
+        assert last_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "checkpoint-2"
         said = capsys.readouterr().err
         assert "checkpoint-4 is passed over" in said
         assert name in said or "cut off" in said
-        shutil.rmtree(tmp_path / name)
+        shutil.rmtree(tmp_path / "copy")
 
 
 def test_the_only_checkpoint_damaged_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "checkpoint-4", tmp_path / "checkpoint-4")
     assert damage(tmp_path / "checkpoint-4") is None
-    flip(tmp_path / "checkpoint-4/optimizer.pt")
-    with pytest.raises(UserError, match=r"optimizer\.pt is not what was written, and there is no earlier one"):
+    flip(tmp_path / "checkpoint-4/optimizer/__0_0.distcp")
+    with pytest.raises(UserError, match=r"__0_0\.distcp is not what was written, and there is no earlier one"):
         last_checkpoint(tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -78,7 +79,10 @@ Peak = Annotated[
 MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "micro_batch": (
         Annotated[
-            int, typer.Option(help="Samples a process takes at once; the rest is accumulation.", min=1, max=65536)
+            int,
+            typer.Option(
+                help="Samples a process takes at once, on average; the rest is accumulation.", min=1, max=65536
+            ),
         ],
         8,
     ),
@@ -109,6 +113,21 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
         "",
     ),
     "peak": (Peak, 312.0),
+    "max_hours": (
+        Annotated[
+            float | None,
+            typer.Option(
+                help="Stop after so long, with a checkpoint; SIGTERM and SIGUSR1 do the same.", min=0, max=1e6
+            ),
+        ],
+        None,
+    ),
+    "changed_data": (
+        Annotated[
+            bool, typer.Option("--changed-data", help="Go on from a checkpoint although the data have changed since.")
+        ],
+        False,
+    ),
     "cpu": (Annotated[bool, typer.Option("--cpu", help="Train on the CPU.")], False),
 }
 """Option -> how the command line shows it, and its default."""
@@ -135,10 +154,18 @@ def takes_machine(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _machine(
-    *, keep: int, log: str, peak: float, cpu: bool, gradient_checkpointing: bool | None, **settings: Any
+    *,
+    keep: int,
+    log: str,
+    peak: float,
+    cpu: bool,
+    gradient_checkpointing: bool | None,
+    max_hours: float | None,
+    **settings: Any,
 ) -> Machine:
     return Machine(
         **settings,
+        until=None if max_hours is None else time.monotonic() + 3600 * max_hours,
         keep_checkpoints=keep,
         gradient_checkpointing=not cpu if gradient_checkpointing is None else gradient_checkpointing,
         report_to=tuple(filter(None, log.split(","))),

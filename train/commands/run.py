@@ -27,9 +27,10 @@ def run_stages(recipe: str, data: Path, out: Path, machine: Machine, only: Kind 
     Raises:
         UserError: something that the recipe needs is missing.
     """
-    from ..plan import missing_parts
+    from ..plan import check_machine, missing_parts
     from ..recipe import load_recipe
     from ..run_recipe import run_recipe
+    from ..stopping import Stopped
 
     chosen = load_recipe(recipe)
     check_writable(out)
@@ -37,8 +38,13 @@ def run_stages(recipe: str, data: Path, out: Path, machine: Machine, only: Kind 
     if missing:
         more = f" (and {len(missing) - 1} more; `aki-train plan {recipe} --data {data}` lists them)"
         raise UserError(missing[0] + (more if len(missing) > 1 else ""))
+    check_machine(chosen, machine, data)
     with alone_in(out):
-        model = run_recipe(chosen, lambda: _assembled(chosen), data_root=data, out=out, machine=machine, only=only)
+        try:
+            model = run_recipe(chosen, lambda: _assembled(chosen), data_root=data, out=out, machine=machine, only=only)
+        except Stopped as stopped:
+            say(f"{out}: {stopped}")
+            return
     say(f"{model}: done")
 
 

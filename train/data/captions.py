@@ -1,10 +1,10 @@
 """Caption shards (webdataset tars) as an endless stream, exact to the sample.
 
-The shards are dealt to a fixed number of *streams*, whatever the number of processes and workers. Micro-batch number
-B of the whole run (counted over processes) comes from stream B modulo the number of streams. So the samples of a run
-depend on the seed alone, no sample is read twice or left out within a stream's epoch, and a run can be resumed with
-another number of processes or workers. Every item carries its stream's position; the trainer saves the last ones in
-the checkpoint.
+The shards are dealt to a fixed number of *streams*, whatever the number of processes and workers. Sample number n of
+the stage comes from stream n modulo the number of streams, and process r of p takes the samples n = r modulo p. So the
+samples of a step depend on the seed alone, not on processes, workers or micro-batches; no sample is read twice or left
+out within a stream's epoch, and a run can be resumed with another number of processes or workers. Every item carries
+its stream's position; the trainer saves the last ones in the checkpoint.
 
 Order: shards are shuffled by (seed, epoch), records are shuffled within blocks of a shard by (seed, epoch, shard,
 block).
@@ -29,6 +29,7 @@ from PIL import Image
 
 from benchmarks.errors import UserError
 
+from .dealing import even_rows
 from .pictures import UnreadablePicture, read_picture, to_pixels
 from .samples import Item, Skip
 
@@ -38,6 +39,7 @@ END_OF_TAR = bytes(1024)
 NAME = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?P<extension>[^/]+)", re.DOTALL)
 """Hidden files (those that macOS puts beside others, say) have no key and belong to no record."""
 MOST_IN_A_ROW = 1000
+Batch = dict[str, Any]
 
 
 class Position(NamedTuple):
@@ -50,20 +52,20 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """What one process's data loader worker reads: micro-batches start, start + step, ... of the run."""
+    """Which process of how many reads."""
 
     rank: int = 0
     world_size: int = 1
 
 
 class CaptionStream(torch.utils.data.IterableDataset[Item]):
-    """Items of one process, micro-batch after micro-batch.
+    """Items of one process, one after the other.
 
     Args:
         shards: tar files, in a fixed order.
         kind: how the caption is read.
-        micro_batch: samples a process takes at once; each comes from one stream.
-        first_micro_batch: of the run, over all processes; more than 0 when resuming.
+        num_streams: at most; see `streams_of`.
+        first_sample: of the stage, over all processes; more than 0 when resuming.
         positions: of the streams when resuming.
     """
 
@@ -73,49 +75,44 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         kind: CaptionKind,
         *,
         image_processor: Any,
-        micro_batch: int,
         num_streams: int,
         seed: int,
         shuffle_block: int = 512,
         lane: Lane | None = None,
-        first_micro_batch: int = 0,
+        first_sample: int = 0,
         positions: Mapping[int, Position] | None = None,
     ) -> None:
-        if len(shards) < num_streams:
-            raise UserError(
-                f"{len(shards)} shards for {num_streams} streams: set `streams` to at most the number of shards"
-            )
         for shard in shards:
             check_shard(shard)
         self.shards = list(shards)
         self.read_caption = CAPTIONS[kind]
         self.kind = kind
         self.image_processor = image_processor
-        self.micro_batch = micro_batch
-        self.num_streams = num_streams
+        self.num_streams = streams_of(len(shards), num_streams)
         self.seed = seed
         self.shuffle_block = shuffle_block
         self.lane = lane or Lane()
-        self.first_micro_batch = first_micro_batch
+        self.first_sample = first_sample
         self.positions = {number: Position(*position) for number, position in (positions or {}).items()}
 
     def __iter__(self) -> Iterator[Item]:
         worker = torch.utils.data.get_worker_info()
         number, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        step = self.lane.world_size * num_workers
+        rank, world_size = self.lane.rank, self.lane.world_size
+        step = world_size * num_workers
         if self.num_streams % step:
             raise UserError(
-                f"{self.num_streams} streams cannot be divided among {self.lane.world_size} processes of {num_workers} "
-                "workers: set `streams` to a multiple of both"
+                f"{self.num_streams} streams cannot be divided among {world_size} processes of {num_workers} workers; "
+                f"{readers_for(self.num_streams)}"
             )
         streams: dict[int, Iterator[Item]] = {}
-        micro_batch = self.first_micro_batch + self.lane.rank + self.lane.world_size * number
+        sample = self.first_sample + (rank - self.first_sample) % world_size + world_size * number
         while True:
-            stream = micro_batch % self.num_streams
+            stream = sample % self.num_streams
             if stream not in streams:
                 streams[stream] = self._items(stream, self.positions.get(stream, Position()))
-            yield from islice(streams[stream], self.micro_batch)
-            micro_batch += step
+            yield next(streams[stream])
+            sample += step
 
     def _items(self, stream: int, start: Position) -> Iterator[Item]:
         """Usable samples of one stream, endlessly; what could not be used goes with the next one that could."""
@@ -167,6 +164,71 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
             random.Random(f"{self.seed} {epoch} {shard} {block}").shuffle(part)
             yield from part[offset:]
             block, offset = block + 1, 0
+
+
+class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
+    """A process's micro-batches of a caption stage: its samples of each step, cut into `slots` of like size.
+
+    Workers read and decode samples; they are put together here, so that their number and the size of a micro-batch
+    have no part in which samples belong to a step.
+    """
+
+    def __init__(
+        self,
+        stream: CaptionStream,
+        collate: Callable[[Sequence[Item]], Batch],
+        *,
+        batch_size: int,
+        slots: int,
+        workers: int = 0,
+    ) -> None:
+        self.stream = stream
+        self.collate = collate
+        self.batch_size = batch_size
+        self.slots = slots
+        self.workers = workers
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = torch.utils.data.DataLoader(
+            self.stream,
+            batch_size=None,
+            num_workers=self.workers,
+            collate_fn=as_it_is,
+            prefetch_factor=2 * self._most() if self.workers else None,
+        )
+        items = iter(loader)
+        start = self.stream.first_sample
+        while True:
+            for rows in even_rows(range(self._share(start)), self.slots):
+                yield self.collate([next(items) for _ in rows])
+            start += self.batch_size
+
+    def _share(self, start: int) -> int:
+        """How many of the samples start, start + 1, ... of a step are this process's."""
+        rank, world_size = self.stream.lane.rank, self.stream.lane.world_size
+        return len(range(start + (rank - start) % world_size, start + self.batch_size, world_size))
+
+    def _most(self) -> int:
+        return -(-self.batch_size // (self.stream.lane.world_size * self.slots))
+
+
+def as_it_is(item: Item) -> Item:
+    """In the place of a collate function: the loader's own would convert what is in the item."""
+    return item
+
+
+def streams_of(num_shards: int, at_most: int) -> int:
+    """The largest divisor of `at_most` that the shards suffice for: what fits among many numbers of processes stays so.
+
+    Of data and recipe alone, so that the order of samples does not depend on who reads.
+    """
+    return max(n for n in range(1, min(num_shards, at_most) + 1) if at_most % n == 0)
+
+
+def readers_for(num_streams: int) -> str:
+    """What a user may choose instead."""
+    fitting = [str(n) for n in range(1, num_streams + 1) if num_streams % n == 0]
+    return f"processes times workers may be {', '.join(fitting)}; or set the stage's `streams` to a multiple"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ last one."""
 
 IGNORED = -100
 _MARK = "\x00"
+MOST_KNOWN = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class Encoder:
         self.max_length = max_length
         self.image_order = image_order
         self.truncation = truncation
+        self._known: dict[str, list[int]] = {}
         self.image_token = self.tokenizer.convert_ids_to_tokens(image_token_id)
         self._frames = {with_image: self._frame(processor, with_image) for with_image in (False, True)}
         self._question_ends = {
@@ -83,9 +85,17 @@ class Encoder:
         return before + self._plain(item.prompt) + after + self._plain(item.answer)
 
     def __call__(self, items: Sequence[Item]) -> list[Encoded]:
-        texts = [self.text(item) for item in items]
-        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids = self._ids([self.text(item) for item in items])
         return [self._encode(one, item) for one, item in zip(ids, items, strict=True)]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text's ids. The latest are kept: samples are measured before they are dealt, and encoded afterwards."""
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self.tokenizer(new, add_special_tokens=False)["input_ids"], strict=True))
+        return [self._known[text] for text in texts]
 
     def _plain(self, text: str) -> str:
         """Data may speak of "<image>" or "<|end|>"; only the frame may place one."""

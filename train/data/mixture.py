@@ -8,14 +8,13 @@ is drawn by its probability and a question of it uniformly, with replacement.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import accumulate
 
 import torch
 
 from benchmarks.errors import UserError
 
-from .collate import Encoder
 from .instructions import InstructionData
 from .instructions.base import Example
 from .pictures import PictureReader, UnreadablePicture
@@ -94,26 +93,3 @@ class Mixture(torch.utils.data.Dataset[Item]):
         )
         picture = self.pictures(example.image, rng, may_augment) if example.image else None
         return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name, skipped=skipped)
-
-
-class LengthGroups(torch.utils.data.Sampler[int]):
-    """Positions in order, sorted by length within windows of `window` samples.
-
-    With a window of one optimizer step the samples of every step stay what they were, and so do loss and gradient
-    (token averaging): only the micro-batches inside the step become more even.
-    """
-
-    def __init__(self, mixture: Mixture, encoder: Encoder, window: int) -> None:
-        self.mixture = mixture
-        self.encoder = encoder
-        self.window = window
-
-    def __len__(self) -> int:
-        return len(self.mixture)
-
-    def __iter__(self) -> Iterator[int]:
-        for start in range(0, len(self.mixture), self.window):
-            positions = range(start, min(start + self.window, len(self.mixture)))
-            encoded = self.encoder([self.mixture.outline(position) for position in positions])
-            lengths = {position: len(one.input_ids) for position, one in zip(positions, encoded, strict=True)}
-            yield from sorted(positions, key=lengths.__getitem__)

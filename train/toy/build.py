@@ -56,6 +56,7 @@ def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
         warmup_steps=min(50, plan.caption_steps),
         max_length=128,
         streams=1,
+        shuffle_block=512,
         **_shared(seed),
     )
 

@@ -1,0 +1,88 @@
+"""Weights and optimizer in a checkpoint, for any number of processes, sharded or not.
+
+Weights are the safetensors that `from_pretrained` reads: there is one copy, and a checkpoint is a model. The state of
+the optimizer lies beside them as torch's distributed checkpoint: every process writes its shards, and reads what it
+needs of them, whoever wrote them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from benchmarks.errors import UserError
+
+OPTIMIZER = "optimizer"
+
+
+def save_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+    """Each process its part; `model` is the wrapped one."""
+    state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
+    with _alone_is_meant() as alone:
+        dcp.save(state, checkpoint_id=checkpoint / OPTIMIZER, no_dist=alone)
+
+
+def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+    """What `save_optimizer` wrote, cut as this run needs it.
+
+    Raises:
+        UserError: the checkpoint holds no optimizer state of this form.
+    """
+    folder = checkpoint / OPTIMIZER
+    if not folder.is_dir():
+        raise UserError(f"{checkpoint}: no {OPTIMIZER}/ in it, as checkpoints have; use another --out")
+    state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
+    with _alone_is_meant() as alone:
+        dcp.load(state, checkpoint_id=folder, no_dist=alone)
+    set_optimizer_state_dict(model, optimizer, state[OPTIMIZER])
+
+
+@contextmanager
+def _alone_is_meant() -> Iterator[bool]:
+    """Whether this is the only process. Torch warns when it is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+        yield not torch.distributed.is_initialized()
+
+
+def load_weights(model: torch.nn.Module, checkpoint: Path, *, sharded: bool) -> None:
+    """The checkpoint's weights into a model; of a sharded one the first process reads and sends the others their parts.
+
+    Raises:
+        UserError: weights are missing, or of another model.
+    """
+    reads = not sharded or torch.distributed.get_rank() == 0
+    weights: dict[str, torch.Tensor] = {}
+    for path in sorted(checkpoint.glob("*.safetensors")) if reads else []:
+        weights.update(load_file(path))
+    if reads:
+        _check_names(model, weights.keys(), checkpoint)
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=sharded, strict=False)
+    set_model_state_dict(model, weights, options=options)
+
+
+def _check_names(model: torch.nn.Module, found: AbstractSet[str], checkpoint: Path) -> None:
+    """Compares the names of the weights with the model's. A head that is the embedding is stored once.
+
+    Raises:
+        UserError: a weight is missing or unknown.
+    """
+    expected = {name.removeprefix("module.") for name in model.state_dict()}
+    tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
+    optional = set(getattr(model, "_tied_weights_keys", None) or {}) if tied else set()
+    for word, names in (("missing", expected - found - optional), ("unknown", found - expected)):
+        if names:
+            raise UserError(f"{checkpoint}: weights of another model ({min(names)} is {word})")
