@@ -60,7 +60,7 @@ def common_beginning(ids: Tensor, padding: Tensor, image_token_id: int) -> tuple
 def may_reuse(config: Any, length: int) -> bool:
     """Whether a prefix is the same for all questions, in a sequence of this length.
 
-    It is where all layers are causal, no window ends within the sequence, and no rotary frequency depends on its length.
+    It is where all layers are causal, no window ends within it, and no rotary frequency depends on its length.
     """
     text = config.text_config
     rope = getattr(text, "rope_parameters", None) or {}
