@@ -59,6 +59,11 @@ COMMANDS = {
         "command",
         "How far two judges agree on the same answers.",
     ),
+    "judge-calibrate": (
+        "aki_eval.commands.judge_calibrate",
+        "command",
+        "A judge against people's grades, and the score corrected by a few of them.",
+    ),
     "vlmevalkit": ("aki_eval.commands.vlmevalkit", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
 }
 

@@ -21,6 +21,7 @@ from dataclasses import replace
 from math import exp, fsum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .estimates import Columns, Estimate, Estimator, Floats, weighted_sum
 from .records import Judge, Prediction, Sample, Score
@@ -100,9 +101,10 @@ def rules(estimate: Estimator, names: Sequence[str] = NAMES) -> dict[str, Protoc
     }
 
 
-def bins(confidence: Floats) -> np.ndarray:
+def bins(confidence: Floats) -> NDArray[np.int64]:
     """Of 15 of equal width, the number (N,) of each confidence's."""
-    return np.minimum((np.nan_to_num(confidence) * NUM_BINS).astype(int), NUM_BINS - 1)
+    numbers: NDArray[np.int64] = np.minimum((np.nan_to_num(confidence) * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    return numbers
 
 
 def calibration_error(columns: Columns) -> Estimate:

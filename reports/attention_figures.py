@@ -57,11 +57,16 @@ def mask_figure(masks: Mapping[str, NDArray[np.bool_]], spans: Sequence[Span], t
 class LayerNumbers(Protocol):
     """Shares of attention and relative changes of one layer, between 0 and 1 but for `change`."""
 
-    layer: int
-    image_to_question: float
-    image_to_image: float
-    question_to_image: float
-    change: float
+    @property
+    def layer(self) -> int: ...
+    @property
+    def image_to_question(self) -> float: ...
+    @property
+    def image_to_image(self) -> float: ...
+    @property
+    def question_to_image(self) -> float: ...
+    @property
+    def change(self) -> float: ...
 
 
 def layer_figure(layers: Sequence[LayerNumbers]) -> Figure:

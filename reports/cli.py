@@ -11,6 +11,7 @@ import typer
 from benchmarks.console import PlainConsole
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
+from benchmarks.printable import printable
 from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
@@ -34,6 +35,9 @@ from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 from .task_option import TaskFiles
+
+MEANT_AS_A_PATTERN = 3
+"""Folders from which on `runs/*` is more likely than a list."""
 
 
 def report(
@@ -102,11 +106,22 @@ def make_plan(paths: Sequence[Path], baseline: Path | None, reference: str) -> P
     groups = groups_of(paths)
     if len(groups) > 1:
         return _grouped(groups, baseline, reference)
+    paths = _run_folders(paths)
     known = {path.resolve(): place for place, path in enumerate(paths)}
     if baseline is not None and baseline.resolve() not in known:
         paths, known = [baseline, *paths], {baseline.resolve(): 0}
     runs = tuple(open_runs(paths))
     return Plan(runs, runs[known[baseline.resolve()]] if baseline else None, reference)
+
+
+def _run_folders(paths: Sequence[Path]) -> Sequence[Path]:
+    """Of `runs/*`, what is a run; the rest is named. One or two folders are meant as they are given."""
+    found = [path for path in paths if (path / "run.json").is_file()]
+    if len(paths) < MEANT_AS_A_PATTERN or not found or len(found) == len(paths):
+        return paths
+    others = ", ".join(printable(str(path)) for path in paths if path not in found)
+    typer.echo(f"aki-eval: left out, no run folders: {others}", err=True)
+    return found
 
 
 def _grouped(groups: Sequence[Sequence[Path]], baseline: Path | None, reference: str) -> Plan:

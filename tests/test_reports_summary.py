@@ -84,6 +84,18 @@ def test_what_is_unscored_and_unread_is_counted_and_incomparable_numbers_get_no_
     assert len(lines) <= HEIGHT
 
 
+def test_several_incomparable_columns_leave_room_for_the_judge() -> None:
+    def change(metrics: dict[str, dict[str, Any]]) -> None:
+        for task, name, number in (("pope", "f1", 20), ("mmmu", "val", 26)):
+            metrics[task][name] = {**metric(50.0), "num_unread": number}
+
+    folder = with_metrics("chatty", change, source="toy")
+    edit_json(folder / "mm_vet" / "metrics.json", judge={"name": "gpt-x", "requests_paid": 2, "cost_usd": 0.1})
+    lines = lines_of(folder)
+    assert "not comparable: MMMU 26 need an extractor, POPE 20 need an extractor" in lines
+    assert "judge: gpt-x, $0.10 for 2 requests" in lines
+
+
 def test_the_toy_world_has_no_difference_to_the_paper() -> None:
     lines = lines_of(write_run(Path("toy"), source="toy"))
     assert line_about(lines, "MMB")[-1] == "n.c."
@@ -143,3 +155,14 @@ def test_report_without_a_run_says_which_tables_there_are(capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "Table 12. MathVista by skill and task" in said
     assert len(said.splitlines()) <= HEIGHT
+
+
+def test_of_a_pattern_what_is_no_run_is_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [write_run(Path(f"runs/{name}"), all_metrics(value)) for name, value in (("a", 50.0), ("b", 60.0))]
+    Path("runs/notes").mkdir()
+    report([*folders, Path("runs/notes")])
+    said = capsys.readouterr()
+    assert said.err == "aki-eval: left out, no run folders: runs/notes\n"
+    assert said.out.splitlines()[:2] == ["A a", "B b"]
+    with pytest.raises(UserError, match="runs/notes is no run folder"):
+        report([folders[0], Path("runs/notes")])

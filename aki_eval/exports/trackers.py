@@ -33,7 +33,7 @@ def write_tensorboard(run: RunFolder, out: Path, step: int) -> list[Path]:
     from torch.utils.tensorboard import SummaryWriter
 
     folder = out / model_name(run).replace("/", "-")
-    writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(folder))
     for name, value in scalars(run):
         writer.add_scalar(name, value, step)
     writer.close()

@@ -30,6 +30,7 @@ from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtas
 from ..picture_modes import PictureMode
 from ..series import run_cell
 from ..tables import Table
+from ..views import views_of
 from .browser import BrowserTask, PicturePlaces, write_browser
 from .compare import compare_page
 from .history import history
@@ -200,6 +201,7 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
         "num_samples": task.num_samples,
         "headlines": [_headline(task.name, place, run) for place, run in measured],
         "chart": breakdown(number, plan) if number else None,
+        "views": [(place, views_of(run, task.name)) for place, run in measured],
         "chart_note": SPLIT_NOTE if task.name == "mmmu" else "",
         "tables": [_without_notices(table) for table in (*tables, every_metric(task.name, plan.runs))],
     }

@@ -168,7 +168,7 @@ def share_right(run: Path) -> float:
         values += [score["value"] for score in scores if score["value"] is not None]
     if not values:
         raise UserError(f"{run}: no question without a judge is scored there")
-    return mean(values)
+    return float(mean(values))
 
 
 def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.errors import UserError
 
-from ..recipe import ImageOrder, Kind, load_recipe
+from ..data.collate import ImageOrder
+from ..recipe import Kind, load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ class StepSeconds:
         """A row's training and measuring, from nothing."""
         steps = {"pretrain": plan.toy.caption_steps, "sft": plan.toy.sft_steps}
         stages = sum(self.setup + getattr(self, s.kind) * steps[s.kind] * s.share for s in row.stages)
-        return self.vision * plan.toy.vision_steps + stages + EVALUATION_SECONDS
+        return float(self.vision * plan.toy.vision_steps + stages + EVALUATION_SECONDS)
 
 
 def measure_steps(plan: AblationPlan) -> StepSeconds:

@@ -1,0 +1,125 @@
+"""What a run's answers look like, task by task: said yes or no, which letters, how long, how graded.
+
+Counts of what stands in scores and predictions; nothing is estimated, so nothing has an interval.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.errors import UserError
+from benchmarks.records import Prediction, Score
+from benchmarks.results.folder import RunFolder
+
+LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 512)
+"""Tokens up to which an answer belongs to a bar."""
+NUM_BARS = 10
+UNREAD = "unread"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """How many answers are of one kind."""
+
+    label: str
+    count: int
+    share: float
+    """Of the answers that the view is about, in percent."""
+    beside: float | None = None
+    """The share that right answers have, where that is the question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerView:
+    """One question about the answers, a bar for each kind."""
+
+    title: str
+    bars: tuple[Bar, ...]
+
+
+def views_of(run: RunFolder, task: str) -> list[AnswerView]:
+    """Those that there is something to show for."""
+    result = run.results[task]
+    scores = run.scores(task, result.headline)
+    found = [*_confusion(scores), *_letters(scores), *_grades(scores, judged=result.about.judged)]
+    try:
+        predictions = list(run.predictions(task).values())
+    except UserError:  # answers that are not this run's say nothing about it
+        predictions = []
+    return [*found, *_lengths(predictions)]
+
+
+def _bars(counts: Iterable[tuple[str, int]], beside: Counter[str] | None = None) -> tuple[Bar, ...]:
+    pairs = list(counts)
+    total = sum(count for _, count in pairs) or 1
+    right = sum(beside.values()) if beside else 0
+    return tuple(
+        Bar(
+            label=label,
+            count=count,
+            share=100 * count / total,
+            beside=100 * beside[label] / right if beside and right and label != UNREAD else None,
+        )
+        for label, count in pairs
+    )
+
+
+def _said(score: Score, known: Sequence[str]) -> str:
+    answer = score.answer
+    return UNREAD if answer is None or answer not in known or score.unread else answer
+
+
+def _confusion(scores: Sequence[Score]) -> Iterator[AnswerView]:
+    """Of yes/no questions: what was said, by what was right."""
+    asked = [score for score in scores if score.value is not None and score.target in ("Yes", "No")]
+    for target in ("Yes", "No"):
+        said = Counter(_said(score, ("Yes", "No")) for score in asked if score.target == target)
+        if said:
+            yield AnswerView(
+                title=f"Said where {target} is right",
+                bars=_bars((name, said[name]) for name in ("Yes", "No", UNREAD) if said[name] or name != UNREAD),
+            )
+
+
+def _letters(scores: Sequence[Score]) -> Iterator[AnswerView]:
+    """Of multiple choice: how often each letter is said, beside how often it is right."""
+    asked = [score for score in scores if score.value is not None and len(score.target or "") == 1]
+    right = Counter(score.target or "" for score in asked)
+    letters = sorted(letter for letter in right if letter.isupper())
+    if len(letters) < 2:
+        return
+    said = Counter(_said(score, letters) for score in asked if score.target in letters)
+    names = [*letters, *([UNREAD] if said[UNREAD] else [])]
+    yield AnswerView(title="Letters said", bars=_bars(((name, said[name]) for name in names), right))
+
+
+def _grades(scores: Sequence[Score], *, judged: bool) -> Iterator[AnswerView]:
+    """Of judged answers: the grades, in ten bars from 0 to 1 or from 0 to 10."""
+    values = [score.value for score in scores if score.value is not None]
+    if not judged or not values:
+        return
+    width = 1.0 if max(values) > 1 else 0.1
+    places = Counter(min(NUM_BARS - 1, int(round(value / width, 6))) for value in values)
+    bars = ((f"{place * width:g} to {(place + 1) * width:g}", places[place]) for place in range(NUM_BARS))
+    yield AnswerView(title="Grades of the judge", bars=_bars(bars))
+
+
+def _lengths(predictions: Sequence[Prediction]) -> Iterator[AnswerView]:
+    """Tokens of an answer, and how many were cut at the limit."""
+    known = [prediction.num_tokens for prediction in predictions if prediction.num_tokens is not None]
+    if known:
+        bounds = [bound for bound in LENGTHS if bound < max(known)] + [max(known)]
+        places = Counter(next(bound for bound in bounds if number <= bound) for number in known)
+        starts = [0, *bounds]
+        bars = [
+            (str(bound) if bound - start <= 1 else f"{start + 1} to {bound}", places[bound])
+            for start, bound in zip(starts, bounds, strict=False)
+        ]
+        yield AnswerView(title="Tokens of an answer", bars=_bars(bars))
+    known_ends = [each.finish_reason for each in predictions if each.finish_reason is not None]
+    if known_ends:
+        cut = sum(reason == "length" for reason in known_ends)
+        bars = [("ended by itself", len(known_ends) - cut), ("cut at the limit", cut)]
+        yield AnswerView(title="How answers ended", bars=_bars(bars))

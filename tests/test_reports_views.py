@@ -1,0 +1,71 @@
+"""Views of answers: counts that are there, under names that say what they count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from reports_helpers import plan
+from run_helpers import ScriptedPredictor
+
+from aki_eval.judges import JudgeOptions
+from aki_eval.run.progress import Progress
+from aki_eval.run.run import RunOptions, run
+from benchmarks.records import Prompt
+from benchmarks.results.folder import RunFolder, open_run
+from benchmarks.tasks import TASKS
+from reports.pages import write_site
+from reports.views import AnswerView, views_of
+
+
+def always(prompt: Prompt) -> str:
+    return "B" if "Options:" in prompt.text else "Yes"
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    out = tmp_path_factory.mktemp("views") / "run"
+    tasks = [TASKS[name] for name in ("pope", "real_world_qa", "mm_vet")]
+    options = RunOptions(tasks=tasks, data="toy", out=out, judge=JudgeOptions(name="offline"))
+    run(options, ScriptedPredictor(always), Progress(quiet=True))
+    return open_run(out)
+
+
+def by_title(found: list[AnswerView]) -> dict[str, dict[str, int]]:
+    return {view.title: {bar.label: bar.count for bar in view.bars} for view in found}
+
+
+def test_who_always_says_yes(answered: RunFolder) -> None:
+    scores = answered.scores("pope", "kit")
+    found = by_title(views_of(answered, "pope"))
+    wrong = sum(score.target == "No" for score in scores)
+    assert found["Said where No is right"] == {"Yes": wrong, "No": 0}
+    assert found["Said where Yes is right"] == {"Yes": len(scores) - wrong, "No": 0}
+    assert found["Tokens of an answer"] == {"1": len(scores)}
+    assert found["How answers ended"] == {"ended by itself": len(scores), "cut at the limit": 0}
+    assert "Grades of the judge" not in found
+
+
+def test_who_always_says_b(answered: RunFolder) -> None:
+    (letters,) = (view for view in views_of(answered, "real_world_qa") if view.title == "Letters said")
+    scores = answered.scores("real_world_qa", "kit")
+    bars = {bar.label: bar for bar in letters.bars}
+    assert {name: bar.count for name, bar in bars.items() if bar.count} == {"B": len(scores)}
+    right = sum(score.target == "B" for score in scores)
+    assert bars["B"].share == 100
+    assert bars["B"].beside == pytest.approx(100 * right / len(scores))
+
+
+def test_grades_fall_into_bars(answered: RunFolder) -> None:
+    scores = answered.scores("mm_vet", answered.results["mm_vet"].headline)
+    grades = by_title(views_of(answered, "mm_vet"))["Grades of the judge"]
+    assert sum(grades.values()) == sum(score.value is not None for score in scores)
+    assert grades["0 to 0.1"] == sum((score.value or 0) < 0.1 for score in scores)
+    assert grades["0.9 to 1"] == sum((score.value or 0) >= 0.9 for score in scores)
+
+
+def test_the_pages_show_them(answered: RunFolder, tmp_path: Path) -> None:
+    site = write_site(plan([answered]), tmp_path / "html").parent
+    page = (site / "benchmark-real_world_qa.html").read_text("utf-8")
+    assert "Letters said" in page
+    assert "What the answers look like" in page
