@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,8 @@ def write(run: RunFolder, out: Path) -> list[Path]:
 
 
 def _write_eval(content: dict[str, Any], path: Path) -> None:
-    from inspect_ai.log import EvalLog, write_eval_log
-
-    write_eval_log(EvalLog.model_validate(content), str(path))
+    library: Any = import_module("inspect_ai.log")
+    library.write_eval_log(library.EvalLog.model_validate(content), str(path))
 
 
 def log(run: RunFolder, result: TaskResult) -> dict[str, Any]:
