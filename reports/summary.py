@@ -204,9 +204,9 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if any(run.toy for run in runs):
         yield Text("toy world: compare with nothing but runs of the toy world", style="yellow")
     yield from (Text(line, style="yellow") for line in _incomparable(runs, lines))
+    yield from (Text(line) for line in _judges(runs))
     yield from (Text(line, style="yellow") for line in _readings(runs))
     yield from (Text(line) for line in _split(plan, lines))
-    yield from (Text(line) for line in _judges(runs))
     for run in runs:
         if run.unscored:
             yield Text(f"{_of(run, runs)}answered, not scored: {', '.join(run.unscored)}", style="yellow")
@@ -255,13 +255,22 @@ def _far(run: RunFolder, task: str) -> dict[str, list[str]]:
 
 
 def _incomparable(runs: Sequence[RunFolder], lines: Sequence[Line]) -> Iterator[str]:
+    """One column in its own words, several in one line."""
+    found = {}
     for run in runs:
         for line in lines:
             result = run.results.get(line.task)
-            found = find_metric(result.protocols[result.headline], line.metric) if result else None
-            why = result.why_not_comparable(found) if result and found else None
+            metric = find_metric(result.protocols[result.headline], line.metric) if result else None
+            why = result.why_not_comparable(metric) if result and metric else None
             if why:
-                yield f"{_of(run, runs)}{line.label}: {why}"
+                found[f"{_of(run, runs)}{line.label}"] = why
+    if len(found) == 1:
+        yield from (f"{label}: {why}" for label, why in found.items())
+    elif found:
+        yield "not comparable: " + ", ".join(
+            f"{label} {why.removeprefix('not comparable: ').replace('answers need', 'need')}"
+            for label, why in found.items()
+        )
 
 
 def _split(plan: Plan, lines: Sequence[Line]) -> Iterator[str]:

@@ -84,6 +84,18 @@ def test_what_is_unscored_and_unread_is_counted_and_incomparable_numbers_get_no_
     assert len(lines) <= HEIGHT
 
 
+def test_several_incomparable_columns_leave_room_for_the_judge() -> None:
+    def change(metrics: dict[str, dict[str, Any]]) -> None:
+        for task, name, number in (("pope", "f1", 20), ("mmmu", "val", 26)):
+            metrics[task][name] = {**metric(50.0), "num_unread": number}
+
+    folder = with_metrics("chatty", change, source="toy")
+    edit_json(folder / "mm_vet" / "metrics.json", judge={"name": "gpt-x", "requests_paid": 2, "cost_usd": 0.1})
+    lines = lines_of(folder)
+    assert "not comparable: MMMU 26 need an extractor, POPE 20 need an extractor" in lines
+    assert "judge: gpt-x, $0.10 for 2 requests" in lines
+
+
 def test_the_toy_world_has_no_difference_to_the_paper() -> None:
     lines = lines_of(write_run(Path("toy"), source="toy"))
     assert line_about(lines, "MMB")[-1] == "n.c."

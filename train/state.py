@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -22,6 +22,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from benchmarks.errors import UserError
 
@@ -32,7 +34,7 @@ def save_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, che
     """Each process its part; `model` is the wrapped one."""
     state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
     with _alone_is_meant() as alone:
-        dcp.save(state, checkpoint_id=checkpoint / OPTIMIZER, no_dist=alone)
+        save(state, checkpoint_id=checkpoint / OPTIMIZER, no_dist=alone)
 
 
 def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
@@ -46,7 +48,7 @@ def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, che
         raise UserError(f"{checkpoint}: no {OPTIMIZER}/ in it, as checkpoints have; use another --out")
     state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
     with _alone_is_meant() as alone:
-        dcp.load(state, checkpoint_id=folder, no_dist=alone)
+        load(state, checkpoint_id=folder, no_dist=alone)
     set_optimizer_state_dict(model, optimizer, state[OPTIMIZER])
 
 
@@ -65,7 +67,7 @@ def load_weights(model: torch.nn.Module, checkpoint: Path, *, sharded: bool) -> 
         UserError: weights are missing, or of another model.
     """
     reads = not sharded or torch.distributed.get_rank() == 0
-    weights: dict[str, torch.Tensor] = {}
+    weights: dict[str, Any] = {}
     for path in sorted(checkpoint.glob("*.safetensors")) if reads else []:
         weights.update(load_file(path))
     if reads:

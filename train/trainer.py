@@ -254,6 +254,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
 
     def _plain_optimizer(self) -> torch.optim.Optimizer:
         """Without what accelerate wraps around it."""
+        assert self.optimizer is not None, "made before anything is saved or loaded"
         plain: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         return plain
 

@@ -212,7 +212,7 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         return -(-self.batch_size // (self.stream.lane.world_size * self.slots))
 
 
-def as_it_is(item: Item) -> Item:
+def as_it_is(item: Any) -> Any:
     """In the place of a collate function: the loader's own would convert what is in the item."""
     return item
 
