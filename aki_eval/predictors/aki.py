@@ -21,6 +21,7 @@ from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS, kinds_by_layer, read_layers
 
 from .base import Generation, Unusable, is_out_of_memory
+from .prefixes import PrefixCache, common_beginning, filled, may_reuse, stacked, with_prefix
 from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class AkiPredictor:
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.config, self.device)
         self.features = FeatureCache(cache_megabytes * 2**20)
+        self.prefixes = PrefixCache(cache_megabytes * 2**20)
         self._lock = Lock()
         self._model: Any = None
         self._processor: Any = None
@@ -187,7 +189,10 @@ class AkiPredictor:
                 "input_ids": prepared.input_ids.to(self.device),
                 "attention_mask": prepared.attention_mask.to(self.device),
             }
-            if prepared.images:
+            beginning = self._shared_beginning(prepared, max_new_tokens)
+            if beginning is not None:
+                inputs |= self._reused(prepared, beginning)
+            elif prepared.images:
                 vectors = self._vectors(prepared)
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             output = self.model.generate(
@@ -263,6 +268,28 @@ class AkiPredictor:
             tokens = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
         unknown = tokenizer.unk_token_id
         return () if unknown is not None and unknown in tokens else tokens
+
+    def _shared_beginning(self, prepared: Prepared, max_new_tokens: int) -> tuple[int, ...] | None:
+        """The tokens that a causal model needs to read once a picture; None where nothing can be kept."""
+        length = prepared.input_ids.shape[1] + max_new_tokens
+        one_each = len(prepared.images) == len(prepared.input_ids)
+        if not self.prefixes.capacity or not one_each or not may_reuse(self.model.config, length):
+            return None
+        return common_beginning(prepared.input_ids, prepared.attention_mask, self.model.config.image_token_id)
+
+    def _reused(self, prepared: Prepared, beginning: tuple[int, ...]) -> dict[str, Any]:
+        """The batch's input with the pictures' keys and values already in the cache."""
+        keys = [image.key for image in prepared.images]
+        found = {key: prefix for key in set(keys) if (prefix := self.prefixes.get(key, beginning)) is not None}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            vectors = self._vectors(prepared)[[keys.index(key) for key in missing]]
+            for key, layers in zip(missing, filled(self.model, beginning, vectors), strict=True):
+                found[key] = layers
+                self.prefixes.put(key, beginning, layers)
+        ids, padding = with_prefix(prepared.input_ids, prepared.attention_mask, len(beginning))
+        cache = stacked([found[key] for key in keys], self.model.config.text_config)
+        return {"input_ids": ids.to(self.device), "attention_mask": padding.to(self.device), "cache": cache}
 
     def _vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""

@@ -19,6 +19,7 @@ from benchmarks.records import Prompt
 
 from .aki import CACHE_MEGABYTES, AkiPredictor, FeatureCache
 from .base import Generation, Predictor
+from .prefixes import PrefixCache
 
 
 def from_loaded(model: Any, processor: Any) -> Predictor:
@@ -97,6 +98,7 @@ class LoadedAkiPredictor(AkiPredictor):
         self.device = str(model.device)
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.features = FeatureCache(cache_megabytes * 2**20)
+        self.prefixes = PrefixCache(cache_megabytes * 2**20)
         self._lock = Lock()
         self._model = model
         self._processor = processor
