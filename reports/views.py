@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
 
 from benchmarks.errors import UserError
+from benchmarks.likelihood import LABELS, NUM_BINS, bins
 from benchmarks.records import Prediction, Score
 from benchmarks.results.folder import RunFolder
 
@@ -37,6 +41,8 @@ class AnswerView:
 
     title: str
     bars: tuple[Bar, ...]
+    tick: str = ""
+    """What the marks beside the bars say."""
 
 
 def views_of(run: RunFolder, task: str) -> list[AnswerView]:
@@ -48,6 +54,8 @@ def views_of(run: RunFolder, task: str) -> list[AnswerView]:
         predictions = list(run.predictions(task).values())
     except UserError:  # answers that are not this run's say nothing about it
         predictions = []
+    if LABELS in result.protocols:
+        found += _reliability(run.scores(task, LABELS))
     return [*found, *_lengths(predictions)]
 
 
@@ -92,7 +100,29 @@ def _letters(scores: Sequence[Score]) -> Iterator[AnswerView]:
         return
     said = Counter(_said(score, letters) for score in asked if score.target in letters)
     names = [*letters, *([UNREAD] if said[UNREAD] else [])]
-    yield AnswerView(title="Letters said", bars=_bars(((name, said[name]) for name in names), right))
+    yield AnswerView(
+        title="Letters said", bars=_bars(((name, said[name]) for name in names), right), tick="how often it is right"
+    )
+
+
+def _reliability(scores: Sequence[Score]) -> Iterator[AnswerView]:
+    """Of option probabilities: how often an answer is right that was held so probable."""
+    asked = [score for score in scores if score.value is not None and "confidence" in score.parts]
+    if not asked:
+        return
+    places = bins(np.array([score.parts["confidence"] for score in asked]))
+    bars = []
+    for place in sorted(set(places.tolist())):
+        own = [score for score, at in zip(asked, places, strict=True) if at == place]
+        bars.append(
+            Bar(
+                label=f"{place / NUM_BINS:.2f} to {(place + 1) / NUM_BINS:.2f}",
+                count=len(own),
+                share=100 * fmean(score.value or 0.0 for score in own),
+                beside=100 * fmean(score.parts["confidence"] for score in own),
+            )
+        )
+    yield AnswerView(title="Right, by the probability of the answer", bars=tuple(bars), tick="probability said")
 
 
 def _grades(scores: Sequence[Score], *, judged: bool) -> Iterator[AnswerView]:

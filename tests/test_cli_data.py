@@ -207,8 +207,8 @@ def test_fetch_verify_list(data: Callable[..., tuple[int, str, str]], tmp_path: 
     (tmp_path / "tables/SMALL.tsv").write_text("torn")
     code, said, _ = data("verify")
     assert (code, "SMALL: " in said) == (1, True)
-    code, _, error = data("fetch", "mme")
-    assert (code, "unknown benchmark 'mme'" in error) == (2, True)
+    code, _, error = data("fetch", "nobodys")
+    assert (code, "unknown benchmark 'nobodys'" in error) == (2, True)
 
 
 def test_cv_bench_from_the_hub_is_found_locked_and_verified(

@@ -63,6 +63,21 @@ def test_the_corrected_interval_covers(per_cluster: int, monkeypatch: pytest.Mon
         assert np.mean(widths) < 0.85  # and the judge helps: labels alone say less
 
 
+@pytest.mark.parametrize(
+    ("seed", "mean", "low", "high"),
+    [(0, 0.46576, 0.41648, 0.51504), (1, 0.48449, 0.44137, 0.52761), (2, 0.52673, 0.47762, 0.57583)],
+)
+def test_it_is_what_ppi_python_says(seed: int, mean: float, low: float, high: float) -> None:
+    """ppi-python 0.2.3 on the same grades; its interval is the normal law's, ours Student's, and a little wider."""
+    scores, people = world(seed)
+    chosen = np.random.default_rng(seed).choice(218, 60, replace=False)
+    found = calibrate(scores, {str(place): float(people[place]) for place in chosen})
+    assert found.corrected == pytest.approx(mean, abs=0.0005)
+    assert found.corrected_ci95 == pytest.approx((low, high), abs=0.002)
+    assert found.corrected_ci95 is not None
+    assert found.corrected_ci95[1] - found.corrected_ci95[0] > high - low
+
+
 def test_a_judge_that_says_nothing_is_not_believed() -> None:
     scores, people = world(1, noise=20.0)
     found = calibrate(scores, {str(place): float(people[place]) for place in range(0, 218, 4)})

@@ -484,3 +484,15 @@ def test_the_pages_say_it(blind_run: Path, tmp_path: Path, capsys: pytest.Captur
         assert f"<strong>{column}</strong>" in page
     (first, *_) = looks(open_probes(open_run(blind_run))).blind["pope"]
     assert f'href="{escape(samples_link("pope", a=content["run"], id=first))}"' in page
+
+
+class WordsItself(ScriptedPredictor):
+    def begin(self, task: object, samples: object, style: object) -> None:
+        """As the models of VLMEvalKit, which may make prompts of the table's rows."""
+
+
+def test_who_words_its_prompts_itself_is_not_probed(tmp_path: Path) -> None:
+    data = write_table(tmp_path / "data")
+    with pytest.raises(UserError, match="would not reach it"):
+        evaluate(tmp_path / "run", data, "blank", WordsItself(), prompts="vlmevalkit")
+    assert len(evaluate(tmp_path / "run", data, "blank", WordsItself()).asked) == 12

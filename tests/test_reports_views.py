@@ -11,11 +11,12 @@ from run_helpers import ScriptedPredictor
 from aki_eval.judges import JudgeOptions
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
-from benchmarks.records import Prompt
+from benchmarks.records import Prompt, Score
 from benchmarks.results.folder import RunFolder, open_run
 from benchmarks.tasks import TASKS
 from reports.pages import write_site
-from reports.views import AnswerView, views_of
+from reports.view_plots import write_view_figures
+from reports.views import AnswerView, _reliability, views_of
 
 
 def always(prompt: Prompt) -> str:
@@ -62,6 +63,29 @@ def test_grades_fall_into_bars(answered: RunFolder) -> None:
     assert sum(grades.values()) == sum(score.value is not None for score in scores)
     assert grades["0 to 0.1"] == sum((score.value or 0) < 0.1 for score in scores)
     assert grades["0.9 to 1"] == sum((score.value or 0) >= 0.9 for score in scores)
+
+
+def test_reliability_is_read_off_the_bars() -> None:
+    scores = [
+        Score(
+            index=str(place),
+            protocol="likelihood",
+            value=float(place < 3),
+            cluster=str(place),
+            parts={"confidence": 0.9 if place < 4 else 0.4},
+        )
+        for place in range(6)
+    ]
+    (view,) = _reliability(scores)
+    assert [(bar.label, bar.count, bar.share, bar.beside) for bar in view.bars] == [
+        ("0.40 to 0.47", 2, 0.0, pytest.approx(40)),
+        ("0.87 to 0.93", 4, 75.0, pytest.approx(90)),
+    ]
+
+
+def test_figures_are_drawn(answered: RunFolder, tmp_path: Path) -> None:
+    names = {path.name for path in write_view_figures([answered], tmp_path)}
+    assert {f"answers_{task}.{kind}" for task in answered.results for kind in ("png", "svg", "pdf")} == names
 
 
 def test_the_pages_show_them(answered: RunFolder, tmp_path: Path) -> None:

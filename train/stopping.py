@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from benchmarks.errors import UserError
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class Stopped(Exception):  # no error: the run was asked to end
-    """The stage ended before its last step, with a checkpoint."""
+class Stopped(UserError):
+    """The stage ended before its last step, with a checkpoint. Commands that cannot go on from it end with an error."""
 
     def __init__(self, step: int, why: str) -> None:
-        super().__init__(f"stopped after step {step} ({why}) with a checkpoint; the same command goes on from there")
+        super().__init__(f"stopped after step {step} ({why}) with a checkpoint")
 
 
 class StopEarly(TrainerCallback):  # type: ignore[misc]

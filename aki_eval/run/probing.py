@@ -11,6 +11,7 @@ from benchmarks.results.probes import not_its_own, probe_folder
 from benchmarks.results.record import RunRecord
 from benchmarks.results.store import RunStore
 
+from ..predictors import Predictor, TaskAwarePredictor
 from .inputs import TaskInput
 from .options import RunOptions
 
@@ -56,6 +57,19 @@ def with_probes(options: RunOptions, probes: Sequence[ProbeRule]) -> Iterator[Ru
     yield options
     for probe in probes:
         yield replace(options, out=probe_folder(options.out, probe.name), probe=probe)
+
+
+def refuse_own_prompts(options: RunOptions, predictor: Predictor) -> None:
+    """A model that words its prompts itself would be asked plainly under the name of a probe.
+
+    Raises:
+        UserError: it is one.
+    """
+    if options.probe and options.prompts == "vlmevalkit" and isinstance(predictor, TaskAwarePredictor):
+        raise UserError(
+            f"--probe {options.probe.name}: under --prompts vlmevalkit {predictor.name} words its prompts itself, and "
+            "the probe would not reach it; ask it with --prompts aki"
+        )
 
 
 def take_over(folder: RunStore, inputs: Sequence[TaskInput]) -> None:

@@ -15,7 +15,7 @@ from .interruption import Interruption
 from .likelihood import ask_likelihoods, wanted_names
 from .opening import merge_ranks, open_for_writing, pending
 from .options import RunOptions, RunResult
-from .probing import take_over
+from .probing import refuse_own_prompts, take_over
 from .progress import Progress
 from .score import score_inputs
 from .sessions import begin_session, end_session, stored_run
@@ -30,6 +30,7 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
         UserError: what the user can fix.
         TooManyFailures: the share of failed samples exceeds the cap.
     """
+    refuse_own_prompts(options, predictor)
     world = find_world()
     world.init()
     with ExitStack() as held:

@@ -43,7 +43,7 @@ def run_stages(recipe: str, data: Path, out: Path, machine: Machine, only: Kind 
         try:
             model = run_recipe(chosen, lambda: _assembled(chosen), data_root=data, out=out, machine=machine, only=only)
         except Stopped as stopped:
-            say(f"{out}: {stopped}")
+            say(f"{out}: {stopped}; the same command goes on from there")
             return
     say(f"{model}: done")
 
