@@ -77,7 +77,7 @@ def _take(module: nn.Module, source: nn.Module) -> None:
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:
             owner, _, own = name.rpartition(".")
-            module.get_submodule(owner)._buffers[own] = buffers[name]
+            setattr(module.get_submodule(owner), own, buffers[name])
 
 
 def _head(language: Any, config: AkiConfig) -> nn.Linear:

@@ -369,8 +369,10 @@ def test_html_draws_both_bars(runs: list[Path], tmp_path: Path) -> None:
     plan = make_plan([*runs[:3], Path(BETWEEN), *runs[3:]], None, "aki_4b")
     produce("html", [], plan, Output(tmp_path, pictures=False))
     page = (tmp_path / "html" / "index.html").read_text()
-    assert page.count('class="interval"') == 2
-    assert page.count('class="seeds"') == 6
+    overview, _, history = page.partition('id="history"')
+    assert overview.count('class="interval"') == 2
+    assert overview.count('class="seeds"') == 6
+    assert history.count('class="interval"') == 6  # there each training stands for itself
     assert "the thin one with ends that for other seeds" in page
 
 

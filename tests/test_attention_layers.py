@@ -60,6 +60,8 @@ def test_one_kind_in_all_layers_is_that_kind() -> None:
         assert torch.equal(named(**inputs).logits, plain(**inputs).logits)
 
 
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_flex_attention_agrees_with_dense_masks() -> None:
     inputs = batch() | {"pixel_values": pixels()}
     made = model(attention="mma", attention_layers=FIRST_CAUSAL)
@@ -92,7 +94,7 @@ def test_gradient_checkpointing_recomputes_under_the_same_masks() -> None:
     for checkpointing in (False, True):
         made = model(attention="mma", attention_layers=FIRST_CAUSAL).train()
         if checkpointing:
-            made.gradient_checkpointing_enable()
+            made.activation_checkpointing_enable()
         made(**inputs, labels=inputs["input_ids"]).loss.backward()
         gradients.append(made.model.language_model.layers[0].self_attn.o_proj.weight.grad)
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)

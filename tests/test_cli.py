@@ -141,7 +141,7 @@ def test_run_again_and_score(aki_eval: Callable[..., Done], checkpoint: Path, tm
 
     first = aki_eval("run", *arguments, "--check-batching", "16")
     assert first.code == 0, first.err
-    assert "toy world: not comparable" in first.out
+    assert "toy world: compare with nothing but runs of the toy world" in first.out
     assert "MME-P" in first.out
     made_by = json.loads((out / "run.json").read_text())
     assert made_by["mask_self_test"]["passed"] is True

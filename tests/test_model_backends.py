@@ -15,12 +15,6 @@ from test_model_generation import FAMILIES, KINDS, SLIDING, with_kinds
 from model.attention import build_mask, positions, self_test
 
 
-@pytest.fixture
-def uncompiled():
-    with torch.compiler.set_stance("force_eager"):
-        yield
-
-
 def inputs():
     return batch() | {"pixel_values": pixels()}
 

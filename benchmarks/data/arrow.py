@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,7 @@ def _converted(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str
         arrow.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{arrow}.lock"):
             if not _is_whole(arrow):
-                _sweep(arrow.parent)
+                _sweep(arrow)
                 _convert(path, arrow, rows)
     except OSError as error:
         raise UserError(
@@ -108,13 +108,17 @@ def _is_whole(arrow: Path) -> bool:
     return False
 
 
-def _sweep(folder: Path) -> None:
-    """Deletes what killed conversions left: unfinished files on whose table nobody works."""
+def _sweep(arrow: Path) -> None:
+    """Deletes what killed conversions left: unfinished files of this table, whose lock is ours, and of tables on which
+    nobody works.
+    """
     from filelock import FileLock, Timeout
 
-    for unfinished in folder.glob("*.arrow.part"):
-        lock = unfinished.with_name(unfinished.name.removesuffix(".part") + ".lock")
-        with suppress(Timeout), FileLock(lock, timeout=0, is_singleton=False):
+    for unfinished in (*arrow.parent.glob("*.arrow.part"), *arrow.parent.glob(".*.arrow.sha256.*")):
+        # TABLE.arrow.part, and .TABLE.arrow.sha256.PID-RANDOM as `files.beside` names it
+        owner = f"{unfinished.name.removeprefix('.').partition('.arrow')[0]}.arrow"
+        lock = FileLock(unfinished.with_name(f"{owner}.lock"), timeout=0, is_singleton=False)
+        with suppress(Timeout), nullcontext() if owner == arrow.name else lock:
             unfinished.unlink(missing_ok=True)
 
 

@@ -107,13 +107,6 @@ def test_a_row_says_in_a_batch_what_it_says_alone(backend: str, device: str, req
             assert relative(made(**alone).logits[0, -1], together[row]) <= TOLERANCE[torch.bfloat16]
 
 
-@pytest.fixture
-def uncompiled() -> Iterator[None]:
-    """flex_attention compiles for a GPU; for a CPU its code took 20 s, and for some shapes did not compile."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
-
-
 @both
 def test_compiled_generation_says_the_same(device: str) -> None:
     made, given = model().to(device), to(device, batch() | {"pixel_values": pixels()})
