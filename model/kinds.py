@@ -110,6 +110,15 @@ class Kind:
     later_latents_reach_earlier: bool = False
     """Whether a picture's last latent changes its earlier ones within one layer."""
 
+    def __post_init__(self) -> None:
+        """A declaration that says nothing is found where it is made.
+
+        Raises:
+            ValueError: `first_row` is none of the three.
+        """
+        if self.first_row not in ("prompt", "image", None):
+            raise ValueError(f"first_row is {self.first_row!r}, expected 'prompt', 'image' or None")
+
 
 GROUP = "aki_eval.mask_kinds"
 """The entry points by which installed packages announce further kinds."""
