@@ -335,7 +335,8 @@ def _fitted(remarks: list[Text], room: int) -> list[Text]:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= SIZES[0] else f"{label[: SIZES[0] - 2]}… "
+    """Benchmark and metric begin and end a label: what lies between gives way."""
+    return label if len(label) <= SIZES[0] else f"{label[: SIZES[0] - 7]}…{label[-5:]} "
 
 
 def _cut(text: str) -> str:

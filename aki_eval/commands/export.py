@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.data.root import table_folder
 from benchmarks.errors import UserError
 from benchmarks.printable import printable
 from benchmarks.results.folder import RunFolder, open_run
@@ -31,9 +32,12 @@ def command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A scored run.")],
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write into; a folder for each of several formats.")
+        Path | None,
+        typer.Option(
+            parser=table_folder, metavar="PATH", help="Folder to write into; a folder for each of several formats."
+        ),
     ] = None,
-    step: Annotated[int, typer.Option(help="Of training, for trackers.", min=0)] = 0,
+    step: Annotated[int, typer.Option(help="Of training, for trackers.", min=0, max=2**62)] = 0,
     task: TaskFiles = None,
 ) -> None:
     """Write a run for other tools: inspect view, Every Eval Ever, lm-eval's readers, Parquet, trackers.

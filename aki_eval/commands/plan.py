@@ -46,13 +46,16 @@ def command(
     prompts: Annotated[PromptStyle, typer.Option(help="Wording of the prompts.")] = "aki",
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="auto: as the checkpoint's.")] = "auto",
-    max_new_tokens: Annotated[int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1)] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1, max=1_000_000)
+    ] = None,
     format: Annotated[Literal["term", "json"], typer.Option(help="A table for the terminal, or JSON.")] = "term",
     *,
     judge: JudgeOptions,
 ) -> None:
     """Questions, tokens, time, memory, the judge's dollars and detectable differences of a run that is not made."""
     predictor = make_predictor(model, base_url=base_url, dtype=dtype)
+    judge.resolve(data)
     inputs = load(find_tasks(bench), data, prompts, parse(subset), max_new_tokens)
     before = open_run(past) if past else None
     if before is not None:

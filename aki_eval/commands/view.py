@@ -35,6 +35,8 @@ def command(
     """The HTML report, until Ctrl-C. Pictures come from the benchmarks' tables; nothing is copied or written."""
     from reports import serving
 
+    if not host.strip():
+        raise UserError("--host: it is empty; expected an address, such as 127.0.0.1 or 0.0.0.0")
     token = None if host == LOCAL else serving.new_token()
     with TemporaryDirectory(prefix="aki-report-") as scratch:
         answers: serving.Answers | None = None

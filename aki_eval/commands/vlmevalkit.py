@@ -19,7 +19,8 @@ from benchmarks.errors import UserError
 from benchmarks.redaction import redact_command
 
 from ..chat.address import KEY_NAME
-from ..predictors.make import find_checkpoint, make_predictor
+from ..predictors.aki import find_device
+from ..predictors.make import find_checkpoint
 from ..predictors.weights import settings_checksum, weights_checksum
 from ..run.specification import file_checksums
 from ..vlmevalkit.predictor import kit_version
@@ -68,8 +69,7 @@ def vlmevalkit(
     given, rest = _parse(context.args)
     models = dict(text.split("=", 1) for text in given.model if "=" in text)
     models = {name: str(find_checkpoint(path, offline=False).resolve()) for name, path in models.items()}
-    for path in models.values():
-        make_predictor(path, device=device, dtype=dtype)  # says at once what the kit would say after a minute
+    find_device(device)  # says at once what would be said after the kit's minute
     names = [text.split("=", 1)[0] for text in given.model]
     root = data_root(tables)
     options = {"device": device, "dtype": dtype, "max_new_tokens": max_new_tokens}

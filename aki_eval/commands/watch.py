@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.data.root import table_folder
 from benchmarks.errors import UserError
 
 from ..run.checkpoints import checkpoints, evaluate_checkpoint, is_evaluated, run_folder
@@ -15,8 +16,13 @@ from ..run.checkpoints import checkpoints, evaluate_checkpoint, is_evaluated, ru
 
 def command(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where a training writes checkpoint-N folders.")],
-    out: Annotated[Path, typer.Option(help="Runs go to OUT/[STAGE/]step-N.")] = Path("runs/steps"),
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=table_folder, metavar="DIR", help="Where a training writes checkpoint-N folders."),
+    ],
+    out: Annotated[
+        Path, typer.Option(parser=table_folder, metavar="PATH", help="Runs go to OUT/[STAGE/]step-N.")
+    ] = Path("runs/steps"),
     every: Annotated[float, typer.Option(help="Seconds between looks.", min=0.1)] = 60.0,
     once: Annotated[bool, typer.Option("--once", help="Evaluate what is there and end.")] = False,
 ) -> int:

@@ -75,7 +75,7 @@ class AkiPredictor:
         self.layers = _layers(self.config, attention, attention_layers)
         self.image_order = image_order
         refuse_pickled(checkpoint)
-        self.device = _device(device)
+        self.device = find_device(device)
         self.dtype = _dtype(dtype, self.config, self.device)
         self.features = FeatureCache(cache_megabytes * 2**20)
         self.prefixes = PrefixCache(cache_megabytes * 2**20)
@@ -411,7 +411,7 @@ def _layers(config: dict[str, Any], attention: str | None, wanted: str | None) -
     return layers
 
 
-def _device(wanted: str) -> str:
+def find_device(wanted: str) -> str:
     """`auto` is the first GPU (under torchrun: this process's own), else the CPU.
 
     Raises:

@@ -20,12 +20,12 @@ def official_root() -> Path:
 
 
 def table_folder(text: str) -> Path:
-    """The value of `--root`: a folder that is there or can be made.
+    """The value of an option such as `--root`: a folder that is there or can be made.
 
     Raises:
         UserError: it is empty, or a file stands in its way.
     """
-    if not text.strip():
+    if not str(text).strip():  # a default comes as a Path
         raise UserError("it is empty; name a folder")
     path = Path(text)
     in_the_way = next((place for place in (path, *path.parents) if place.exists()), None)

@@ -27,8 +27,8 @@ def main(device: str, precision: str, out: str, *flags: str) -> None:
             stage=stage,
             model=model,
             args=arguments,
-            train_dataset=training_data(stage, root, processor, machine, arguments, None, None),
-            data_collator=collator(stage, processor, sharded=machine.fsdp),
+            train_dataset=training_data(stage, root, processor, arguments, None, None),
+            data_collator=collator(stage, processor, several=machine.fsdp),
             callbacks=[gradients],
         )
         assert trainer.is_fsdp_enabled == machine.fsdp

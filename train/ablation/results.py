@@ -34,7 +34,7 @@ def write_results(
     groups = [[str(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()]
     sides = [part for group in groups for part in ("--", *group)][1:]
     base = ["--baseline", groups[list(arms).index(BASES[0])][0]] if BASES[0] in arms and len(groups) > 1 else []
-    aki_eval("report", *sides, "--format", "md,csv,html", "--out", str(report), *base, "--no-pictures")
+    aki_eval("report", *sides, "--format", "md,csv,html", "--out", str(report), *base, "--pictures", "none")
     tests = list(_tests(arms, out, report))
     parts = [
         "# Ablation of orders and masks\n",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 
 from ..toy.plan import ToyPlan
 from .options import alone_in, check_writable
@@ -16,18 +17,22 @@ TOY = "toy"
 
 
 def ablation(
-    out: Annotated[Path, typer.Option(help="Folder of the experiment; a second start goes on there.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=out_folder, metavar="PATH", help="Folder of the experiment; a second start goes on there."),
+    ],
     data: Annotated[str, typer.Option(help="toy, or the folder that aki-train run trains on.")] = TOY,
     rows: Annotated[
         str, typer.Option(help="all, table1, or names: causal, cca, mma, v2v, future, prefix, mma_late, dot, ...")
     ] = "all",
-    seeds: Annotated[int, typer.Option(help="Trainings of each row.", min=1)] = 3,
+    seeds: Annotated[int, typer.Option(help="Trainings of each row.", min=1, max=1000)] = 3,
     budget: Annotated[float | None, typer.Option(help="Minutes; rows that do not fit are left out.", min=0.01)] = None,
-    num_jobs: Annotated[int, typer.Option("--jobs", help="Trainings side by side.", min=1)] = 1,
+    num_jobs: Annotated[int, typer.Option("--jobs", help="Trainings side by side.", min=1, max=1024)] = 1,
     steps: Annotated[
-        int | None, typer.Option(help="Of fine-tuning; the toy's captions shrink or grow with it.", min=1)
+        int | None,
+        typer.Option(help="Of fine-tuning; the toy's captions shrink or grow with it.", min=1, max=10_000_000),
     ] = None,
-    points: Annotated[int, typer.Option(help="Scores along the way, for learning curves.", min=0)] = 3,
+    points: Annotated[int, typer.Option(help="Scores along the way, for learning curves.", min=0, max=1000)] = 3,
     bench: Annotated[str, typer.Option(help="As aki-eval run takes it.")] = "all",
     evaluation: Annotated[
         str | None, typer.Option(help="Data of aki-eval run. Default: toy for the toy, else official.")
@@ -48,7 +53,7 @@ def ablation(
     from ..ablation.work import TOY_LAYERS, layers_of_recipes
 
     is_toy = data == TOY
-    if not is_toy and not Path(data).is_dir():
+    if not is_toy and not (data.strip() and Path(data).is_dir()):
         raise UserError(f"--data {data}: no such folder; expected {TOY!r}, or a folder of training data")
     chosen = choose_rows(rows, TOY_LAYERS if is_toy else layers_of_recipes())
     plan = AblationPlan(

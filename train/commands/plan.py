@@ -22,7 +22,7 @@ def plan(
     data: Annotated[Path | None, typer.Option(parser=data_folder, metavar="PATH", help="Data root to check.")] = None,
     devices: Annotated[int, typer.Option(help="Number of GPUs.", min=1, max=1_000_000)] = 8,
     peak: Peak = 312.0,
-    micro_batch: Annotated[int, typer.Option(help="Samples a GPU takes at once, on average.", min=1)] = 8,
+    micro_batch: Annotated[int, typer.Option(help="Samples a GPU takes at once, on average.", min=1, max=65536)] = 8,
     mfu: Annotated[float, typer.Option(help="Share of the peak that training reaches.", min=0.01, max=1)] = 0.4,
 ) -> None:
     """Show stages, samples, tokens, memory and time of a recipe, and what is missing. Exit code 1 if something is."""
