@@ -216,3 +216,12 @@ def test_a_plan_names_everything_that_is_missing_at_once(tmp_path: Path) -> None
         "00000.tar",
         "00001.tar",
     }
+
+
+@pytest.mark.parametrize("text", ["", 'title = "t"\n', "[model]\n"])
+def test_a_recipe_cut_short_is_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "cut.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"cut\.toml: ") as refused:
+        load_recipe(str(path))
+    assert "\n" not in str(refused.value)

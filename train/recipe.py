@@ -10,7 +10,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, FiniteFloat, model_serializer, model_validator
@@ -177,9 +176,9 @@ class RecipeFile(Checked):
     name: str | None = None
     title: str | None = None
     row: str | None = None
-    model: Mapping[str, Any] = MappingProxyType({})
-    pretrain: Mapping[str, Any] = MappingProxyType({})
-    sft: Mapping[str, Any] = MappingProxyType({})
+    model: Mapping[str, Any] = Field(default_factory=dict)
+    pretrain: Mapping[str, Any] = Field(default_factory=dict)
+    sft: Mapping[str, Any] = Field(default_factory=dict)
     stage: Sequence[Mapping[str, Any]] = ()
 
 
