@@ -90,7 +90,7 @@ class JudgeOptions:
             Price.parse(self.price)
         _ = self.account
         if self.is_served:
-            self.served.server.require_key()
+            _ = self.served
 
     def make(self, source: str, cache: Path) -> Judge | None:
         """The judge for one task; `cache` is where its replies are kept.

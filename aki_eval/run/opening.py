@@ -28,6 +28,8 @@ def open_for_writing(
         UserError: it cannot be written, is in use, or holds another run; or a server to be asked does not answer.
     """
     options.judge.resolve(options.data)  # refused before there is a folder
+    if options.judge.is_served:
+        options.judge.served.server.require_key()
     folder = RunStore(options.out)
     if world.is_main:
         folder.create()
