@@ -10,14 +10,11 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.errors import UserError
-from benchmarks.printable import printable
-from benchmarks.redaction import redact
+from benchmarks.command_line import CONTEXT, exit_code, version_option
 
 COMMANDS = {
     "list": (
@@ -71,11 +68,6 @@ GROUPS = {
     "data": ("aki_eval.commands.data", "app", "Fetch, verify and list the official tables."),
 }
 
-USAGE_ERROR: Any = typer.BadParameter.__base__
-"""Typer's name for every misuse of options, wherever it keeps it."""
-
-CONTEXT = {"help_option_names": ["-h", "--help"]}
-
 EXIT_CODES = (
     "Exit codes: 0 done; 1 samples without a score, a table that is not the published one, or NO-GO; 2 something to be "
     "fixed, in one line; 3 INCONCLUSIVE (gate); 130 stopped by Ctrl-C. Files: docs/run_folder.md describes a run "
@@ -115,16 +107,8 @@ def make_app(wanted: str | None) -> typer.Typer:
     return app
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"aki-eval {version('aki-toolkit')}")
-        raise typer.Exit
-
-
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
+    version: Annotated[bool, version_option("aki-eval")] = False,
 ) -> None:
     """Measure AKI, or any vision-language model, on twelve benchmarks: resumable, verifiable, with error bars."""
 
@@ -136,20 +120,6 @@ def _summary_only() -> None:
 def main() -> None:
     """Runs the command line. Exit code 2 with one line for what the user can fix, 130 after Ctrl-C."""
     wanted = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
-    try:
-        code = make_app(wanted)(standalone_mode=False)
-    except UserError as error:
-        _complain(str(error))
-        code = 2
-    except USAGE_ERROR as error:
-        known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
-        if error.format_message():  # empty when the help was shown for want of a command
-            _complain(f"{error.format_message().replace('Value error, ', '')} (aki-eval {known}--help)")
-        code = 2
-    except typer.Abort:
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _complain(text: str) -> None:
-    print("aki-eval:", printable(" ".join(redact(text).split())), file=sys.stderr)
+    known = f"{wanted} " if wanted in (*COMMANDS, *GROUPS) else ""
+    hint = f"aki-eval {known}--help"
+    sys.exit(exit_code("aki-eval", lambda: make_app(wanted)(standalone_mode=False), hint))

@@ -18,6 +18,7 @@ ALLOWED = {
     "train": {
         "model",
         "benchmarks.checked",
+        "benchmarks.command_line",
         "benchmarks.console",
         "benchmarks.errors",
         "benchmarks.files",

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.errors import UserError
-from benchmarks.files import out_folder
 from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
@@ -23,7 +22,7 @@ from reports.sides import SidesCommand, two_sides
 from reports.tables import Table
 from reports.task_option import TaskFiles
 
-from .options import TableFormat
+from .options import TableFormat, TablesOut
 
 
 def command(
@@ -35,10 +34,7 @@ def command(
         ),
     ],
     format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
-    out: Annotated[
-        Path | None,
-        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
-    ] = None,
+    out: TablesOut = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
     allow_different: Annotated[

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from benchmarks.command_line import takes
 from benchmarks.errors import UserError
+from benchmarks.files import out_folder
 from benchmarks.task import protocol_name
 from benchmarks.tasks import TASKS
 
@@ -17,6 +18,10 @@ from ..judges import JudgeOptions
 from ..run.inputs import ALL, find_tasks
 
 TableFormat = Literal["term", "md", "json"]
+TablesOut = Annotated[
+    Path | None,
+    typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
+]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 ImageOrder = Literal["image_first", "text_first"]
 
@@ -42,31 +47,12 @@ JUDGE_OPTIONS: dict[str, tuple[Any, Any]] = {
 """Option -> how the command line shows it, and its default."""
 
 
-def takes_judge(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Gives a command the judge's options, and hands them on as the one parameter `judge: JudgeOptions`."""
-    own = inspect.signature(command, eval_str=True)
-    parameters = {
-        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in JUDGE_OPTIONS.items()
-    }
-    ahead = [parameter for name, parameter in own.parameters.items() if name != JUDGE]
-
-    @wraps(command)
-    def with_judge(*arguments: Any, **given: Any) -> int | None:
-        options = {name: given.pop(name, default) for name, (_, default) in JUDGE_OPTIONS.items()}
-        judge = _judge_options(given.get("bench", ALL), **options)
-        return command(*arguments, **given, judge=judge)
-
-    signature = own.replace(parameters=[*ahead, *parameters.values()])
-    with_judge.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
-    with_judge.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
-    return with_judge
-
-
-def _judge_options(bench: str, judge: str, protocols: str, **options: Any) -> JudgeOptions:
+def _judge_options(own: Mapping[str, Any], *, judge: str, protocols: str, **options: Any) -> JudgeOptions:
     names = tuple(protocol_name(name.strip()) for name in protocols.split(",") if name.strip())
     if names:
-        known = sorted({name for task in (*TASKS.values(), *find_tasks(bench)) for name in task.protocols})
+        known = sorted(
+            {name for task in (*TASKS.values(), *find_tasks(own.get("bench", ALL))) for name in task.protocols}
+        )
         unknown = next((name for name in names if name not in known), None)
         if unknown is not None:
             raise UserError(
@@ -79,3 +65,7 @@ def _judge_options(bench: str, judge: str, protocols: str, **options: Any) -> Ju
     )
     given.check()
     return given
+
+
+takes_judge = takes(JUDGE, JUDGE_OPTIONS, _judge_options)
+"""Gives a command the judge's options, and hands them on as the one parameter `judge: JudgeOptions`."""

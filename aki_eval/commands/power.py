@@ -12,7 +12,6 @@ import typer
 
 from benchmarks.arms import Variances, assumed_variances, needed, same_again, variances_of
 from benchmarks.errors import UserError
-from benchmarks.files import out_folder
 from benchmarks.results.arms import Arm
 from benchmarks.results.comparison import arm_estimates, compare
 from benchmarks.results.pairing import align
@@ -22,7 +21,7 @@ from reports.render import markdown
 from reports.sides import SidesCommand, groups_of, open_arms
 from reports.tables import DASH, Cell, Column, Row, Table
 
-from .options import TableFormat
+from .options import TableFormat, TablesOut
 
 SEEDS = (1, 2, 3, 5, 10)
 QUESTIONS = (2, 4)
@@ -58,10 +57,7 @@ def command(
         float, typer.Option(help="Guess: standard deviation of seeds beyond their questions, in points.", min=0)
     ] = 1.0,
     format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
-    out: Annotated[
-        Path | None,
-        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
-    ] = None,
+    out: TablesOut = None,
 ) -> None:
     """How many seeds and questions a difference needs, with 80 % power at the two-sided 5 % level."""
     if runs:

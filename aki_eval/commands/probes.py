@@ -9,22 +9,18 @@ from typing import Annotated
 import typer
 
 from benchmarks.errors import UserError
-from benchmarks.files import out_folder
 from benchmarks.results.folder import open_run
 from reports.formats import print_tables, write
 from reports.probe_tables import looks_of, probe_tables
 from reports.render import markdown
 
-from .options import TableFormat
+from .options import TableFormat, TablesOut
 
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder with runs under probes inside.")],
     format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
-    out: Annotated[
-        Path | None,
-        typer.Option(parser=out_folder, metavar="PATH", help="Folder to write md and json into. Default: print."),
-    ] = None,
+    out: TablesOut = None,
 ) -> None:
     """Column by column: the score without the picture, the gain from it, consistency, sensitivity to format."""
     found = looks_of([open_run(run)])

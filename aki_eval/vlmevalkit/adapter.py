@@ -28,10 +28,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.command_line import complain
 from benchmarks.data.handover import copy_checked
 from benchmarks.errors import UserError
 from benchmarks.kit import _process_state_kept as process_state_kept
-from benchmarks.printable import printable
 from benchmarks.records import ImageRef, Prompt
 from benchmarks.redaction import redact
 from benchmarks.tasks import TASKS
@@ -239,5 +239,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print("aki-eval:", printable(" ".join(redact(str(error)).split())), file=sys.stderr)
+        complain("aki-eval", str(error))
         sys.exit(2)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import complain
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
 
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         layers = TOY_LAYERS if read_plan(Path(out)).is_toy else layers_of_recipes()
         work(Path(out), choose_rows(row, layers)[0], int(seed))
     except UserError as error:
-        print(f"aki-train: {' '.join(str(error).split())}", file=sys.stderr)
+        complain("aki-train", str(error))
         return 2
     return 0
 

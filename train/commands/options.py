@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from filelock import FileLock, Timeout
 
+from benchmarks.command_line import takes
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 from benchmarks.printable import printable
@@ -133,27 +132,8 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
 """Option -> how the command line shows it, and its default."""
 
 
-def takes_machine(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a training run's machine, handed on as the one parameter `machine: Machine`."""
-    own = inspect.signature(command, eval_str=True)
-    parameters = {
-        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in MACHINE_OPTIONS.items()
-    }
-    ahead = [parameter for name, parameter in own.parameters.items() if name != MACHINE]
-
-    @wraps(command)
-    def with_machine(*arguments: Any, **given: Any) -> None:
-        machine = _machine(**{name: given.pop(name, default) for name, (_, default) in MACHINE_OPTIONS.items()})
-        command(*arguments, **given, machine=machine)
-
-    signature = own.replace(parameters=[*ahead, *parameters.values()])
-    with_machine.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
-    with_machine.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
-    return with_machine
-
-
 def _machine(
+    _: Mapping[str, Any],
     *,
     keep: int,
     log: str,
@@ -177,6 +157,10 @@ def _machine(
 def say(text: str) -> None:
     """Prints a line, in which names of files may stand."""
     typer.echo(printable(text))
+
+
+takes_machine = takes(MACHINE, MACHINE_OPTIONS, _machine)
+"""Gives a command the options of a training run's machine, handed on as the one parameter `machine: Machine`."""
 
 
 def check_writable(out: Path) -> None:
