@@ -55,6 +55,18 @@ def out_folder(text: str) -> Path:
     return Path(text)
 
 
+def folder_with_room(text: str | Path) -> Path:
+    """The value of an option that names a folder which is there or can be made. A default comes as a path.
+
+    Raises:
+        UserError: it is empty, or a file stands in its way.
+    """
+    path = out_folder(str(text))
+    if (file := _in_the_way(path)) is not None:
+        raise UserError(f"{file} is a file; name a folder")
+    return path
+
+
 def out_file(text: str) -> Path:
     """The value of an option that names a file to be written.
 
@@ -64,7 +76,11 @@ def out_file(text: str) -> Path:
     path = Path(text)
     if not text.strip() or path.is_dir():
         raise UserError(f"{text!r}: expected a file's name")
-    in_the_way = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
-    if in_the_way is not None:
-        raise UserError(f"{in_the_way} is a file, so {text} cannot be below it")
+    if (file := _in_the_way(path.parent)) is not None:
+        raise UserError(f"{file} is a file, so {text} cannot be below it")
     return path
+
+
+def _in_the_way(folder: Path) -> Path | None:
+    """The file that stands where the folder, or one above it, would be."""
+    return next((place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()), None)

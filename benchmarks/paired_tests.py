@@ -239,11 +239,13 @@ def _nodes() -> tuple[Floats, Floats]:
     return np.polynomial.legendre.leggauss(96)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being many (Holm 1979), in the order given."""
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values adjusted for being many (Holm 1979), in the order given. None, of what was not tested, stays None."""
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if len(p_values) else []
+    tested = [p for p in p_values if p is not None]
+    adjusted = iter(multipletests(tested, method="holm")[1] if tested else ())
+    return [None if p is None else float(next(adjusted)) for p in p_values]
 
 
 def smallest_detectable_difference(std_error: float, power: float = 0.8) -> float:

@@ -71,10 +71,7 @@ def _curve(steps: list[tuple[int, RunFolder]], task: str, metric: str, label: st
         return Curve(label, cells, None, ())
     best, run = next((step, run) for value, step, run in known if value == max(each[0] for each in known))
     others = [(step, other) for _, step, other in known if step != best]
-    p_values = [_p(other, run, task, metric) for _, other in others]
-    tested = [p for p in p_values if p is not None]
-    corrected = iter(holm(tested) if tested else [])
-    holms = [None if p is None else next(corrected) for p in p_values]
+    holms = holm([_p(other, run, task, metric) for _, other in others])
     equal = tuple(step for (step, _), p in zip(others, holms, strict=True) if p is None or p >= ALPHA)
     return Curve(label, cells, best, equal)
 

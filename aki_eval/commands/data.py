@@ -26,8 +26,9 @@ from benchmarks.data.fetch import (
 )
 from benchmarks.data.hub import find_parquet
 from benchmarks.data.load import checksum, is_present
-from benchmarks.data.root import official_root, table_folder
+from benchmarks.data.root import official_root
 from benchmarks.errors import UserError
+from benchmarks.files import folder_with_room
 from benchmarks.task import DataTable, Task
 
 from ..run.inputs import find_tasks
@@ -40,7 +41,7 @@ Tasks = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        "--root", parser=table_folder, metavar="PATH", help="Folder of the tables. Default: $LMUData or ~/LMUData."
+        "--root", parser=folder_with_room, metavar="PATH", help="Folder of the tables. Default: $LMUData or ~/LMUData."
     ),
 ]
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.data.root import table_folder
 from benchmarks.errors import UserError
+from benchmarks.files import folder_with_room
 from benchmarks.printable import printable
 from benchmarks.results.folder import RunFolder, open_run
 from reports.task_option import TaskFiles
@@ -34,7 +34,7 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=table_folder, metavar="PATH", help="Folder to write into; a folder for each of several formats."
+            parser=folder_with_room, metavar="PATH", help="Folder to write into; a folder for each of several formats."
         ),
     ] = None,
     step: Annotated[int, typer.Option(help="Of training, for trackers.", min=0, max=2**62)] = 0,

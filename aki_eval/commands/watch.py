@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.data.root import table_folder
 from benchmarks.errors import UserError
+from benchmarks.files import folder_with_room
 
 from ..run.checkpoints import checkpoints, evaluate_checkpoint, is_evaluated, run_folder
 
@@ -18,10 +18,10 @@ def command(
     context: typer.Context,
     folder: Annotated[
         Path,
-        typer.Argument(parser=table_folder, metavar="DIR", help="Where a training writes checkpoint-N folders."),
+        typer.Argument(parser=folder_with_room, metavar="DIR", help="Where a training writes checkpoint-N folders."),
     ],
     out: Annotated[
-        Path, typer.Option(parser=table_folder, metavar="PATH", help="Runs go to OUT/[STAGE/]step-N.")
+        Path, typer.Option(parser=folder_with_room, metavar="PATH", help="Runs go to OUT/[STAGE/]step-N.")
     ] = Path("runs/steps"),
     every: Annotated[float, typer.Option(help="Seconds between looks.", min=0.1)] = 60.0,
     once: Annotated[bool, typer.Option("--once", help="Evaluate what is there and end.")] = False,

@@ -1,4 +1,4 @@
-"""Checkpoints of a training as they come, each evaluated once: for a second machine, or a training that calls it."""
+"""Checkpoints of a training as they come, each evaluated once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_folder(checkpoint: Path, root: Path, out: Path) -> Path:
 def evaluate_checkpoint(checkpoint: Path, out: Path, options: Sequence[str]) -> int:
     """`aki-eval run` on one checkpoint, in a process of its own, so that its memory is free afterwards.
 
-    A training calls this (`--eval-every`), as `aki-eval watch` does. Returns the exit code of `aki-eval run`.
+    Returns the exit code of `aki-eval run`.
     """
     command = [sys.executable, "-c", "from aki_entry import main_eval; main_eval()"]
     arguments = ["run", "--model", str(checkpoint), "--out", str(out), *options]

@@ -7,7 +7,6 @@ if it breaks off, checked, and only then put in its place; a file that is alread
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -23,6 +21,7 @@ from urllib.request import Request, urlopen
 
 from ..errors import UserError
 from ..files import write_atomically
+from ..kit_classes import image_classes
 from .hub import FILES, find_parquet
 
 LOCK_NAME = "aki-data.lock.json"
@@ -49,29 +48,7 @@ def official_sources() -> dict[str, TableSource]:
     Raises:
         UserError: the kit is not installed.
     """
-    spec = find_spec("vlmeval")  # finds the package without running it
-    if spec is None or spec.origin is None:
-        raise UserError("VLMEvalKit is not installed, so its tables' addresses are unknown; pip install ms-vlmeval")
-    urls: dict[str, str] = {}
-    sums: dict[str, str] = {}
-    for path in sorted((Path(spec.origin).parent / "dataset").glob("image_*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-                into = {"DATASET_URL": urls, "DATASET_MD5": sums}.get(ast.unparse(node.targets[0]), {})
-                into.update(_texts(node.value))
-    return {name: TableSource(url, sums.get(name)) for name, url in urls.items()}
-
-
-def _texts(node: ast.Dict) -> dict[str, str]:
-    """The entries of a dict display whose key and value are plain text."""
-    return {
-        key.value: value.value
-        for key, value in zip(node.keys, node.values, strict=True)
-        if isinstance(key, ast.Constant)
-        and isinstance(value, ast.Constant)
-        and isinstance(key.value, str)
-        and isinstance(value.value, str)
-    }
+    return {name: TableSource(url, each.sums.get(name)) for each in image_classes() for name, url in each.urls.items()}
 
 
 def fetch(name: str, source: TableSource, root: Path, report: Report = lambda done, total: None) -> Path:

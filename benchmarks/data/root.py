@@ -19,21 +19,6 @@ def official_root() -> Path:
     )
 
 
-def table_folder(text: str) -> Path:
-    """The value of an option such as `--root`: a folder that is there or can be made.
-
-    Raises:
-        UserError: it is empty, or a file stands in its way.
-    """
-    if not str(text).strip():  # a default comes as a Path
-        raise UserError("it is empty; name a folder")
-    path = Path(text)
-    in_the_way = next((place for place in (path, *path.parents) if place.exists()), None)
-    if in_the_way is not None and not in_the_way.is_dir():
-        raise UserError(f"{in_the_way} is a file; name a folder")
-    return path
-
-
 def data_root(source: str) -> Path:
     """The folder of tables behind `toy`, `official` or a path.
 

@@ -320,12 +320,10 @@ def corrected(metrics: Sequence[MetricComparison]) -> list[MetricComparison]:
     """With Holm's correction: the columns are one family, the sub-scores of each task another."""
     families: dict[str, list[int]] = {}
     for place, metric in enumerate(metrics):
-        if metric.p is not None:
-            families.setdefault("" if metric.is_column else metric.task, []).append(place)
+        families.setdefault("" if metric.is_column else metric.task, []).append(place)
     known = list(metrics)
     for places in families.values():
-        values = holm([p for place in places if (p := metrics[place].p) is not None])
-        for place, value in zip(places, values, strict=True):
+        for place, value in zip(places, holm([metrics[place].p for place in places]), strict=True):
             known[place] = replace(metrics[place], p_holm=value)
     return known
 

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -75,9 +76,9 @@ def commands() -> dict[str, Callable[..., Any]]:
     """Words of the command line -> the function behind it."""
     found: dict[str, Callable[..., Any]] = {}
     for name, (module, attribute, _) in aki_eval.cli.COMMANDS.items():
-        found[f"aki-eval {name}"] = getattr(sys.modules.get(module) or __import__(module, fromlist=["x"]), attribute)
+        found[f"aki-eval {name}"] = getattr(import_module(module), attribute)
     for name, (module, attribute, _) in aki_eval.cli.GROUPS.items():
-        found |= _of_app(f"aki-eval {name}", getattr(__import__(module, fromlist=["x"]), attribute))
+        found |= _of_app(f"aki-eval {name}", getattr(import_module(module), attribute))
     return found | _of_app("aki-train", train.cli.app)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -107,6 +108,7 @@ def _toy_stage(
 ) -> None:
     from ..run_recipe import last_checkpoint, load_parts
     from ..run_stage import run_stage
+    from ..state import OPTIMIZER
 
     began = time.perf_counter()
     model, processor = load_parts(previous)
@@ -127,9 +129,9 @@ def _toy_stage(
     content = {"seconds": round(time.perf_counter() - began, 2), "steps": stage.steps}
     write_atomically(folder / COST, json.dumps(content) + "\n")
     for checkpoint in folder.glob("checkpoint-*"):
-        processor.save_pretrained(checkpoint)
-        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
-            (checkpoint / name).unlink(missing_ok=True)  # the stage is done: nothing goes on from here
+        shutil.rmtree(checkpoint / OPTIMIZER, ignore_errors=True)  # the stage is done: nothing goes on from here
+        for name in ("scheduler.pt", "rng_state.pth", "training_args.bin"):
+            (checkpoint / name).unlink(missing_ok=True)
 
 
 def _start(plan: AblationPlan, seed: int, out: Path) -> Path:

@@ -2,12 +2,7 @@
 // One sample in full. Everything a model, a judge or a table says is put in as text, never as markup.
 AKI.detail = (() => {
   const { kind, counts, WORDS } = AKI.filter;
-  const make = (tag, className, text) => {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text !== undefined && text !== null) element.textContent = text;
-    return element;
-  };
+  const { make } = AKI;
   const block = (title, text, className) => {
     const section = make("section", className);
     section.append(make("h3", null, title), make("pre", null, text));

@@ -3,12 +3,7 @@
 (() => {
   const SECONDS = 2;
   const by = (id) => document.getElementById(id);
-  const make = (tag, className, text) => {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text !== undefined && text !== null) element.textContent = text;
-    return element;
-  };
+  const { make } = AKI;
   const number = (value) => value.toLocaleString("en");
 
   const value = (task, one) => {

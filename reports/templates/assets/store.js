@@ -27,5 +27,12 @@ const AKI = (() => {
     return pending.promise;
   };
 
-  return { receive, load, loaded: (name) => known.get(name), onManifest: (start) => callbacks.push(start) };
+  const make = (tag, className, text) => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (text !== undefined && text !== null) element.textContent = text;
+    return element;
+  };
+
+  return { receive, load, make, loaded: (name) => known.get(name), onManifest: (start) => callbacks.push(start) };
 })();
