@@ -160,7 +160,9 @@ def _whole(folder: Path) -> bool:
 
 def _checkpoints(folder: Path, last: int) -> Iterator[tuple[int, Path]]:
     """(step, folder) of a stage's checkpoints before its end, in order."""
-    found = [(int(path.name.rpartition("-")[2]), path) for path in folder.glob("checkpoint-*")]
+    from ..run_stage import steps_done
+
+    found = [(steps_done(path), path) for path in folder.glob("checkpoint-*")]
     yield from sorted((step, path) for step, path in found if step < last)
 
 
