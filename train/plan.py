@@ -79,6 +79,26 @@ def _divided(stage: Stage, num_devices: int, micro_batch: int) -> tuple[int, str
     return slots, None
 
 
+def special(stage: Stage) -> str:
+    """What the stage does beside the paper's recipe, in words; empty where it does nothing else."""
+    said = []
+    if stage.validation is not None:
+        one = stage.validation
+        said.append(
+            f"loss every {one.every:,} steps on up to {one.samples} held-out samples of each set ({one.share:.1%} of "
+            "the pictures)"
+        )
+    if stage.logits == "all":
+        said.append("logits at every position")
+    if stage.attention_backend != "sdpa":
+        said.append(f"attention by {stage.attention_backend}")
+    if stage.compile:
+        said.append("compiled layers")
+    if stage.gradient_checkpointing is not None:
+        said.append(f"activations computed {'twice' if stage.gradient_checkpointing else 'once'}")
+    return "; ".join(said)
+
+
 def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
     """Whether the processes can share the work of every stage.
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,8 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         """Mean over all learned tokens of the optimizer step and all processes, or the original's mean of means."""
         if self.stage.averaging == "micro_batch":
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
+        if self.stage.logits == "learned":
+            inputs = {**inputs, "loss_only": True}
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -212,6 +214,15 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         if self.log_file is not None and self.is_world_process_zero():
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.state.log_history[-1]) + "\n")
+
+    @contextmanager
+    def besides_training(self) -> Iterator[None]:
+        """Keeps the clock of the rates in the log, and the randomness of training, out of what is done inside."""
+        began = time.perf_counter()
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            yield
+        self._last_log += time.perf_counter() - began
 
     def _throughput(self, seconds: float) -> dict[str, float]:
         mine = [*(self._since_log[name] for name in COUNTS), sum(self.num_skipped.values())]
