@@ -58,6 +58,25 @@ class Validation(Checked):
     """At most, of such an answer."""
 
 
+class Lora(Checked):
+    """Adapters in the text backbone instead of training it whole (`lora.py`)."""
+
+    rank: Count = 64
+    alpha: Positive = 128.0
+    """What adapters add is scaled by alpha / rank."""
+    dropout: Beta = 0.0
+    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Linear layers by the last part of their names, `["qkv_proj", "o_proj"]`. None: all of the backbone's."""
+
+
+class Ema(Checked):
+    """Exponential averages of the trained weights."""
+
+    decay: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.999
+    export: bool = False
+    """Whether they are the stage's model, in the place of the last weights."""
+
+
 class Stage(Checked):
     """One stage of training. Defaults are those of Table 3 where both stages share them."""
 
@@ -103,6 +122,8 @@ class Stage(Checked):
     shuffle_block: Count = 128
     """Records of a shard that are shuffled among each other."""
     validation: Validation | None = None
+    lora: Lora | None = None
+    ema: Ema | None = None
     logits: Logits = "learned"
     """learned: of the positions whose next token is learned. all: of every position, with the same loss."""
     gradient_checkpointing: bool | None = None

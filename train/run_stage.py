@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .data.held_out import Split
 from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
 from .data.pictures import PictureReader, PixelReader
+from .lora import adapt, check_base
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
 from .recipe import Stage
@@ -60,6 +62,8 @@ def run_stage(
         UserError: `--fsdp` where accelerate shards nothing.
     """
     prepare_model(model, stage)
+    if stage.lora is not None and resume is not None:
+        check_base(model, resume)
     out.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(stage, out, machine, model)
     dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data)
@@ -82,6 +86,7 @@ def run_stage(
         workers=workers,
         processor=processor,
         log_file=log_file,
+        resumed_from=resume,
         model=model,
         args=arguments,
         train_dataset=dataset,
@@ -104,7 +109,9 @@ def run_stage(
 
 def _save(trainer: AkiTrainer, folder: Path, specification: Mapping[str, Any]) -> None:
     """Model, processor and log of a finished stage; no process goes on before all of it is on disk."""
-    trainer.save_model(str(folder))
+    averages, export = trainer.averages, trainer.stage.ema is not None and trainer.stage.ema.export
+    with averages.in_place() if averages is not None and export else nullcontext():
+        trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; checkpoints keep theirs
         log = json.dumps(trainer.state.log_history, indent=1) + "\n"
@@ -128,6 +135,8 @@ def prepare_model(model: Any, stage: Stage) -> None:
     model.set_attn_implementation({"text_config": stage.attention_backend})
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
+    if stage.lora is not None:
+        adapt(model, stage.lora)
     if stage.compile:
         compile_layers(model)
 

@@ -20,6 +20,7 @@ from transformers.trainer import SCHEDULER_NAME
 
 from benchmarks.errors import UserError
 
+from .averages import Averages
 from .checkpoint import write_specification
 from .cost import Cost
 from .data.captions import CaptionBatches, CaptionStream, as_it_is
@@ -55,6 +56,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         workers: int = 0,
         processor: Any = None,
         log_file: Path | None = None,
+        resumed_from: Path | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,6 +66,10 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         self.workers = workers
         self.processor = processor
         self.log_file = log_file
+        self.resumed_from = resumed_from
+        self.averages = Averages(stage.ema.decay) if stage.ema is not None else None
+        if self.averages is not None:
+            self.callback_handler.callbacks.insert(0, self.averages)  # before what measures them
         self.peak_flops = peak_flops
         self.cost = Cost.of(self.model)
         self.skips = skips
@@ -143,6 +149,9 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             UserError: no token is learned in the whole step.
         """
         batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.resumed_from is not None:  # again: the loader, when it began, drew a number that it drew before, too
+            self._load_rng_state(str(self.resumed_from))
+            self.resumed_from = None
         for batch in batches:
             self._note(batch.pop("notes"))
         if num_tokens is not None and num_tokens == 0:
@@ -248,18 +257,36 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         if self.processor is not None and self.is_world_process_zero():  # a checkpoint is a model that can be loaded
             self.processor.save_pretrained(output_dir or self.args.output_dir)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Adapters are saved by themselves, and merged into the weights that `from_pretrained` reads."""
+        if self.stage.lora is not None and self.args.should_save:
+            from .lora import FOLDER, merged, save_adapter
+
+            state = state_dict or self.model.state_dict()
+            save_adapter(Path(output_dir or self.args.output_dir) / FOLDER, self.model, state, self.stage.lora)
+            state_dict = merged(state, self.stage.lora)
+        super()._save(output_dir, state_dict)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.averages is not None:
+            self.averages.save(Path(output_dir))
         save_optimizer(self.model_wrapped, self._plain_optimizer(), Path(output_dir))
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_weights(model or self.model, Path(resume_from_checkpoint), sharded=self.is_fsdp_enabled)
+        read = None
+        if self.stage.lora is not None:
+            from .lora import load_adapter as read
+        load_weights(model or self.model, Path(resume_from_checkpoint), sharded=self.is_fsdp_enabled, read=read)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
         load_optimizer(self.model_wrapped, self._plain_optimizer(), Path(checkpoint))
+        if self.averages is not None:
+            self.averages.begin(self.model_wrapped)
+            self.averages.load(Path(checkpoint))
         state = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
         self.lr_scheduler.load_state_dict(state)  # type: ignore[union-attr]
 

@@ -50,6 +50,10 @@ class Measuring(TrainerCallback):  # type: ignore[misc]
         model.eval()
         with trainer.besides_training():
             entry: dict[str, Any] = losses(trainer, self.held_out, self.micro_batch)
+            if trainer.averages is not None:
+                with trainer.averages.in_place():
+                    averaged = losses(trainer, self.held_out, self.micro_batch)
+                entry.update({f"ema_{name}": value for name, value in averaged.items() if name.startswith(LOSS)})
             if self.validation.answers:
                 entry.update(answers(trainer, self.held_out, self.validation))
         model.train()
