@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-# A second thread waits in a loop for its share of the cores: beside another process, 20 times the time for the same answer.
+# A thread that waits for another one's share of the work spins: beside a second test process, up to 20 times the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Nothing in the tests may reach a hub; a forgotten download fails at once instead of hanging.
