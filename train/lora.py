@@ -44,7 +44,7 @@ def adapt(model: Any, lora: Lora) -> None:
 
 
 def adapter_config(model: Any, lora: Lora) -> Any:
-    """peft's description of the adapters."""
+    """How peft describes the adapters."""
     from peft import LoraConfig
 
     linear = {
