@@ -150,6 +150,8 @@ def assumed_variances(
     """Of the difference between two recipes before anything is run, from guesses or other people's runs.
 
     Args:
+        num_questions: of the benchmark.
+        num_seeds: trainings of each recipe.
         flip: share of questions (0..1) that one run of each recipe answer to different worth.
         seed_flip: the same of two runs of one recipe; not more than `flip`.
         seed_sd: standard deviation of the seeds' values beyond what their questions explain, in points of per cent.

@@ -1,8 +1,7 @@
-"""Option probabilities, asked of the model and stored: the evidence of the protocols `likelihood` and
-`likelihood_text`.
+"""Option probabilities, asked of the model and stored: the evidence of two protocols.
 
-One forward pass a question (with the options' texts: one row of it for each), nothing generated. Resumes like answers;
-a sample that fails is an error and asked again.
+They are `likelihood` and `likelihood_text`. One forward pass a question (with the options' texts: one row of it for
+each), nothing generated. Resumes like answers; a sample that fails is an error and asked again.
 """
 
 from __future__ import annotations

@@ -109,8 +109,9 @@ def _is_whole(arrow: Path) -> bool:
 
 
 def _sweep(arrow: Path) -> None:
-    """Deletes what killed conversions left: unfinished files of this table, whose lock is ours, and of tables on which
-    nobody works.
+    """Deletes what killed conversions left.
+
+    These are unfinished files of this table, whose lock is ours, and of tables on which nobody works.
     """
     from filelock import FileLock, Timeout
 

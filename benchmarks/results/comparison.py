@@ -221,10 +221,10 @@ def compare(
     tasks: Sequence[str] | None = None,
     without: Mapping[str, Collection[str]] | None = None,
 ) -> Comparison:
-    """Compare side B with side A on `tasks`, or on every task that all runs have scored; by task, `without` some
-    questions.
+    """Compare side B with side A on `tasks`, or on every task that all runs have scored.
 
-    With `leave_out`, a task whose scores cannot be paired is left out as well, and takes no other with it.
+    By task, `without` leaves out some questions. With `leave_out`, a task whose scores cannot be paired is left out as
+    well, and takes no other with it.
 
     Raises:
         UserError: nothing in common, scores that cannot be paired, or runs that were not asked the same and `refuse`.

@@ -42,6 +42,11 @@ FAMILY = {subtask: family for family, subtasks in SUBTASKS.items() for subtask i
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """One of the two questions about a picture.
+
+    Raises:
+        RowError: another subtask than the fourteen.
+    """
     category = row["category"]
     if category not in FAMILY:
         raise RowError(f"row {row['index']}: category {category!r} is none of MME's: {', '.join(FAMILY)}")
