@@ -50,7 +50,8 @@ class Variances:
 
     @property
     def total(self) -> float:
-        return _once(self.questions - self.interaction, self.seeds - self.interaction, self.interaction)
+        both = self.interaction  # in either of the other two, and counted once
+        return both + max(0.0, self.questions - both) + max(0.0, self.seeds - both)
 
     @property
     def degrees(self) -> float:
@@ -201,10 +202,6 @@ def same_again(arm: Variances) -> Variances:
         seed_degrees=None if arm.seed_degrees is None else 2 * arm.seed_degrees,
         num_seeds=arm.num_seeds * 2,
     )
-
-
-def _once(questions: float, seeds: float, interaction: float) -> float:
-    return interaction + max(0.0, questions) + max(0.0, seeds)
 
 
 def _quantiles(degrees: float, power: float = 0.8) -> float:

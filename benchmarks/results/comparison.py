@@ -114,13 +114,12 @@ class MetricComparison:
             "detectable": self.detectable,
             "num_clusters": paired.num_clusters if paired else 0,
             "num_moved": paired.num_moved if paired else 0,
-            "seeds": [_arm_json(arm) for arm in self.arms],
+            "seeds": [
+                {"values": arm.values, "ci95_questions": arm.question_interval, "ci95_seeds": arm.seed_interval}
+                for arm in self.arms
+            ],
             "variance": _variance_json(self.variances),
         }
-
-
-def _arm_json(arm: ArmEstimate) -> dict[str, Any]:
-    return {"values": arm.values, "ci95_questions": arm.question_interval, "ci95_seeds": arm.seed_interval}
 
 
 def _variance_json(variances: Variances | None) -> dict[str, Any] | None:
