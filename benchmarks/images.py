@@ -7,12 +7,14 @@ import binascii
 import io
 import re
 import struct
+import warnings
 
 from PIL import Image
 
 MAX_PIXELS = 89_478_485
 """A quarter of a gigabyte as RGB (Pillow's own default). Whoever else is in the process may have lifted Pillow's limit
 (VLMEvalKit does), so it is checked here."""
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it warns of is refused here
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 """What is opened. Not EPS and its like: Pillow runs a program for them."""
 ORIENTATION = 0x0112

@@ -22,6 +22,7 @@ from model.kinds import KINDS, kinds_by_layer, read_layers
 
 from .base import Generation, Unusable, is_out_of_memory
 from .prefixes import PrefixCache, common_beginning, filled, may_reuse, stacked, with_prefix
+from .template_check import try_template
 from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class AkiPredictor:
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
                 self._processor.image_order = self.image_order or self._processor.image_order
+                try_template(self._processor, str(self.checkpoint))
             return self._processor
 
     @property

@@ -20,6 +20,7 @@ from benchmarks.records import Prompt
 from .aki import CACHE_MEGABYTES, AkiPredictor, FeatureCache
 from .base import Generation, Predictor
 from .prefixes import PrefixCache
+from .template_check import try_template
 
 
 def from_loaded(model: Any, processor: Any) -> Predictor:
@@ -145,6 +146,7 @@ class LoadedPredictor:
         self.tokenizer = processor.tokenizer
         if not (getattr(processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)):
             raise UserError(f"model: the {type(processor).__name__} of {self.name} has no chat template to ask with")
+        try_template(processor, f"model: {self.name}")
         self._special = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
 
     def describe(self) -> dict[str, Any]:

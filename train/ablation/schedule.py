@@ -62,7 +62,8 @@ def measure_steps(plan: AblationPlan) -> StepSeconds:
     from ..machine import Machine
     from ..run_stage import run_stage
     from ..toy import arithmetic
-    from ..toy.build import caption_stage, ensure_training_data, sft_stage, untrained
+    from ..toy.build import caption_stage, sft_stage, untrained
+    from ..toy.prepared import ensure_training_data
 
     few, more = 2, 6
     root = ensure_training_data(plan.toy)
