@@ -62,7 +62,9 @@ class AkiPredictor:
         image_order: str | None = None,
         attention_layers: str | None = None,
     ) -> None:
-        """Args: attention, attention_layers, image_order: instead of the checkpoint's and its processor's own.
+        """Reads the settings; weights come with the first prompt.
+
+        `attention`, `attention_layers` and `image_order` stand instead of the checkpoint's and its processor's own.
         `attention_layers` as `model.kinds.read_layers` reads it; another `attention` alone is every layer's.
 
         Raises:
@@ -212,8 +214,10 @@ class AkiPredictor:
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
     ) -> list[Logprobs]:
-        """In one forward pass under the mask of generation: the prompt as it is answered, and what would stand behind
-        it as plain causal text. Continuations of one token share their prompt's row.
+        """In one forward pass under the mask of generation.
+
+        The prompt as it is answered, and what would stand behind it as plain causal text. Continuations of one token
+        share their prompt's row.
         """
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -352,12 +356,14 @@ class FeatureCache:
             return list(unknown.values())
 
     def get(self, key: str) -> Tensor | None:
+        """(N, T), or None where it is not kept (any more)."""
         with self._lock:
             if key in self._vectors:
                 self._vectors.move_to_end(key)
             return self._vectors.get(key)
 
     def put(self, key: str, vector: Tensor) -> None:
+        """Keeps (N, T), unless it alone is larger than the cache."""
         size = vector.numel() * vector.element_size()
         with self._lock:
             self._announced.discard(key)

@@ -134,6 +134,11 @@ class LoadedPredictor:
     batch_size = 8
 
     def __init__(self, model: Any, processor: Any) -> None:
+        """Takes them as they are.
+
+        Raises:
+            UserError: the processor has no chat template.
+        """
         self.name = _name(model)
         self.device = str(model.device)
         self.model = model
