@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.results.folder import open_run
-from benchmarks.results.position import Effect, Position, position
+from benchmarks.results.position import Effect, PositionEffects, position
 from reports.comparison_tables import difference_cell, p_text
 from reports.formats import print_tables, write
 from reports.render import markdown
@@ -35,7 +35,7 @@ def command(
         write(out, "judge-position.md", markdown.render(table))
 
 
-def position_table(found: Position) -> Table:
+def position_table(found: PositionEffects) -> Table:
     names = ("reference first", "reference second", "difference", "p, Holm", "both orders")
     rows = []
     for metric in found.metrics:

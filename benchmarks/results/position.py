@@ -33,7 +33,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Position:
+class PositionEffects:
     """What the order does to one judge's grades of one run's answers.
 
     `metrics`: A is the score with the reference first, B with it second; one family of Holm's correction.
@@ -57,7 +57,7 @@ class Position:
         return asdict(replace(self, metrics=[])) | {"metrics": [metric.as_json() for metric in self.metrics]}
 
 
-def position(run: RunFolder) -> Position:
+def position(run: RunFolder) -> PositionEffects:
     """Of a run whose answers were judged in both orders.
 
     Raises:
@@ -91,7 +91,7 @@ def position(run: RunFolder) -> Position:
     columns = Columns(first)
     answers, references = (_gained(kept, part) for part in (_answer, _reference))
     judge = result.judge
-    return Position(
+    return PositionEffects(
         run=run.label,
         judge=str(judge.get("name")) if judge else "no judge",
         metrics=whole,
