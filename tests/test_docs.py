@@ -113,7 +113,7 @@ PROTOCOLS = ("kit", "strict", "official", "cambrian", "likelihood", "likelihood_
 
 
 def test_protocols_are_those_of_the_tasks() -> None:
-    (table,) = (rows for rows in sections(DOCS / "protocols.md").values() if rows and len(rows[0]) >= 6)
+    (table,) = (rows for rows in sections(DOCS / "protocols.md").values() if rows and rows[0][0] in TASKS)
     for name, *cells in table:
         task = TASKS[name]
         said = dict(zip(PROTOCOLS, cells, strict=False))
