@@ -30,7 +30,7 @@ from .tasks import cv_bench
 ANSWERS = Path(__file__).parent / "reading" / "answers"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reading_quality.md"
 LETTERS = "ABCDEFGHIJ"
-SETS = ("development", "held_out", "second_look", "third_look")
+SETS = ("development", "held_out", "second_look", "third_look", "fourth_look")
 MODELS = ("bard", "chatgpt", "idefics_9b", "llavar")
 
 
