@@ -30,7 +30,7 @@ from .tasks import cv_bench
 ANSWERS = Path(__file__).parent / "reading" / "answers"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reading_quality.md"
 LETTERS = "ABCDEFGHIJ"
-SETS = ("development", "held_out", "second_look", "third_look", "fourth_look")
+SETS = ("development", "held_out", "second_look", "third_look", "fourth_look", "fifth_look")
 MODELS = ("bard", "chatgpt", "idefics_9b", "llavar")
 
 
@@ -270,7 +270,11 @@ def document() -> Iterator[str]:
         "(91.6 %) and 239/295 coverage (81.0 %); choices 142/156 and 142/171, yes/no 46/50 and 46/63, "
         "numbers 48/52 and "
         "48/58, lists 3/3 (one of its readings was itself wrong and is corrected since: 3.4 million, asked for in "
-        "millions). These first figures are what to expect of answers as varied as these that nobody has looked at. "
+        "millions). "
+        "`fifth_look`, 87 more, was written after these were mended: first run 60/61 precision (98.4 %) and "
+        "60/71 coverage (84.5 %); choices 24/24 and "
+        "24/30, yes/no 17/17 and 17/20, numbers 19/20 and 19/21. These first figures are what to expect of "
+        "answers as varied as these that nobody has looked at. "
         "The kinds that failed were mended afterwards, so the rows below say what does not fall back.\n"
     )
     yield "| set | reader | form | precision | coverage |\n|---|---|---|---|---|"

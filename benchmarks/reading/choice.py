@@ -21,7 +21,7 @@ from .statements import (
     stated,
     without_questions,
 )
-from .yes_no import OPEN, read_yes_no
+from .yes_no import read_yes_no, takes_back
 
 WORD = "A-Za-z0-9_"
 JOINED = re.compile(
@@ -34,7 +34,7 @@ AFTER_LETTER = r"because|since|as|and|or|but|with|for|due|is|was|which|although|
 CHOSEN = re.compile(
     r"\b(?:(?:i|we|i'd|we'd|i'll|you)\s+(?:would\s+|will\s+|should\s+|must\s+|have to\s+|can\s+)?"
     r"(?:choose|select|pick|go (?:with|for)|opt for|say|answer|guess|vote(?: for)?|conclude)|go with|going (?:with|for)"
-    r"|settle on|lean(?:ing)? (?:towards?|to)|sondern|sino|"
+    r"|settle on|left with|correct:|lean(?:ing)? (?:towards?|to)|sondern|sino|"
     r"corresponds? to|matches|match|that leaves|leaves (?:only|us with)|leaving(?: only)?|points? to|indicat(?:es|ing)|"
     r"best (?:described|represented) by|must be|should be|has to be|this is|it is|it's|that is|which is|is therefore"
     r"|is thus)"
@@ -118,7 +118,7 @@ ASKED_AND_SAID = re.compile(
 )
 """Options asked about one by one: "A? No. B? Yes.", "A: false, B: true"."""
 SURELY = re.compile(
-    r"\W*(?:definitely|certainly|probably|most likely|likely|surely|clearly|obviously|undoubtedly)\s+(?=\S)",
+    r"\W*(?:definitely|certainly|probably|most likely|likely|surely|clearly|obviously|undoubtedly|no,)\s+(?=\S)",
     re.IGNORECASE,
 )
 LABELS = re.compile(
@@ -280,7 +280,7 @@ class _ChoiceReader:
         statements = [*self._weighed(text), *self._asked_and_said(text)]
         text = self._without_rejected(self._without_weighed(text))
         text = without_questions(text)
-        statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text)]
+        statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text, question)]
         if all(statement.strength == Strength.MENTION for statement in statements):
             statements = self._mentioned(text, whole, question)
         return settled(statements, text)
@@ -344,7 +344,9 @@ class _ChoiceReader:
         if self._letter(found) not in "AI" or found["bracketed"] or found["marked"] or found["small"]:
             return False
         rest = text[found.end() : found.end() + 200]
-        if not re.match(r" +[A-Za-z0-9]", rest):
+        if not re.match(r" +[A-Za-z0-9]", rest) or re.search(
+            r"\b(?:option|choice|letter) $", text[: found.start()][-12:]
+        ):
             return False
         own = self.texts[self._letter(found)]
         return not (re.match(rf" (?:{AFTER_LETTER})\b", rest) or (own and _folded(rest).startswith(own)))
@@ -409,6 +411,10 @@ class _ChoiceReader:
             named = self._letters(text, found.end())
             if named:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
+        last = re.search(r"(?<![A-Z)\]]),\s+(?=[(\[]?[A-Z][)\]]?[.!]?$)", text)
+        named = self._letters(text, last.end()) if last else None
+        if last and named and not self._is_conditional(text, last.start()):
+            yield Statement(Strength.ALONE, named[0], last.start(), named[1])
         for found in re.finditer(r"(?:\b(?:is|be|are)|[:=])\s+", text):
             named = self._letters(text, found.end())
             if (
@@ -449,7 +455,7 @@ class _ChoiceReader:
                 continue
             yield Statement(Strength.ALONE, value, found.start(), found.end())
 
-    def _lead(self, text: str) -> Iterator[Statement]:
+    def _lead(self, text: str, question: str) -> Iterator[Statement]:
         """What the answer begins with."""
         surely = SURELY.match(text)
         begin = surely.end() if surely else len(text) - len(text.lstrip(" \n\"'"))
@@ -468,9 +474,12 @@ class _ChoiceReader:
         exact = self._exact(first[0]) if first else None
         if exact and re.match(r"right,", text, re.IGNORECASE):
             return  # "Right, let me see."
-        if exact and self.polar and OPEN.match(text[len(first[0] if first else "") :]):
-            yield Statement(Strength.LEAD, None, 0, len(text))
-        elif exact:
+        if first and exact and self.polar:
+            said = next((word for word, letter in self.polar.items() if letter == exact), None)
+            if takes_back(said, text[first.end() :], question):
+                exact = None
+                yield Statement(Strength.LEAD, None, 0, len(text))
+        if exact:
             yield Statement(Strength.LEAD, exact, 0, len(first[0] if first else ""))
 
     def _mentioned(self, text: str, whole: str, question: str) -> list[Statement]:

@@ -95,7 +95,8 @@ _BETWEEN_VERB_AND_NUMBER = (
     r"between|[a-z]{2,12}ly)[\s$€£(]+){0,4}"
 )
 IS = re.compile(
-    rf"(?:\b(?:is|are|was|were|it's|that's|equals?|be|becomes?|gets?|gives|leaves|leaving|left with|simplifies"
+    rf"(?:\b(?:is|are|was|were|it's|that's|equals?|be|becomes?|gets?|gives|leaves|leaving|left with|add(?:s"
+    rf"|ed)? up to|sums? to|amounts? to|simplifies"
     rf"|es|ist|est|son|hay)\b"
     rf"|[=≈]|是|为){_BETWEEN_VERB_AND_NUMBER}",
     re.IGNORECASE,
@@ -110,6 +111,8 @@ COMPARED = re.compile(
     re.IGNORECASE,
 )
 """What a number of the question stands behind ("greater than 0.4 %")."""
+BOUND = re.compile(r"\b(?:(?:more|less|fewer|greater) than|at (?:least|most)|over|under)\b", re.IGNORECASE)
+"""What makes a number a bound: "more than a dozen"."""
 OPERATOR = re.compile(
     r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b|$))|\s(?:more|less|fewer|times"
     r"|units (?:more|less)) than\b",
@@ -151,7 +154,7 @@ def read_number(answer: str, question: str = "") -> str | None:
     ):
         whole = ("1",) if re.fullmatch(r"\W*(?:only|just|exactly) one\W*", text, re.IGNORECASE) else _value_of(text)
         if whole and not BOXED.search(text):
-            return whole[0]
+            return None if BOUND.search(text) else whole[0]
     statements = [*_boxed(text), *_called(text, question), *_lines(text), *_concluded(text)]
     bold = _emphasised(answer)
     top = max((statement.strength for statement in statements), default=Strength.MENTION)
@@ -166,6 +169,8 @@ def read_number(answer: str, question: str = "") -> str | None:
 
 ONE_FIELD = re.compile(r"\A\{\s*[A-Za-z_ ]{1,30}:\s*([^{}:,]{1,60})\}\Z")
 """JSON of a single field: {"count": 7}."""
+OF_WHICH = re.compile(rf", (?:\d{{1,9}}|{'|'.join(ONES)}) of (?:which|whom|them)\b[^.;\n]*", re.IGNORECASE)
+"""A part of what was counted: "5 apples, 3 of which are red"."""
 REJECTED = re.compile(
     rf"(?:\b(?:not|rather than|instead of)|n't)\s(?:just |only |exactly |equal to )?(?:{NUMBER.pattern}(?!\s?[-+*/=<>])"
     rf"|(?:{'|'.join(ONES)})(?![A-Za-z'-]))",
@@ -186,7 +191,7 @@ ALSO_PERCENT = re.compile(r"(?P<share>0?\.\d+)(?:,? or |,? i\.e\.,? | = | \()(?P
 
 def _cleared(text: str) -> str:
     """Without numbers that are denied or only supposed, with words for signs as signs."""
-    text = DECIMAL_COMMA.sub(r"\g<whole>.", MINUS.sub("-", text))
+    text = DECIMAL_COMMA.sub(r"\g<whole>.", MINUS.sub("-", OF_WHICH.sub("", text)))
     return SUPPOSED.sub("", ALSO_PERCENT.sub(_one_of_both, REJECTED.sub(" ", text)))
 
 
@@ -764,7 +769,11 @@ def _only_word(text: str) -> list[Statement]:
         r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$",
         text[max(0, numbers[0].start - 40) : numbers[0].start],
     )
-    return [] if before else [Statement(Strength.MENTION, numbers[0].value, 0, 0)]
+    return (
+        []
+        if before or BOUND.search(text[: numbers[0].start])
+        else [Statement(Strength.MENTION, numbers[0].value, 0, 0)]
+    )
 
 
 LIST = re.compile(r"\[([^\[\]\n]{0,2000})\]")

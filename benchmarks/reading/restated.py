@@ -137,6 +137,12 @@ NOT_SEEN = re.compile(
     re.IGNORECASE,
 )
 """A look that found nothing is no refusal to look."""
+NO_DOUBT = re.compile(
+    r"\b(?:(?:there is |there's |there can be )?no (?:doubt|question)|without (?:a |any )?doubt|undoubtedly)"
+    r"(?: (?:about it|at all))?,?(?: that\b)?",
+    re.IGNORECASE,
+)
+"""What denies nothing."""
 PLACE = re.compile(
     r"\s(?:in|on|at|near|towards?|to)\sthe\s(?:[a-z]+(?:\s|-))?(?:left|right|upper|lower|top|bottom|middle|center|centre|"
     r"foreground|background)\b(?:[ -](?:left|right))?(?:\s(?:corner|side|part|half|hand side|edge|area))?"
@@ -157,7 +163,7 @@ def restated(text: str, question: str) -> str | None:
     opposite comparison of the same things denies it.
     """
     asked = list(QUESTION.finditer(plain(question)))
-    text = NOT_SEEN.sub("there is no ", INTERJECTION.sub("", text))
+    text = NOT_SEEN.sub("there is no ", INTERJECTION.sub("", NO_DOUBT.sub(" ", text)))
     first = next((part for _, part in sentences(text) if re.search(r"\w", part)), "")
     if not asked or REFUSAL.search(text) or CONDITION.match(first) or first.rstrip().endswith("?"):
         return None
@@ -170,6 +176,8 @@ def restated(text: str, question: str) -> str | None:
         rest = THAN.sub("", rest)
     wanted, said = _words(rest), _words(clause)
     exists = re.match(r"there\b", rest, re.IGNORECASE)
+    if exists and ONE_OF_THEM.match(first):
+        return "Yes"
     if not wanted or len(said) > len(wanted) + 6 or (exists and IS_A.search(clause) and not THERE.search(clause)):
         return None
     for one, other in OPPOSED:
@@ -185,6 +193,10 @@ def restated(text: str, question: str) -> str | None:
     return {0: "Yes", 1: "No"}.get(negations)
 
 
+ONE_OF_THEM = re.compile(
+    r"\W*there(?:'s| is) one(?:\W*$|\s(?:in|on|at|behind|near|next|under|by|beside|above|below)\b)", re.IGNORECASE
+)
+"""Of what the question asks about: "There's one behind the tree"."""
 THAN = re.compile(r"\sthan\b.*", re.IGNORECASE)
 
 

@@ -42,6 +42,7 @@ SURE = {
     "there are": "Yes",
     "there is not": "No",
     "there isn't": "No",
+    "none": "No",
     "there aren't": "No",
     "that's incorrect": "No",
 }
@@ -111,7 +112,7 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
 
     `question` lets "There is no dog in the image" answer "Is there a dog in the image?".
     """
-    text = COURTESY.sub("", re.sub(r"\A\s*A\s*:\s*", "", without_questions(plain(answer))))
+    text = COURTESY.sub("", re.sub(r"\A\s*(?:A|(?i:yes\s?/\s?no))\s*:\s*", "", without_questions(plain(answer))))
     whole = re.sub(r"[^\w' ]", "", text).strip().lower()
     if whole in SURE:
         return SURE[whole]
@@ -205,7 +206,7 @@ def _judged(text: str) -> Iterator[Statement]:
             yield Statement(Strength.LEAD, value, found.start(), found.end())
 
 
-def _contradicted(said: str | None, rest: str, question: str) -> bool:
+def takes_back(said: str | None, rest: str, question: str) -> bool:
     """Whether what follows the word takes it back: "Yes, there isn't", "No, it cannot be determined"."""
     if said == "No" and OPEN.match(rest):
         return True
@@ -227,7 +228,7 @@ def _lead(text: str, question: str) -> Iterator[Statement]:
             yield Statement(Strength.LEAD, last[0], parts[-1][0], len(text))
         return
     first, end = said
-    if _contradicted(first, text[end:], question):
+    if takes_back(first, text[end:], question):
         yield Statement(Strength.LEAD, None, 0, len(text))
         return
     if first == "No" and not PLAIN_AFTER_NO.match(text, end):
