@@ -482,9 +482,9 @@ def _said(sentence: str) -> tuple[str | None] | None:
     said = list(dict.fromkeys(_after(IS, sentence)))
     follows = SO.split(sentence)
     if len(follows) > 1 and len(tokens(sentence)) > 1:
-        final = list(dict.fromkeys(_after(IS, follows[-1])))
-        if len(final) == 1:
-            return final[0]
+        results = list(dict.fromkeys(_after(IS, follows[-1])))
+        if len(results) == 1:
+            return results[0]
     if said:
         return said[0] if len(said) == 1 else (None,)
     numbers = [
