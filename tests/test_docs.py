@@ -16,7 +16,8 @@ from docs_helpers import DOCS, PACKAGES, ROOT, carry_out, copy_checkout
 from run_helpers import ScriptedPredictor
 from typer.main import get_command
 
-from aki_eval.cli import make_app
+from aki_eval.cli import EXIT_CODES, make_app
+from aki_eval.commands.gate import EXIT_CODES as GATE_CODES
 from aki_eval.judges import JudgeOptions
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions
@@ -210,3 +211,10 @@ def test_commit_hooks_need_no_network() -> None:
 def test_every_page_is_in_the_site() -> None:
     listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
     assert {page.relative_to(ROOT).as_posix() for page in PAGES} == listed
+
+
+def test_exit_codes_are_those_of_every_help() -> None:
+    rows = sections(DOCS / "exit_codes_and_seeds.md")["Exit codes"]
+    assert {row[0] for row in rows} == set(re.findall(r"\b\d+\b", EXIT_CODES))
+    gated = {row[0] for row in rows if "gate" in row[2] or row[2] == "all"}
+    assert {str(code) for code in GATE_CODES.values()} <= gated
