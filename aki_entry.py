@@ -1,4 +1,4 @@
-"""Where `aki-eval`, `aki-train` and `aki-demo` begin: before anything of ours is imported that a stranger's package could hide.
+"""Where the commands begin: before anything of ours is imported that a stranger's package could hide.
 
 Plain names such as `model`, `train` and `reports` stand in many repositories. With PYTHONPATH=. one of theirs comes
 before ours, and a command would end deep inside of it. This module's own name is nobody else's; it imports the

@@ -46,7 +46,7 @@ def demo(
 ) -> None:
     """Talk with AKI about pictures in a browser: answers as they come, masks side by side, what attention does.
 
-    Nothing leaves this machine: no telemetry, no fonts or scripts from elsewhere. Needs Gradio: `make install-demo`.
+    Nothing leaves this machine: no telemetry, no fonts or scripts from elsewhere. Needs Gradio, which `make install` brings.
     """
     if not host.strip():
         raise UserError("--host: it is empty; expected an address, such as 127.0.0.1 or 0.0.0.0")
@@ -57,26 +57,27 @@ def demo(
         for path in export(export_space, model or str(_toy()), max_new_tokens=max_new_tokens):
             typer.echo(path)
         return
-    run(model or str(_toy()), host, port, beside, device, dtype, max_new_tokens, limits, public=False)
+    run(model or str(_toy()), host, port, beside, device, dtype, max_new_tokens, limits)
 
 
 def run(
     model: str,
-    host: str,
-    port: int,
-    beside: str | None,
-    device: str,
-    dtype: str,
-    max_new_tokens: int,
-    limits: Limits,
+    host: str = LOCAL,
+    port: int = 7860,
+    beside: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_new_tokens: int = 256,
+    limits: Limits | None = None,
     *,
-    public: bool,
+    public: bool = False,
 ) -> None:
     """Loads the model and serves the page. `public`: everybody who reaches the address is let in.
 
     Raises:
         UserError: no such model, kind, device, host or port; or Gradio is not installed.
     """
+    limits = limits or Limits()
     from .serving import application, listening, new_token, serve, silent_gradio
 
     token = None if host == LOCAL or public else new_token()
@@ -98,7 +99,10 @@ def run(
         served = application(page, folder, limits, token=token, public=public)
         ticket = f"?token={token}" if token else ""
         typer.echo(f"http://{host}:{bound.getsockname()[1]}/{ticket} (Ctrl-C ends)")
-        serve(served, bound)
+        try:
+            serve(served, bound)
+        finally:
+            talker.close()
         typer.echo("")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from reports.serving import COOKIE, HEADERS
 
@@ -136,7 +136,7 @@ class Guard:
     def _check_file(self, named: object, status: int) -> None:
         if not isinstance(named, str) or "\0" in named or urlsplit(named).scheme:
             raise Refused(status, "no such file")
-        path = Path(os.path.realpath(unquote(named)))
+        path = Path(os.path.realpath(named))
         if not (Path(named).is_absolute() and path.is_relative_to(self.folder) and path.is_file()):
             raise Refused(status, "no such file")
 

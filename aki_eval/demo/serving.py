@@ -40,7 +40,7 @@ def silent_gradio() -> Iterator[Path]:
             from . import GRADIO
 
             raise UserError(
-                f"Gradio is not here ({error}); `make install-demo`, or in this environment: pip install -e '.[demo]' "
+                f"Gradio is not here ({error}); `make install` brings it; elsewhere: pip install -e '.[demo]' "
                 f"and then pip install --no-deps {GRADIO}"
             ) from error
         yield Path(folder).resolve()
@@ -66,7 +66,7 @@ def application(page: object, folder: Path, limits: Limits, *, token: str | None
     from fastapi import FastAPI
 
     from .guard import Guard
-    from .page import STYLE
+    from .shown import STYLE
 
     inner = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),

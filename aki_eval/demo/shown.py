@@ -33,16 +33,16 @@ STYLE = """
 
 
 def messages(turns: list[Turn], kind: str) -> list[dict[str, str]]:
-    """The conversation under one kind of mask, as a chat shows it."""
+    """The conversation under one kind of mask, as a chat shows it. A chat takes everything for HTML, marks included."""
     shown = []
     for turn in turns:
         mark = "[picture] " if turn.picture else ""
-        shown.append({"role": "user", "content": mark + turn.question})
+        shown.append({"role": "user", "content": escape(mark + turn.question)})
         answer = turn.answers.get(kind)
         if answer is not None:
             note = f"\n[{ENDS[answer.finished]}]" if answer.finished in ENDS else ""
             empty = "[the answer is empty]" if answer.finished and not answer.text else ""
-            shown.append({"role": "assistant", "content": (answer.text or empty or "…") + note})
+            shown.append({"role": "assistant", "content": escape((answer.text or empty or "…") + note)})
     return shown
 
 
@@ -63,8 +63,8 @@ def tokens(answer: Answer | None) -> str:
     )
     return (
         f'<div class="aki-tokens"><div>{marks}</div><details><summary>What else might have stood there</summary>'
-        f'<div class="scroll" tabindex="0"><table><thead><tr><th>#</th><th>token</th><th colspan="5">likeliest</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div></details></div>"
+        '<div class="scroll" tabindex="0"><table><thead><tr><th>#</th><th>token</th><th colspan="5">likeliest</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div></details></div>"
     )
 
 

@@ -75,10 +75,12 @@ class Listener(LogitsProcessor):
 class Until(StoppingCriteria):
     """Ends an answer that nobody waits for any more."""
 
-    def __init__(self, stop: Event) -> None:
-        self.stop = stop
+    def __init__(self, *stops: Event) -> None:
+        self.stops = stops
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         import torch
 
-        return full((len(input_ids),), self.stop.is_set(), device=input_ids.device, dtype=torch.bool)
+        return full(
+            (len(input_ids),), any(stop.is_set() for stop in self.stops), device=input_ids.device, dtype=torch.bool
+        )

@@ -7,10 +7,11 @@ vectors of a picture. Only the mask may be another one, for as long as an answer
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
@@ -66,7 +67,8 @@ class Talker:
         self.own = _own_kind(predictor)
         self.kinds = _kinds(predictor, self.own)
         self._tested: set[str] = set()
-        self._lock = Lock()
+        self._worker = ThreadPoolExecutor(1, "aki-demo")
+        self._closing = Event()
 
     def load(self) -> None:
         """The weights, and whether the model's own mask does what it says.
@@ -74,7 +76,7 @@ class Talker:
         Raises:
             UserError: the checkpoint cannot be loaded, or fails that test.
         """
-        with self._lock, self._mask(self.own):
+        with self._mask(self.own):
             pass
 
     @property
@@ -82,37 +84,33 @@ class Talker:
         """Whether the model knows the toy world's words and no others."""
         return len(self.predictor.processor.tokenizer) < SMALLEST_VOCABULARY
 
+    def close(self) -> None:
+        """Ends the answer that is on its way after one more token."""
+        self._closing.set()
+        self._worker.shutdown(cancel_futures=True)
+
     def answer(self, turns: Sequence[Turn], kind: str, stop: Event) -> Iterator[Answer]:
         """The answer to the last turn, as it grows.
+
+        Made in a thread of its own, so that a page that is closed leaves the model free after one more token.
 
         Raises:
             UserError: no room for an answer, or the mask does not do what it says.
         """
-        arrived: SimpleQueue[Step | str | BaseException] = SimpleQueue()
-        arguments = (list(turns), kind, stop, arrived)
-        worker = Thread(target=self._work, args=arguments, name="aki-demo answer", daemon=True)
-        worker.start()
+        arrived: SimpleQueue[Step | Future[str]] = SimpleQueue()
+        done = self._worker.submit(self._generate, list(turns), kind, stop, arrived)
+        done.add_done_callback(arrived.put)
         steps: tuple[Step, ...] = ()
         try:
-            while not isinstance(found := arrived.get(), str):
-                if isinstance(found, BaseException):
-                    raise found
+            while isinstance(found := arrived.get(), Step):
                 steps = (*steps, found)
                 yield Answer(_said(steps), steps)
-            yield Answer(_said(steps), steps, found)
+            yield Answer(_said(steps), steps, found.result())
         except GeneratorExit:  # nobody listens any more
             stop.set()
             raise
 
-    def _work(self, turns: list[Turn], kind: str, stop: Event, arrived: SimpleQueue[Any]) -> None:
-        """In a thread of its own, so that a page that is closed leaves the model free after one more token."""
-        try:
-            with self._lock:
-                arrived.put(self._generate(turns, kind, stop, arrived))
-        except BaseException as error:  # raised again where the answer is waited for
-            arrived.put(error)
-
-    def _generate(self, turns: list[Turn], kind: str, stop: Event, arrived: SimpleQueue[Any]) -> str:
+    def _generate(self, turns: list[Turn], kind: str, stop: Event, arrived: SimpleQueue[Step | Future[str]]) -> str:
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
         from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -136,10 +134,10 @@ class Talker:
                 eos_token_id=stops,
                 pad_token_id=predictor.processor.tokenizer.pad_token_id,
                 logits_processor=LogitsProcessorList([ear.listen]),
-                stopping_criteria=StoppingCriteriaList([Until(stop)]),
+                stopping_criteria=StoppingCriteriaList([Until(stop, self._closing)]),
                 streamer=ear,
             )
-        if ear.heard_end or stop.is_set():
+        if ear.heard_end or stop.is_set() or self._closing.is_set():
             return "stop" if ear.heard_end else "ended"
         return "length" if ear.num_tokens >= self.max_new_tokens else "context"
 
@@ -149,10 +147,13 @@ class Talker:
         Raises:
             UserError: the conversation is too long, or the mask does not do what it says.
         """
-        predictor = self.predictor
-        if not any(turn.picture for turn in turns) or not predictor.processor.tokenizer.is_fast:
+        if not any(turn.picture for turn in turns) or not self.predictor.processor.tokenizer.is_fast:
             return None
-        with self._lock, self._mask(kind):
+        return self._worker.submit(self._look, turns, kind).result()
+
+    def _look(self, turns: Sequence[Turn], kind: str) -> Attended:
+        predictor = self.predictor
+        with self._mask(kind):
             text, pictures = self.render(turns, kind)
             pixels = [picture.decode() for picture in pictures]
             return attend(predictor.model, predictor.processor, text, _plain(turns[-1].question), pixels)[0]

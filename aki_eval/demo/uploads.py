@@ -45,7 +45,11 @@ def read_upload(path: Path, limits: Limits) -> ImageRef:
         Image.init()
         with Image.open(BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN]) as image:
             width, height = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"this picture has far more than {limits.megapixels} million pixels; send a smaller one"
+        ) from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise UserError("this file cannot be read as a picture; send a PNG, JPEG or WebP") from error
     if width * height > limits.num_pixels:
         raise UserError(
