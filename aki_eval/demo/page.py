@@ -283,8 +283,15 @@ def _wire(demo: Demo, talk: Any, asking: Asking, masks: list[Any], word: Any, si
     drawn = [word, *(part for side in sides for part in side.parts)]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     asked = [talk, asking.picture, asking.question, asking.again, *masks, word]
-    gr.on([asking.ask.click, asking.question.submit], demo.ask, asked, [asking.question, *drawn], **quiet)
-    gr.on([each.input for each in masks], demo.switch, [talk, *masks, word], drawn, **quiet)
+    gr.on(
+        [asking.ask.click, asking.question.submit],
+        demo.ask,
+        asked,
+        [asking.question, *drawn],
+        trigger_mode="multiple",
+        **quiet,
+    )
+    gr.on([each.input for each in masks], demo.switch, [talk, *masks, word], drawn, trigger_mode="always_last", **quiet)
     looked = [part for side in sides for part in (side.from_picture, side.to_picture)]
     word.input(demo.look_at, [talk, *masks, word], looked, **quiet)
     asking.end.click(demo.end, [talk], [], queue=False, **quiet)

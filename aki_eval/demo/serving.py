@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.errors import UserError
 from reports.serving import HOST, new_token
@@ -104,8 +105,15 @@ def _theme() -> object:
 
 
 def serve(app: object, bound: socket.socket) -> None:
-    """Until Ctrl-C."""
+    """Until Ctrl-C, which cuts off whoever listens: no news then."""
+    import logging
+
     import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, *given: Any) -> None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            super().handle_exit(*given)
 
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
@@ -116,7 +124,7 @@ def serve(app: object, bound: socket.socket) -> None:
         timeout_graceful_shutdown=1,
     )
     try:
-        uvicorn.Server(config).run(sockets=[bound])
+        Server(config).run(sockets=[bound])
     except KeyboardInterrupt:
         return
 

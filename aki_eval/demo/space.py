@@ -158,7 +158,7 @@ def requirements() -> str:
         return "".join(f"{name}=={version(name).partition('+')[0]}\n" for name in names)
     except PackageNotFoundError as error:
         raise UserError(
-            f"--export-space: {error.name} is not installed, so that its version is not known; make install-demo"
+            f"--export-space: {error.name} is not installed, so that its version is not known; make install"
         ) from error
 
 
