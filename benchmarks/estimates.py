@@ -137,6 +137,7 @@ class Columns:
 
     @property
     def everything(self) -> Bools:
+        """(number of scores,), all True."""
         return np.ones(len(self.scores), dtype=np.bool_)
 
     def among(self, group: str) -> Bools:

@@ -167,7 +167,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path != f"{self.server_state.root}/chat/completions":
             self.rfile.read(int(self.headers["Content-Length"]))
             return self._send(404, {"detail": "Not Found"})
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        if len(content := self.rfile.read(length)) < length:
+            return None  # the client was killed while it asked
+        body = json.loads(content)
         self.server_state.authorizations.add(self.headers.get("Authorization", ""))
         answer = self.server_state.enter(body)
         while isinstance(answer, Slow):

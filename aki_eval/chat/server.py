@@ -101,8 +101,10 @@ class ChatServer:
         return bool(os.environ.get(KEY_NAME, "").strip())
 
     def require_key(self) -> None:
-        """Raises:
-        UserError: OpenAI would be asked without a key.
+        """Refuses what could only fail.
+
+        Raises:
+            UserError: OpenAI would be asked without a key.
         """
         if not self.has_key and self.address.is_openai:
             raise UserError(f"{self.name} needs a key in {KEY_NAME}, which is not set")

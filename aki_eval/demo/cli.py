@@ -46,7 +46,7 @@ def demo(
 ) -> None:
     """Talk with AKI about pictures in a browser: answers as they come, masks side by side, what attention does.
 
-    Nothing leaves this machine: no telemetry, no fonts or scripts from elsewhere. Needs Gradio (`make install` brings it).
+    Nothing leaves this machine: no telemetry, no fonts or scripts from elsewhere. Needs Gradio: `make install`.
     """
     if not host.strip():
         raise UserError("--host: it is empty; expected an address, such as 127.0.0.1 or 0.0.0.0")

@@ -112,8 +112,9 @@ class ProbabilityPredictor(Protocol):
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
     ) -> list[list[tuple[float, int] | None]]:
-        """For each prompt, of each of its continuations the natural logarithm of its probability and its number of
-        tokens; None where the vocabulary cannot say it.
+        """For each prompt, of each of its continuations: the log of its probability, and its number of tokens.
+
+        The logarithm is the natural one. None where the vocabulary cannot say the continuation.
         """
         ...
 

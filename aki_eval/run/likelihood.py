@@ -1,8 +1,7 @@
-"""Option probabilities, asked of the model and stored: the evidence of the protocols `likelihood` and
-`likelihood_text`.
+"""Option probabilities, asked of the model and stored: the evidence of two protocols.
 
-One forward pass a question (with the options' texts: one row of it for each), nothing generated. Resumes like answers;
-a sample that fails is an error and asked again.
+They are `likelihood` and `likelihood_text`. One forward pass a question (with the options' texts: one row of it for
+each), nothing generated. Resumes like answers; a sample that fails is an error and asked again.
 """
 
 from __future__ import annotations
@@ -77,10 +76,11 @@ def ask_likelihoods(
             if path.exists():
                 cut_torn_line(path)
         mark = folder.mark(given.task.name)
+        own = {"run": mark} if mark else {}
         for batch in _batches(ordered(todo), batch_size):
             lines = list(_ask(predictor, batch, options))
             with path.open("a", encoding="utf-8") as file:
-                file.write("".join(to_line(_record(line, mark)) for line in lines))
+                file.write("".join(to_line({**vars(line), **own}) for line in lines))
             asked += len(batch)
     return asked, time.perf_counter() - start
 
@@ -141,10 +141,6 @@ def _line(index: str, options: Options, values: Iterator[tuple[float, int] | Non
             found[protocol][name] = total / num_tokens
     has_texts = any(protocol == TEXTS for protocol, _ in options)
     return LikelihoodLine(index=index, logprobs=found[LABELS], text_logprobs=found[TEXTS] if has_texts else None)
-
-
-def _record(line: LikelihoodLine, mark: str | None) -> dict[str, object]:
-    return {**vars(line), **({"run": mark} if mark else {})}
 
 
 def read_likelihoods(folder: RunStore, task: str) -> dict[str, LikelihoodLine]:

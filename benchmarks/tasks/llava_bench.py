@@ -34,6 +34,11 @@ TWO_GRADES = re.compile(rf"{GRADE.format('a')}(?:\s*[,;|]\s*|\s+and\s+|\s+){GRAD
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """One question of three kinds; the target is GPT-4's answer.
+
+    Raises:
+        RowError: another kind of question than the three.
+    """
     if row["category"] not in CATEGORIES:
         raise RowError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
     return Sample(
