@@ -96,7 +96,9 @@ def export(folder: Path, model: str, *, max_new_tokens: int) -> list[Path]:
     """Writes the Space. Returns its own files, the toolkit's source and the checkpoint left out.
 
     Args:
+        folder: is made; may be there if it is empty.
         model: a Hub id, or a small checkpoint's folder, which is copied.
+        max_new_tokens: the longest answer, in tokens.
 
     Raises:
         UserError: the folder holds something already or cannot be written, or the checkpoint is too large to go along.

@@ -40,7 +40,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """`finished`: "stop" at its own end, "length" or "context" cut at the limit of tokens or of the model's context,
+    """What was said so far, and how it ended.
+
+    `finished`: "stop" at its own end, "length" or "context" cut at the limit of tokens or of the model's context,
     "ended" by whoever asked, "" while it comes.
     """
 
