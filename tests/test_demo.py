@@ -26,7 +26,8 @@ from aki_eval.demo.examples import CARD_QUESTION, write_examples
 from aki_eval.demo.guard import MOST_JSON, Guard
 from aki_eval.demo.shown import maps, messages, tokens
 from aki_eval.demo.space import export
-from aki_eval.demo.talking import Answer, Step, Talker, Turn
+from aki_eval.demo.talking import Talker
+from aki_eval.demo.turns import Answer, Step, Turn
 from aki_eval.demo.uploads import Limits, read_upload
 from aki_eval.predictors.aki import AkiPredictor
 from benchmarks.errors import UserError

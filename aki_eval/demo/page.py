@@ -16,7 +16,8 @@ from model.kinds import KINDS
 from ..attention_maps import Attended
 from .examples import Example
 from .shown import about, maps, messages, tokens, word_choices
-from .talking import Talker, Turn
+from .talking import Talker
+from .turns import Turn
 from .uploads import Limits, read_upload
 
 NONE = "none"

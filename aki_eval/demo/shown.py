@@ -11,7 +11,7 @@ from model.kinds import KINDS
 from reports.attention_figures import overlay
 
 from ..attention_maps import Attended
-from .talking import Answer, Turn
+from .turns import Answer, Turn
 
 ENDS = {
     "length": "cut off: as long as answers may be here",

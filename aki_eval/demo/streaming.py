@@ -10,8 +10,9 @@ from torch import Tensor, full
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
-from .talking import MOST_ALTERNATIVES, Step
+from .turns import Step
 
+MOST_ALTERNATIVES = 5
 INCOMPLETE = "\ufffd"
 """What a tokenizer says for the first bytes of a character whose last ones are in the next token."""
 

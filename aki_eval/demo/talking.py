@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -20,44 +19,13 @@ from model.kinds import KINDS
 
 from ..attention_maps import Attended, attend
 from ..predictors.aki import AkiPredictor, Prepared
+from .turns import Answer, Step, Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_ALTERNATIVES = 5
 SMALLEST_VOCABULARY = 1000
 """Tokens: less is a toy's. The toy world's models know 170, text backbones 32,000 and more."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One token of an answer: its text and probability, and the likeliest tokens at its place, itself among them."""
-
-    text: str
-    probability: float
-    likeliest: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was said so far, and how it ended.
-
-    `finished`: "stop" at its own end, "length" or "context" cut at the limit of tokens or of the model's context,
-    "ended" by whoever asked, "" while it comes.
-    """
-
-    text: str
-    steps: tuple[Step, ...]
-    finished: str = ""
-
-
-@dataclass
-class Turn:
-    """A question, the picture shown with it, and an answer under each kind of mask that was asked."""
-
-    question: str
-    picture: ImageRef | None = None
-    answers: dict[str, Answer] = field(default_factory=dict)
 
 
 class Talker:
