@@ -20,7 +20,7 @@ from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS, kinds_by_layer, read_layers
 
-from .base import Generation, Unusable, is_out_of_memory
+from .base import Generation, Logprobs, Unusable, is_out_of_memory
 from .prefixes import PrefixCache, common_beginning, filled, may_reuse, stacked, with_prefix
 from .template_check import try_template
 from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
@@ -48,6 +48,7 @@ class AkiPredictor:
     """A checkpoint folder, ours or as the authors published theirs. Loads its weights when the first prompt comes."""
 
     batch_size = 16
+    knows_texts = True
 
     def __init__(
         self,
@@ -212,7 +213,7 @@ class AkiPredictor:
 
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, int] | None]]:
+    ) -> list[Logprobs]:
         """In one forward pass under the mask of generation.
 
         The prompt as it is answered, and what would stand behind it as plain causal text. Continuations of one token

@@ -19,7 +19,7 @@ from benchmarks.results.jsonl import cut_torn_line, read_lines, to_line
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor, Unusable, is_out_of_memory, release_memory
-from ..predictors.base import ProbabilityPredictor
+from ..predictors.base import NoProbabilities, ProbabilityPredictor
 from .batching import ordered
 from .inputs import TaskInput
 
@@ -58,6 +58,11 @@ def ask_likelihoods(
     """
     if not isinstance(predictor, ProbabilityPredictor):
         raise UserError(f"--protocols {names[0]}: {predictor.name} gives no probabilities; a checkpoint of AKI does")
+    if TEXTS in names and not predictor.knows_texts:
+        raise UserError(
+            f"--protocols {TEXTS}: {predictor.name} gives the probabilities of single tokens only, which are enough "
+            f"for {LABELS}"
+        )
     asked, start = 0, time.perf_counter()
     for given in inputs:
         if not any(name in given.task.protocols for name in names):
@@ -126,7 +131,10 @@ def _ask(
             yield from _ask(predictor, [prompt], options)
         return
     for prompt, values in zip(batch, found, strict=True):
-        yield _line(prompt.index, options[prompt.index], iter(values))
+        if isinstance(values, NoProbabilities):
+            yield LikelihoodLine(index=prompt.index, error=values.error[:500])
+        else:
+            yield _line(prompt.index, options[prompt.index], iter(values))
 
 
 def _line(index: str, options: Options, values: Iterator[tuple[float, int] | None]) -> LikelihoodLine:
