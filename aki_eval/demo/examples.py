@@ -14,14 +14,14 @@ LARGE = 8
 """Pixels a side for each of a scene's, where a model is shown more than the toy is."""
 
 
-class Example(NamedTuple):
+class Suggestion(NamedTuple):
     """A picture's file and a question."""
 
     picture: str
     question: str
 
 
-def write_examples(folder: Path, *, toy: bool) -> list[Example]:
+def write_examples(folder: Path, *, toy: bool) -> list[Suggestion]:
     """Writes the pictures. A toy is asked what it was trained to answer; another model first what the card asks."""
     from benchmarks.toy_world import image
 
@@ -30,7 +30,7 @@ def write_examples(folder: Path, *, toy: bool) -> list[Example]:
         path = folder / f"scene_{number}.png"
         drawn = image(scene)
         drawn.resize([side * (1 if toy else LARGE) for side in drawn.size], 0).save(path)
-        found.append(Example(str(path), CARD_QUESTION if number == 0 and not toy else question))
+        found.append(Suggestion(str(path), CARD_QUESTION if number == 0 and not toy else question))
     return found
 
 

@@ -14,7 +14,7 @@ from benchmarks.errors import UserError
 from model.kinds import KINDS
 
 from ..attention_maps import Attended
-from .examples import Example
+from .examples import Suggestion
 from .shown import about, maps, messages, tokens, word_choices
 from .talking import Talker
 from .turns import Turn
@@ -168,7 +168,7 @@ class Demo:
 
 
 def make_page(
-    talker: Talker, description: dict[str, Any], limits: Limits, examples: Sequence[Example], other: str = NONE
+    talker: Talker, description: dict[str, Any], limits: Limits, examples: Sequence[Suggestion], other: str = NONE
 ) -> gr.Blocks:
     """The page, wired."""
     demo = Demo(talker, limits)
@@ -200,7 +200,7 @@ def make_page(
 
 
 @dataclass
-class Asking:
+class AskBox:
     """What a visitor asks with."""
 
     picture: Any
@@ -211,7 +211,7 @@ class Asking:
     anew: Any
 
 
-def _asking(limits: Limits) -> Asking:
+def _asking(limits: Limits) -> AskBox:
     picture = gr.Image(
         type="filepath",
         image_mode=None,
@@ -238,7 +238,7 @@ def _asking(limits: Limits) -> Asking:
         info="Under modality-mutual attention a picture sees the question it is shown with, and no later one.",
         elem_id="again",
     )
-    return Asking(picture, question, again, ask, end, anew)
+    return AskBox(picture, question, again, ask, end, anew)
 
 
 def _masks(talker: Talker, other: str) -> list[Any]:
@@ -280,7 +280,7 @@ def _map(name: str) -> Any:
     )
 
 
-def _wire(demo: Demo, talk: Any, asking: Asking, masks: list[Any], word: Any, sides: list[Side]) -> None:
+def _wire(demo: Demo, talk: Any, asking: AskBox, masks: list[Any], word: Any, sides: list[Side]) -> None:
     drawn = [word, *(part for side in sides for part in side.parts)]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     asked = [talk, asking.picture, asking.question, asking.again, *masks, word]
