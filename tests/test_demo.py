@@ -27,7 +27,7 @@ from aki_eval.demo.guard import MOST_JSON, Guard
 from aki_eval.demo.shown import maps, messages, tokens
 from aki_eval.demo.space import export
 from aki_eval.demo.talking import Talker
-from aki_eval.demo.turns import Reply, Step, Turn
+from aki_eval.demo.turns import Step, StreamedAnswer, Turn
 from aki_eval.demo.uploads import Limits, read_upload
 from aki_eval.predictors.aki import AkiPredictor
 from benchmarks.errors import UserError
@@ -56,7 +56,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageRef, str]:
     return read_upload(Path(first.picture), Limits()), first.question
 
 
-def answered(talker: Talker, turns: list[Turn], kind: str = "mma") -> list[Reply]:
+def answered(talker: Talker, turns: list[Turn], kind: str = "mma") -> list[StreamedAnswer]:
     found = list(talker.answer(turns, kind, Event()))
     turns[-1].answers[kind] = found[-1]
     return found
@@ -167,12 +167,15 @@ def test_equal_uploads_are_one_picture(tmp_path: Path) -> None:
 
 def test_answers_are_shown_as_text() -> None:
     step = Step("<img src=x>", 0.25, (("<b>", 0.5), ("\n", 0.25)))
-    shown = tokens(Reply("<img src=x>", (step,), "length"))
+    shown = tokens(StreamedAnswer("<img src=x>", (step,), "length"))
     assert "<img" not in shown
     assert "<b>" not in shown
     assert "&lt;img src=x&gt;" in shown
     assert "25 %" in shown
-    turns = [Turn("q", answers={"mma": Reply("", (), "context")}), Turn("r", answers={"mma": Reply("", ())})]
+    turns = [
+        Turn("q", answers={"mma": StreamedAnswer("", (), "context")}),
+        Turn("r", answers={"mma": StreamedAnswer("", ())}),
+    ]
     assert [each["content"] for each in messages(turns, "mma")] == [
         "q",
         "[the answer is empty]\n[cut off: the model&#x27;s context is full]",

@@ -11,7 +11,7 @@ from model.kinds import KINDS
 from reports.attention_figures import overlay
 
 from ..attention_maps import Attended
-from .turns import Reply, Turn
+from .turns import StreamedAnswer, Turn
 
 ENDS = {
     "length": "cut off: as long as answers may be here",
@@ -46,7 +46,7 @@ def messages(turns: list[Turn], kind: str) -> list[dict[str, str]]:
     return shown
 
 
-def tokens(answer: Reply | None) -> str:
+def tokens(answer: StreamedAnswer | None) -> str:
     """An answer token by token: each with its probability, and what else might have stood there."""
     if answer is None or not answer.steps:
         return ""

@@ -19,7 +19,7 @@ from model.kinds import KINDS
 
 from ..attention_maps import Attended, attend
 from ..predictors.aki import AkiPredictor, Prepared
-from .turns import Reply, Step, Turn
+from .turns import Step, StreamedAnswer, Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ class Talker:
         self._closing.set()
         self._worker.shutdown(cancel_futures=True)
 
-    def answer(self, turns: Sequence[Turn], kind: str, stop: Event) -> Iterator[Reply]:
+    def answer(self, turns: Sequence[Turn], kind: str, stop: Event) -> Iterator[StreamedAnswer]:
         """The answer to the last turn, as it grows.
 
         Made in a thread of its own, so that a page that is closed leaves the model free after one more token.
@@ -74,8 +74,8 @@ class Talker:
         try:
             while isinstance(found := arrived.get(), Step):
                 steps = (*steps, found)
-                yield Reply(_said(steps), steps)
-            yield Reply(_said(steps), steps, found.result())
+                yield StreamedAnswer(_said(steps), steps)
+            yield StreamedAnswer(_said(steps), steps, found.result())
         except GeneratorExit:  # nobody listens any more
             stop.set()
             raise

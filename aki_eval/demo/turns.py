@@ -17,7 +17,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Reply:
+class StreamedAnswer:
     """What was said so far, and how it ended.
 
     `finished`: "stop" at its own end, "length" or "context" cut at the limit of tokens or of the model's context,
@@ -35,4 +35,4 @@ class Turn:
 
     question: str
     picture: ImageRef | None = None
-    answers: dict[str, Reply] = field(default_factory=dict)
+    answers: dict[str, StreamedAnswer] = field(default_factory=dict)
