@@ -30,6 +30,7 @@ def exit_code(program: str, call: Callable[[], Any], hint: str) -> int:
     """Runs a command line and returns its exit code: 2 with one line for what the user can fix, 130 after Ctrl-C.
 
     Args:
+        program: its name, before what it complains about.
         call: the typer app, called with `standalone_mode=False`.
         hint: behind a complaint about options: where their help is.
     """

@@ -54,7 +54,8 @@ def decode(content: bytes) -> Image.Image:
 
 
 def _decoded(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in _known()])
+    Image.init()
+    image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN])
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"the picture has {width} x {height} pixels, more than {MAX_PIXELS:,}; scale it down")
@@ -65,11 +66,6 @@ def _decoded(content: bytes) -> Image.Image:
     for name in METADATA:
         upright.info.pop(name, None)
     return upright
-
-
-def _known() -> set[str]:
-    Image.init()
-    return set(Image.OPEN)
 
 
 def orientation(image: Image.Image) -> int:

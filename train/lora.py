@@ -44,7 +44,11 @@ def adapt(model: Any, lora: Lora) -> None:
 
 
 def adapter_config(model: Any, lora: Lora) -> Any:
-    """How peft describes the adapters."""
+    """How peft describes the adapters.
+
+    Raises:
+        UserError: no layer of the backbone has one of the names.
+    """
     from peft import LoraConfig
 
     linear = {

@@ -49,6 +49,10 @@ def run_recipe(
     """Runs what is not done yet and returns the folder of the last stage's model.
 
     Args:
+        recipe: its stages, in order.
+        data_root: folder of the data sets.
+        out: a folder for each stage goes here.
+        machine: what it is trained on.
         start: makes the untrained model; called only when no stage is done.
         only: the kind of stages to run (`pretrain`); the others must be done already.
 

@@ -50,6 +50,10 @@ def run_stage(
     """Trains the model in place and returns the log.
 
     Args:
+        stage: what is trained, on what and how long.
+        model: an AKI; its attention and what learns are set by the stage.
+        processor: the model's.
+        machine: what it is trained on.
         data_root: folder of the data sets.
         out: checkpoints, `log.jsonl` and `skipped.jsonl` go here.
         pictures: how pictures are read; by default from disk.
@@ -125,6 +129,9 @@ def prepare_model(model: Any, stage: Stage) -> None:
     """Sets the attention, and notes the order of training; freezes the vision tower, everything else learns (Table 3).
 
     The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
+
+    Raises:
+        UserError: the model cannot have the stage's attention.
     """
     model.config.attention = stage.attention
     model.config.attention_layers = dict(stage.attention_layers) if stage.attention_layers else None

@@ -70,6 +70,9 @@ def load_weights(
     """The checkpoint's weights into a model; of a sharded one the first process reads and sends the others their parts.
 
     Args:
+        model: an AKI, laid out over the processes already if `sharded`.
+        checkpoint: the folder.
+        sharded: the model's parts are spread over processes.
         read: what reads the checkpoint's trained weights, where it does not hold all of the model's.
 
     Raises:

@@ -244,12 +244,13 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         self.workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
+        most = -(-self.batch_size // (self.stream.lane.world_size * self.slots))
         loader = torch.utils.data.DataLoader(
             self.stream,
             batch_size=None,
             num_workers=self.workers,
             collate_fn=as_it_is,
-            prefetch_factor=2 * self._most() if self.workers else None,
+            prefetch_factor=2 * most if self.workers else None,
         )
         items = iter(loader)
         start = self.stream.first_sample
@@ -262,9 +263,6 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         """How many of the samples start, start + 1, ... of a step are this process's."""
         rank, world_size = self.stream.lane.rank, self.stream.lane.world_size
         return len(range(start + (rank - start) % world_size, start + self.batch_size, world_size))
-
-    def _most(self) -> int:
-        return -(-self.batch_size // (self.stream.lane.world_size * self.slots))
 
 
 def as_it_is(item: Any) -> Any:

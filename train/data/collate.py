@@ -40,6 +40,9 @@ class Encoder:
         num_image_tokens: image vectors that stand for one `<image>`.
         question_end_id: the token that ends the question; everything up to and including the first one is not learned.
         max_length: counted as in the paper, with one token for the whole image.
+
+    Raises:
+        UserError: the tokenizer lacks the token that ends an example, or the chat template the question's end.
     """
 
     def __init__(

@@ -73,6 +73,7 @@ def rows_of(records: Iterable[R], make: Callable[[R], Iterable[Row]], source: st
     """The rows of each record; a record that has another shape, or nothing to ask or to learn, becomes a Skip.
 
     Args:
+        records: of an annotation file.
         make: a record's rows. May raise any of `MALFORMED`.
         source: the annotation file, for the list of what was skipped.
     """
