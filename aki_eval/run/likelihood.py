@@ -1,8 +1,7 @@
-"""Option probabilities, asked of the model and stored: the evidence of the protocols `likelihood` and
-`likelihood_text`.
+"""Option probabilities, asked of the model and stored: the evidence of two protocols.
 
-One forward pass a question (with the options' texts: one row of it for each), nothing generated. Resumes like answers;
-a sample that fails is an error and asked again.
+They are `likelihood` and `likelihood_text`. One forward pass a question (with the options' texts: one row of it for
+each), nothing generated. Resumes like answers; a sample that fails is an error and asked again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from benchmarks.results.jsonl import cut_torn_line, read_lines, to_line
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor, Unusable, is_out_of_memory, release_memory
-from ..predictors.base import ProbabilityPredictor
+from ..predictors.base import NoProbabilities, ProbabilityPredictor
 from .batching import ordered
 from .inputs import TaskInput
 
@@ -59,6 +58,11 @@ def ask_likelihoods(
     """
     if not isinstance(predictor, ProbabilityPredictor):
         raise UserError(f"--protocols {names[0]}: {predictor.name} gives no probabilities; a checkpoint of AKI does")
+    if TEXTS in names and not predictor.knows_texts:
+        raise UserError(
+            f"--protocols {TEXTS}: {predictor.name} gives the probabilities of single tokens only, which are enough "
+            f"for {LABELS}"
+        )
     asked, start = 0, time.perf_counter()
     for given in inputs:
         if not any(name in given.task.protocols for name in names):
@@ -77,10 +81,11 @@ def ask_likelihoods(
             if path.exists():
                 cut_torn_line(path)
         mark = folder.mark(given.task.name)
+        own = {"run": mark} if mark else {}
         for batch in _batches(ordered(todo), batch_size):
             lines = list(_ask(predictor, batch, options))
             with path.open("a", encoding="utf-8") as file:
-                file.write("".join(to_line(_record(line, mark)) for line in lines))
+                file.write("".join(to_line({**vars(line), **own}) for line in lines))
             asked += len(batch)
     return asked, time.perf_counter() - start
 
@@ -126,7 +131,10 @@ def _ask(
             yield from _ask(predictor, [prompt], options)
         return
     for prompt, values in zip(batch, found, strict=True):
-        yield _line(prompt.index, options[prompt.index], iter(values))
+        if isinstance(values, NoProbabilities):
+            yield LikelihoodLine(index=prompt.index, error=values.error[:500])
+        else:
+            yield _line(prompt.index, options[prompt.index], iter(values))
 
 
 def _line(index: str, options: Options, values: Iterator[tuple[float, int] | None]) -> LikelihoodLine:
@@ -141,10 +149,6 @@ def _line(index: str, options: Options, values: Iterator[tuple[float, int] | Non
             found[protocol][name] = total / num_tokens
     has_texts = any(protocol == TEXTS for protocol, _ in options)
     return LikelihoodLine(index=index, logprobs=found[LABELS], text_logprobs=found[TEXTS] if has_texts else None)
-
-
-def _record(line: LikelihoodLine, mark: str | None) -> dict[str, object]:
-    return {**vars(line), **({"run": mark} if mark else {})}
 
 
 def read_likelihoods(folder: RunStore, task: str) -> dict[str, LikelihoodLine]:

@@ -43,8 +43,14 @@ def refuse_failed_checks(run: RunRecord) -> None:
     """
     mask, batching = run.mask_self_test, run.check_batching
     if mask is not None and not mask.passed:
+        from model.self_test import failures
+
+        tested = mask.model_dump()
+        found = "; ".join(failures(tested)) or "its self-test failed"
         raise UserError(
-            f"the attention mask of {run.model.name} does not do what its configuration says: {mask.model_dump()}"
+            f"the attention mask of {run.model.name} does not do what its configuration says "
+            f"({tested.get('attention', 'attention unknown')}, {tested.get('backend', 'back end unknown')}): {found}. "
+            "run.json has all that was measured"
         )
     if batching is not None and batching.differing:
         first = batching.differing[0]
