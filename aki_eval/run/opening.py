@@ -53,7 +53,7 @@ def open_for_writing(
     folder = RunStore(options.out)
     folder.create()
     worker = this_process(job=_job(options, world))
-    if options.fresh and joins and worker.job is None:
+    if options.fresh and joins and world.job is None:
         raise UserError(
             "--fresh: nothing says which workers belong together, and one that comes late would delete what the others "
             f"did; delete {options.out} first, then start them without --fresh"
@@ -68,7 +68,7 @@ def open_for_writing(
             return
         with roll:
             chunks = (
-                _open(options, predictor, inputs, wanted, folder, roll, world.size)
+                _open(options, predictor, inputs, wanted, folder, roll, world.size, joins)
                 if roll.is_opener
                 else _join(options, predictor, inputs, wanted, folder, roll)
             )
@@ -77,14 +77,14 @@ def open_for_writing(
                 return
 
 
-def _job(options: RunOptions, world: World) -> str | None:
-    """What was asked for is part of it: a job may ask one thing after the other."""
+def _job(options: RunOptions, world: World) -> str:
+    """What tells workers at the same from others; what was asked for is part of it, as a job may ask for more later."""
     asked = [
         *sorted(task.name for task in options.tasks),
         *(options.prompts, options.subset, options.judge.name, options.judge.protocols),
         options.probe.name if options.probe else None,
     ]
-    return f"{world.job} {hashlib.sha256(repr(asked).encode()).hexdigest()[:8]}" if world.job else None
+    return f"{world.job or 'by hand'}, {hashlib.sha256(repr(asked).encode()).hexdigest()[:8]}"
 
 
 def _open(
@@ -95,12 +95,13 @@ def _open(
     folder: RunStore,
     roll: Roll,
     num_processes: int,
+    joins: bool,
 ) -> Chunks:
-    """run.json, the session in it, and the list of what is to be done. Nobody else is here until the roll says ready."""
+    """run.json, the session in it, and the list of what is to be done. Nobody else works until the roll says ready."""
     folder.sweep()
     unfinished = [given.task for given in inputs if options.fresh or pending(folder, given)]
     check_ahead(predictor, options.judge, unfinished)
-    fresh = options.fresh and (roll.worker.job is None or last_job(folder.root) != roll.worker.job)
+    fresh = options.fresh and not (joins and last_job(folder.root) == roll.worker.job)
     _write_run(folder, fresh, wanted, inputs)
     if options.probe is not None:
         take_over(folder, inputs)

@@ -42,7 +42,7 @@ def run(options: RunOptions, predictor: Predictor, progress: Progress) -> RunRes
         for name, reason in left_out.items():
             progress.say(f"{name} is left out: {reason}")
         if opened is None:
-            progress.say(f"nothing left to do: the other workers have finished {options.out}")
+            progress.say(f"nothing left to do: other workers have finished {options.out}, or are about to")
             return RunResult(
                 num_predicted=0, seconds=0, seconds_in_model=0, results=[], left_out=left_out, scored=False
             )

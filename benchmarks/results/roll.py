@@ -5,9 +5,9 @@
 
 A line of the roll is a file of its own, made with `O_CREAT | O_EXCL` under the first free number. So of two processes
 that want a line exactly one gets it, and the other sees whose it is and looks again: joining, closing and opening are
-decided by the file server, in one order for all. What a file system must do for that: create exclusively (local ones do,
-and NFS from version 3 on), and show a file as it is now to who opens it now (NFS calls that close-to-open; a mount with
-`nocto` breaks it). Listings of folders, which NFS may show late, decide nothing.
+decided by the file server, in one order for all. What a file system must do for that: create exclusively (local ones
+do, and NFS from version 3 on), and show a file as it is now to who opens it now (NFS calls that close-to-open; a mount
+with `nocto` breaks it). Listings of folders, which NFS may show late, decide nothing.
 
 Who is at work touches its line every few seconds. The others judge by their own clock how long it has not changed, so
 clocks may differ; on the same machine a process that has ended is known at once by its number.
@@ -54,7 +54,7 @@ class Worker:
     pid: int
     place: str
     started: str
-    job: str | None = None
+    job: str = ""
     task: str = "run"
 
     @property
@@ -67,7 +67,7 @@ class Worker:
         return self.place == _place() and _started(self.pid) != self.started
 
 
-def this_process(job: str | None = None, task: str = "run") -> Worker:
+def this_process(job: str = "", task: str = "run") -> Worker:
     pid = os.getpid()
     return Worker(host=socket.gethostname(), pid=pid, place=_place(), started=_started(pid) or "0", job=job, task=task)
 
@@ -262,7 +262,7 @@ class Busy(UserError):
 def enter(root: Path, worker: Worker, *, joins: bool, say: Callable[[str], None] = lambda text: None) -> Roll | None:
     """Signs the roll of the run folder's session: opens one, or joins those who are at work where `joins`.
 
-    None for a latecomer: its own job has finished everything.
+    None for a latecomer: those at the same job have finished everything.
 
     Raises:
         Busy: somebody is at work, and this process does not join or cannot be joined with it.
@@ -282,7 +282,7 @@ def enter(root: Path, worker: Worker, *, joins: bool, say: Callable[[str], None]
                     return Roll(folder, worker, 0, watch)
                 continue
             finished = any(SCORED in line.notes for line in lines)
-            if joins and worker.job and _job(lines) == worker.job and (finished or _is_closing(folder, lines, watch)):
+            if joins and _job(lines) == worker.job and (finished or _is_closing(folder, lines, watch)):
                 return None
             if any({SCORED, IN_PART, OVER} & set(line.notes) for line in lines):
                 number += 1
