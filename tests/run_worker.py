@@ -84,4 +84,4 @@ def work(
 
 if __name__ == "__main__":
     tables, out, log = (Path(argument) for argument in sys.argv[1:4])
-    work(tables, out, log, float(sys.argv[4]) if len(sys.argv) > 4 else 0.0)
+    work(tables, out, log, float(sys.argv[4]) if len(sys.argv) > 4 else 0.0, join="JOIN" in os.environ)
