@@ -17,7 +17,6 @@ from typing import Any
 
 from run_helpers import TASK, ScriptedPredictor
 
-import aki_eval.run.run
 from aki_eval.predictors import Generation
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
@@ -66,10 +65,11 @@ def work(
     if host is not None:
         on_another_host(host)
     if dies_scoring:
-        aki_eval.run.run.score_inputs = lambda *_: os._exit(9)  # type: ignore[assignment]
+        vars(sys.modules["aki_eval.run.run"])["score_inputs"] = lambda *_: os._exit(9)
     predictor = SlowPredictor(log, seconds)
     predictor.version = version
-    options = RunOptions(**{"tasks": [TASK], "data": str(tables), "out": out, "batch_size": 4} | given)
+    chosen: dict[str, Any] = {"tasks": [TASK], "data": str(tables), "out": out, "batch_size": 4} | given
+    options = RunOptions(**chosen)
     try:
         result = run(options, predictor, Progress(quiet=True))
     except UserError as error:

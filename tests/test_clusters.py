@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -96,7 +95,7 @@ def test_slurm_array(place: Path) -> None:
     assert sum("scored" in each.split() for each in said) == 1
 
 
-def needs(package: str) -> Any:
+def needs(package: str) -> pytest.MarkDecorator:
     found = subprocess.run([PYTHON, "-c", f"import {package}"], capture_output=True, check=False).returncode == 0
     return pytest.mark.skipif(not found, reason=f"no {package}; AKI_CLUSTER_PYTHON may name a Python that has it")
 

@@ -64,8 +64,8 @@ class Team:
 
     def go(self, **options: Any) -> RunResult:
         """In this process."""
-        given = RunOptions(**{"tasks": [TASK], "data": str(self.tables), "out": self.out, "batch_size": 4} | options)
-        return run(given, ScriptedPredictor(), Progress(quiet=True))
+        given: dict[str, Any] = {"tasks": [TASK], "data": str(self.tables), "out": self.out, "batch_size": 4} | options
+        return run(RunOptions(**given), ScriptedPredictor(), Progress(quiet=True))
 
     def asked(self) -> list[str]:
         return self.log.read_text().split("\n")[:-1] if self.log.exists() else []
@@ -193,7 +193,8 @@ def test_who_is_not_at_the_same_run_is_refused_and_the_others_go_on(
 def test_who_dies_while_scoring_is_followed_by_another_that_asks_nothing(
     team: Team, undisturbed: dict[str, Any]
 ) -> None:
-    assert team.start(0.0, join=True, dies_scoring=True).join(30) is None
+    team.start(0.0, join=True, dies_scoring=True)
+    assert team.wait_all() == [9]
     assert not (team.out / "small/metrics.json").exists()
     num_asked = len(team.asked())
     result = team.go(join=True)

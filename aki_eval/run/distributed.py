@@ -39,6 +39,7 @@ class World:
 def find_world() -> World:
     """From the launcher's variables; alone where there are none."""
     array = _values("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+    job: str | None = None
     if place := _values(*TORCHRUN):
         rank, size, local_rank = map(int, place)
         job = _torchrun_job()
@@ -46,7 +47,7 @@ def find_world() -> World:
         rank, size, local_rank = map(int, place)
         job = ".".join(_values("SLURM_JOB_ID", "SLURM_STEP_ID") or ()) or None
     else:
-        rank, size, local_rank, job = 0, 1, 0, None
+        rank, size, local_rank = 0, 1, 0
     index = os.environ.get("JOB_COMPLETION_INDEX", "")
     if array:
         job = f"array {array[0]}"

@@ -80,7 +80,8 @@ def ask_likelihoods(
     """Asks the chunks of a task that nobody has; returns how many questions that were. `check` may raise."""
     prompts = {prompt.index: prompt for prompt in given.prompts}
     path = likelihoods_path(folder.root / given.task.name, worker)
-    asked, options, mark = 0, {}, folder.mark(given.task.name)
+    asked, mark = 0, folder.mark(given.task.name)
+    options: dict[str, Options] = {}
     for chunk in chunks.take(likelihood_lot(given)):
         if not options:
             options = _options(given, texts=_with_texts(given, names))
