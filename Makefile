@@ -106,9 +106,10 @@ check: install
 test: check
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
-# Kills, damage and hostile input alone; make test runs these, too.
+# Kills, damage and hostile input alone; make test runs these, too, all but the 125 rounds of kills at random moments.
 test-faults: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10 tests/faults tests/security
+	$(BIN)/python tests/kill_rounds.py --rounds 25
 
 # An hour or so: what make test tries a small slice of.
 FUZZ_SEED ?= 0

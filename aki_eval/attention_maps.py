@@ -105,6 +105,10 @@ def look(
     """Answers a prompt of one picture and looks at the forward pass over it.
 
     Args:
+        predictor: the checkpoint.
+        prompt: one picture, and `question` among its texts.
+        question: whose words are looked at.
+        max_new_tokens: the answer's length at the most.
         other: the question that is asked instead, to see what changes in the picture's latents.
 
     Raises:

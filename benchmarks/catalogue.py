@@ -7,21 +7,23 @@ comparisons need no more. What needs its code says so, and where the code was.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn, get_args
 
 from . import kit_tasks, plugins
 from .checked import Checked
 from .errors import UserError
-from .estimates import Estimate, Estimator, mean_by_group
-from .records import Score
+from .estimates import Estimator, mean_by_group
+from .records import PromptStyle, Score
 from .scoring import estimates_of
-from .task import ProtocolRule, Task
+from .task import DataTable, Extractor, ProtocolRule, Task, protocol_name
 from .tasks import TASKS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """Names of tasks are names of folders and pages."""
+
+EXTRACTORS = get_args(Extractor)
 
 ESTIMATORS: Mapping[str, Estimator] = {"mean_by_group": mean_by_group}
 """Aggregations that a run folder can name: they are ours, so that comparing needs nobody else's code."""
@@ -34,7 +36,7 @@ class RuleRecord(Checked):
     """Of a protocol: the name of its aggregation where it is one of `ESTIMATORS`, and its extractor."""
 
     estimate: str | None
-    extractor: Literal["none", "helps", "needed"]
+    extractor: Extractor
 
 
 class Definition(Checked):
@@ -99,11 +101,59 @@ def checked(task: object, where: str) -> Task:
         raise UserError(f"{where}: a benchmark named {task.name!r}; expected letters, digits, _ and -")
     if (task.name in TASKS and TASKS[task.name] is not task) or task.name.startswith(kit_tasks.NAME_PREFIX):
         raise UserError(f"{where}: a benchmark named {task.name!r} is there already; give yours another name")
-    if task.headline not in task.protocols:
-        raise UserError(f"{where}: headline {task.headline!r} is none of its protocols {', '.join(task.protocols)}")
-    if not (task.tables and task.prompts and task.headline_metrics):
-        raise UserError(f"{where}: a benchmark needs tables, prompts and headline_metrics")
+    for field, found, expected in _unfit(task):
+        raise UserError(f"{where}: {field} is {str(found)[:80]}, expected {expected}")
     return task
+
+
+def _unfit(task: Task) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with a task's parts: which one, what was found, what belongs there.
+
+    Nothing of it is seen before questions were asked, or answers are added up; so it is asked before.
+    """
+    texts = {"title": task.title, "paper": task.paper, "headline": task.headline}
+    yield from ((name, repr(each), "a text") for name, each in texts.items() if not isinstance(each, str))
+    if task.paper_table is not None and task.name not in TASKS:
+        yield "paper_table", repr(task.paper_table), "None: the paper's tables have its own ten benchmarks only"
+    parts: tuple[tuple[str, object, type], ...] = (
+        ("tables", task.tables, DataTable),
+        ("headline_metrics", task.headline_metrics, str),
+    )
+    for name, values, kind in parts:
+        if not isinstance(values, tuple | list) or not values or not all(isinstance(each, kind) for each in values):
+            yield name, repr(values), f"a tuple of {kind.__name__}, at least one"
+    if not callable(task.to_sample):
+        yield "to_sample", repr(task.to_sample), "a function (table, row, images) -> Sample"
+    if not (isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0):
+        yield "max_new_tokens", repr(task.max_new_tokens), "a positive number"
+    for name, values, of in (("prompts", task.prompts, "prompts"), ("protocols", task.protocols, "ProtocolRules")):
+        if not isinstance(values, Mapping) or not values:
+            yield name, repr(values), f"{of} by name, at least one"
+    if isinstance(task.prompts, Mapping):
+        for style, prompt in task.prompts.items():
+            if style not in get_args(PromptStyle):
+                yield "prompts", f"for {style!r}", f"one for each of {', '.join(get_args(PromptStyle))} that it has"
+            elif not callable(prompt):
+                yield f"prompts[{style!r}]", repr(prompt), "a function sample -> Prompt"
+    if isinstance(task.protocols, Mapping):
+        for protocol, rule in task.protocols.items():
+            yield from _unfit_rule(f"protocols[{protocol!r}]", protocol, rule)
+        if task.headline not in task.protocols:
+            yield "headline", repr(task.headline), f"one of its protocols, {', '.join(map(str, task.protocols))}"
+
+
+def _unfit_rule(where: str, name: object, rule: object) -> Iterator[tuple[str, str, str]]:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name != protocol_name(name):
+        yield where, "a protocol's name", "letters, digits, _ and -, and kit for VLMEvalKit's"
+    if not isinstance(rule, ProtocolRule):
+        yield where, f"a {type(rule).__name__}", "a benchmarks.task.ProtocolRule"
+        return
+    if not callable(rule.score):
+        yield f"{where}.score", repr(rule.score), "a function (samples, predictions, judge) -> scores"
+    if not callable(rule.estimate):
+        yield f"{where}.estimate", repr(rule.estimate), "a function scores -> estimates by metric"
+    if rule.extractor not in EXTRACTORS:
+        yield f"{where}.extractor", repr(rule.extractor), f"one of {', '.join(EXTRACTORS)}"
 
 
 def installed() -> plugins.Installed:
@@ -207,7 +257,7 @@ def _described(name: str, definition: Definition) -> Task:
         prompts={},
         protocols={
             protocol: ProtocolRule(
-                score=missing, estimate=_estimator(rule.estimate) or missing, extractor=rule.extractor
+                score=missing, estimate=ESTIMATORS.get(rule.estimate or "", missing), extractor=rule.extractor
             )
             for protocol, rule in definition.protocols.items()
         },
@@ -216,10 +266,6 @@ def _described(name: str, definition: Definition) -> Task:
         max_new_tokens=0,
         judged=definition.judged,
     )
-
-
-def _estimator(name: str | None) -> Callable[[Sequence[Score]], dict[str, Estimate]] | None:
-    return ESTIMATORS.get(name or "")
 
 
 def _needs_code(name: str, source: str, *_: object) -> NoReturn:

@@ -9,6 +9,8 @@ from typing import Literal
 from .estimates import Estimate
 from .records import ImageRef, Judge, Metric, Prediction, Prompt, PromptStyle, Row, Sample, Score
 
+Extractor = Literal["none", "helps", "needed"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataTable:
@@ -35,7 +37,7 @@ class ProtocolRule:
     estimate: Callable[[Sequence[Score]], dict[str, Estimate]]
     on_request: bool = False
     """True: scored only when asked for by name, because it would pay a judge a second time."""
-    extractor: Literal["none", "helps", "needed"] = "none"
+    extractor: Extractor = "none"
     """What a judge is to the reading of answers: nothing; a help, as for the kit's choices; or such that the benchmark
     refuses to score without one."""
 

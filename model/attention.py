@@ -21,6 +21,8 @@ from .kinds import Tokens, find_kind
 TEXT = 0
 IMAGE = 1
 QUESTION_END = -1
+IGNORED = -100
+"""The label of a token that is not learned, as torch's cross entropy takes it."""
 
 
 def token_types(input_ids: Tensor, image_token_id: int, question_end_token_id: int | None) -> Tensor:
@@ -123,8 +125,8 @@ def build_mask(
     key_length = types.shape[-1] if key_length is None else key_length
     tokens = layout(types, num_latents, query_offset)
     places = torch.arange(key_length, device=types.device)[None, None, :] + key_offset
-    query = Tokens(*(values[:, :, None] for values in tokens))
-    visible = sees(query, _keys(tokens, places, query_offset))
+    query, key = pairs(tokens, places, query_offset)
+    visible = sees(query, key)
     if window is not None:
         visible = visible & (places > query.place - window)
     if padding is not None:
@@ -132,10 +134,13 @@ def build_mask(
     return visible[:, None]
 
 
-def _keys(tokens: Tokens, places: Tensor, query_offset: int | Tensor) -> Tokens:
-    """The tokens at (1, 1, K) places, (B, 1, K): the queries themselves, plain text where they are not."""
+def pairs(tokens: Tokens, places: Tensor, query_offset: int | Tensor) -> tuple[Tokens, Tokens]:
+    """What a predicate is asked about: all (B, L) tokens as queries, (B, L, 1), and the keys at (1, 1, K) places.
+
+    Keys, (B, 1, K), are the queries themselves, and plain text where these are not.
+    """
     within = places - query_offset
-    return Tokens(
+    return Tokens(*(values[:, :, None] for values in tokens)), Tokens(
         place=places,
         modality=_at(tokens.modality, within, TEXT),
         image=_at(tokens.image, within, -1),

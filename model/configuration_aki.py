@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
-from .kinds import KINDS, kinds_by_layer
+from .kinds import KINDS, OURS, kinds_by_layer
 from .published.config import is_published_config, settings_of
 from .published.facts import IMAGE_ID, PHI_3_5, PHI_ASSISTANT, SO400M
 
@@ -150,6 +150,10 @@ def check_config(config: AkiConfig) -> None:
         if getattr(config, name) not in allowed:
             raise ValueError(f"{name}={getattr(config, name)!r}, expected one of {', '.join(map(repr, allowed))}")
     kinds = config.layer_kinds
+    for name in {*kinds} - OURS:
+        from .drawn import check_kind
+
+        check_kind(name, KINDS[name])
     side = round(config.num_latents**0.5)
     if "cca" in kinds and (side * side != config.num_latents or side % 2):
         raise ValueError(

@@ -9,8 +9,9 @@ Needs no torch, so that command lines and recipes can name the kinds at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -109,15 +110,28 @@ class Kind:
     """Whether it changes the rows before the picture."""
     later_latents_reach_earlier: bool = False
     """Whether a picture's last latent changes its earlier ones within one layer."""
+    drawn: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Sequences and what each token sees, by hand. `model.drawn` says how, and holds the predicate against them."""
 
     def __post_init__(self) -> None:
         """A declaration that says nothing is found where it is made.
 
         Raises:
-            ValueError: `first_row` is none of the three.
+            ValueError: `first_row` is none of the three, or a drawing is none.
         """
         if self.first_row not in ("prompt", "image", None):
             raise ValueError(f"first_row is {self.first_row!r}, expected 'prompt', 'image' or None")
+        for sequence, rows in self.drawn.items():
+            pictures = {sequence.count(digit) for digit in sequence if digit.isdecimal()}
+            if not re.fullmatch("[tqa1-9]+", sequence) or len(pictures) > 1 or ("1" in sequence) != bool(pictures):
+                raise ValueError(
+                    f"drawn: {sequence!r} is no sequence; expected t (text), q (question's end), a (answer) and 1, 2, "
+                    "... for the latents of pictures, equally many each"
+                )
+            if [len(row) for row in rows] != [len(sequence)] * len(sequence) or set("".join(rows)) - set("#."):
+                raise ValueError(
+                    f"drawn: of {sequence} expected {len(sequence)} rows of {len(sequence)} # and ., found {list(rows)}"
+                )
 
 
 GROUP = "aki_eval.mask_kinds"
@@ -200,6 +214,9 @@ KINDS = Kinds(
     }
 )
 
+OURS = frozenset(KINDS)
+"""Proven by matrices in the tests. Every other kind is tried before a model stands on it (`model.drawn.check_kind`)."""
+
 
 def find_kind(name: str) -> Kind:
     """The kind of that name.
@@ -216,6 +233,8 @@ def kinds_by_layer(attention: str, layers: Mapping[str, str] | None, num_layers:
     """The kind of every layer: `attention`, and another one where `layers` says so.
 
     Args:
+        attention: of all layers that `layers` does not name.
+        num_layers: of the text backbone.
         layers: `{"0-9": "causal"}`: layers 0 to 9 of the text backbone are causal. Also `{"3": ...}`. None: none.
 
     Raises:

@@ -24,8 +24,8 @@ QUESTION = "What is in the picture?"
 def self_test(model: Any, processor: Any) -> dict[str, Any]:
     """One picture, one question, a few passes.
 
-    Returns a record for `run.json`; `passed` says whether all is as the
-    kind of attention declares it (`model.attention.KINDS`).
+    Returns a record for `run.json`; `passed` says whether all is as the kind of attention declares it
+    (`model.kinds.KINDS`), and `failures` what is not.
 
     - `question_reaches_image`: largest change of the image rows' logits when one word of the question changes.
     - `question_reaches_earlier_text`: the same for the rows before the picture.
@@ -71,7 +71,7 @@ def self_test(model: Any, processor: Any) -> dict[str, Any]:
         record["layer_reached_by_question"] = _first_reached(
             plain.layers, other_word.layers, first, last, record["noise"]
         )
-    return record | {"passed": _passed(record)}
+    return record | {"passed": not failures(record)}
 
 
 def _first_reached(one: list[Tensor], other: list[Tensor], first: int, last: int, noise: float) -> int | None:
@@ -80,22 +80,44 @@ def _first_reached(one: list[Tensor], other: list[Tensor], first: int, last: int
     return next((layer for layer, change in enumerate(changes) if change > noise), None)
 
 
-def _passed(record: dict[str, Any]) -> bool:
-    """Whether the kind's declarations hold, as far as this prompt can show them."""
+def failures(record: dict[str, Any]) -> list[str]:
+    """What the kind declares and the model does not do, or the other way round, as far as this prompt can show it.
+
+    Args:
+        record: as `self_test` makes it. Of one without evidence nothing can be said.
+
+    Raises:
+        ValueError: the record's kind is not known.
+    """
+    if "attention" not in record:
+        return []
     names = kinds_by_layer(record["attention"], record.get("attention_layers"), record.get("num_layers", 1))
     kinds = [find_kind(name) for name in names]
     first, last = record["image_rows"]
-    unlike = record["rows_unlike_causal"]
-    wanted = min(({"prompt": 0, "image": first}[kind.first_row] for kind in kinds if kind.first_row), default=None)
+    noise = record["noise"]
     reached = next((layer for layer, kind in enumerate(kinds) if kind.question_reaches_image), None)
-    asked = {
-        "question_reaches_image": (True, reached is not None),
-        "question_reaches_earlier_text": (first > 0, any(kind.question_reaches_earlier_text for kind in kinds)),
-        "later_latents_reach_earlier": (last > first, kinds[0].later_latents_reach_earlier),
-    }
-    declared = all((record[name] > record["noise"]) == value for name, (can_show, value) in asked.items() if can_show)
-    layers = record.get("layer_reached_by_question", reached) == reached
-    return declared and layers and (unlike and unlike[0]) == wanted
+    asked = (
+        ("question_reaches_image", True, reached is not None),
+        ("question_reaches_earlier_text", first > 0, any(kind.question_reaches_earlier_text for kind in kinds)),
+        ("later_latents_reach_earlier", last > first, kinds[0].later_latents_reach_earlier),
+    )
+    found = [
+        f"{name}: declared {'yes' if declared else 'no'}, measured a change of {record[name]:.3g} where nothing is "
+        f"{noise:.3g}"
+        for name, can_show, declared in asked
+        if can_show and (record[name] > noise) != declared
+    ]
+    layer = record.get("layer_reached_by_question", reached)
+    if layer != reached:
+        found.append(f"first layer that the question reaches: declared {reached}, measured {layer}")
+    rows = [{"prompt": 0, "image": first}[kind.first_row] for kind in kinds if kind.first_row]
+    wanted = min(rows, default=None)
+    unlike = record["rows_unlike_causal"]
+    measured = unlike[0] if unlike else None
+    if measured != wanted:
+        said = ("none" if row is None else f"row {row}" for row in (wanted, measured))
+        found.append("first row unlike causal attention: declared {}, measured {}".format(*said))
+    return found
 
 
 class _Pass(NamedTuple):

@@ -13,6 +13,8 @@ import yaml
 from docs_helpers import DOCS, PACKAGES, ROOT, carry_out, copy_checkout, why_it_would_not_run
 from run_helpers import ScriptedPredictor
 
+from aki_eval.cli import EXIT_CODES
+from aki_eval.commands.gate import EXIT_CODES as GATE_CODES
 from aki_eval.judges import JudgeOptions
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions
@@ -102,16 +104,17 @@ def test_reliability_names_tests_that_exist() -> None:
     assert missing == []
 
 
+PROTOCOLS = ("kit", "strict", "official", "cambrian", "likelihood", "likelihood_text", "swapped")
+
+
 def test_protocols_are_those_of_the_tasks() -> None:
-    (table,) = (rows for rows in sections(DOCS / "protocols.md").values() if rows and len(rows[0]) >= 6)
+    (table,) = (rows for rows in sections(DOCS / "protocols.md").values() if rows and rows[0][0] in TASKS)
     for name, *cells in table:
         task = TASKS[name]
-        said = dict(
-            zip(("kit", "strict", "official", "cambrian", "likelihood", "likelihood_text"), cells, strict=False)
-        )
+        said = dict(zip(PROTOCOLS, cells, strict=False))
         has = {protocol: "on request" if rule.on_request else "yes" for protocol, rule in task.protocols.items()}
         assert {protocol: text for protocol, text in said.items() if text} == has, name
-        assert cells[6] == task.headline, name
+        assert cells[len(PROTOCOLS)] == task.headline, name
     assert [row[0] for row in table] == list(TASKS)
 
 
@@ -182,3 +185,10 @@ def test_commit_hooks_need_no_network() -> None:
 def test_every_page_is_in_the_site() -> None:
     listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
     assert {page.relative_to(ROOT).as_posix() for page in PAGES} == listed
+
+
+def test_exit_codes_are_those_of_every_help() -> None:
+    rows = sections(DOCS / "exit_codes_and_seeds.md")["Exit codes"]
+    assert {row[0] for row in rows} == set(re.findall(r"\b\d+\b", EXIT_CODES))
+    gated = {row[0] for row in rows if "gate" in row[2] or row[2] == "all"}
+    assert {str(code) for code in GATE_CODES.values()} <= gated

@@ -13,7 +13,7 @@ from transformers.masking_utils import and_masks, sdpa_mask, sliding_window_over
 from model import attention, backends, kinds
 from model.attention import build_mask, layout, mask_function, positions, rings, token_types
 from model.kinds import KINDS, Kind
-from model.self_test import attention_set_to
+from model.self_test import attention_set_to, failures
 
 T, V, Q = attention.TEXT, attention.IMAGE, attention.QUESTION_END
 OTHER = 2  # a further modality
@@ -333,6 +333,10 @@ def test_self_test_sees_a_back_end_that_drops_the_mask(monkeypatch):
     assert not record["passed"]
     assert record["question_reaches_image"] == 0.0
     assert record["rows_unlike_causal"] is None
+    assert failures(record) == [
+        "question_reaches_image: declared yes, measured a change of 0 where nothing is 0",
+        f"first row unlike causal attention: declared row {record['image_rows'][0]}, measured none",
+    ]
 
 
 def test_self_test_sees_a_wrong_question_end():

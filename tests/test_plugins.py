@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from aki_eval.run.inputs import find_tasks
 from benchmarks import catalogue, plugins
 from benchmarks.errors import UserError
 from benchmarks.tasks import TASKS
+from model import AkiConfig
 from model.kinds import KINDS, find_kind
 
 Call = Callable[..., tuple[int, str, str]]
@@ -204,6 +207,47 @@ def test_names_that_are_taken_or_no_folder(call: Call, tmp_path: Path) -> None:
         find_tasks("quiz.py,other.py")
 
 
+@pytest.mark.parametrize(
+    ("part", "instead", "said"),
+    [
+        ('paper="nobody\'s"', "paper=None", "paper is None, expected a text"),
+        ("paper_table=None", "paper_table=1", "paper_table is 1, expected None"),
+        ('tables=(DataTable(name="SMALL", md5=None, num_rows=None),)', 'tables=("SMALL",)', "a tuple of DataTable"),
+        ('headline_metrics=("overall",)', 'headline_metrics="overall"', "is 'overall', expected a tuple of str"),
+        ("to_sample=to_sample", "to_sample=None", "to_sample is None, expected a function (table, row, images)"),
+        ("max_new_tokens=8", "max_new_tokens=0", "max_new_tokens is 0, expected a positive number"),
+        ('prompts={"aki": lambda', 'prompts={"mine": lambda', "prompts is for 'mine', expected one for each of aki"),
+        (
+            'ProtocolRule(score=each_by_itself("kit", exact), estimate=mean_by_group)',
+            "exact",
+            "is a function, expected",
+        ),
+        (
+            "estimate=mean_by_group",
+            "estimate='mean'",
+            "protocols['kit'].estimate is 'mean', expected a function scores",
+        ),
+        (
+            "estimate=mean_by_group",
+            "estimate=mean_by_group, extractor='yes'",
+            "extractor is 'yes', expected one of none",
+        ),
+        ('headline="kit"', 'headline="strict"', "headline is 'strict', expected one of its protocols, kit"),
+        ('protocols={"kit": ', 'protocols={"vlmevalkit": ', "and kit for VLMEvalKit's"),
+    ],
+)
+def test_parts_that_do_not_fit_are_found_before_anything_is_asked(
+    site: Path, tmp_path: Path, part: str, instead: str, said: str
+) -> None:
+    text = task_file(tmp_path).read_text()
+    assert part in text
+    path = tmp_path / "unfit.py"
+    path.write_text(text.replace(part, instead))
+    with pytest.raises(UserError, match=re.escape(said)) as refused:
+        find_tasks(str(path))
+    assert f"{path}:TASK" in str(refused.value)
+
+
 def test_what_needs_the_code_says_so_and_takes_it(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task_file(tmp_path, "odd", "Odd", estimate="halved")
     for out, model in (("a", "answers.py"), ("b", "answers.py:Answers")):
@@ -316,6 +360,15 @@ def test_masks_by_name_and_by_file(site: Path, tmp_path: Path, monkeypatch: pyte
         assert predictor.describe()["attention"] == "own"
         with pytest.raises(UserError, match=r"--attention: .*broken.* does not load"):
             make_predictor(str(toy), attention="broken")
+        made = make_predictor(str(toy), attention="causal", attention_layers=f"0={tmp_path / 'mask.py'}:OWN")
+        assert made.describe()["attention_layers"] == {"0": "own"}
+        blind = "lambda query, key: key.place < query.place"
+        (tmp_path / "blind.py").write_text(text.replace("OWN", "BLIND").replace("sees=causal", f"sees={blind}"))
+        with pytest.raises(UserError, match=r"blind.py:BLIND: attention='blind': in t11tqa token 0 .* not see itself"):
+            make_predictor(str(toy), attention=f"{tmp_path / 'blind.py'}:BLIND")
+        KINDS["blind"] = replace(KINDS["own"], sees=eval(blind))
+        with pytest.raises(ValueError, match="attention='blind': in t11tqa token 0"):  # as a checkpoint's own
+            AkiConfig(attention="blind")
     finally:
         KINDS.clear()
         KINDS.update(before)

@@ -15,6 +15,7 @@ from aki_eval.commands.inspect_ import command, heats, layer_table, spans
 from aki_eval.predictors.aki import AkiPredictor
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
+from model.kinds import KINDS
 
 QUESTION = "What colour is it?"
 
@@ -91,6 +92,37 @@ def test_command_writes_figures_and_numbers(folders: dict[str, Path], tmp_path: 
     assert [each["word"] for each in content["image_to_words"]] == QUESTION.split()
     assert content["attention"] == "mma"
     assert [each["layer"] for each in content["by_layer"]] == [0, 1]
+
+
+def test_another_attention_by_name_by_layer_and_from_a_file(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The mutual model under a mask that no question passes: every share is 0, and the numbers say whose they are."""
+    (tmp_path / "masks.py").write_text(
+        "from model.kinds import Kind, causal\n"
+        "PLAIN = Kind(sees=causal, title='plain', first_row=None, question_reaches_image=False)\n"
+    )
+    try:
+        for attention, layers, kinds in (
+            ("causal", None, ["causal", "causal"]),
+            (f"{tmp_path / 'masks.py'}:PLAIN", None, ["plain", "plain"]),
+            ("causal", f"1={tmp_path / 'masks.py'}:PLAIN", ["causal", "plain"]),
+        ):
+            command(
+                str(folders["mma"]),
+                image=folders["picture"],
+                prompt=QUESTION,
+                out=tmp_path / "out",
+                device="cpu",
+                attention=attention,
+                attention_layers=layers,
+            )
+            content = json.loads((tmp_path / "out/inspection.json").read_text("utf-8"))
+            assert [each["kind"] for each in content["by_layer"]] == kinds
+            assert content["attention"] == kinds[0]
+            assert all(each["share"] == 0 for each in content["image_to_words"])
+        with pytest.raises(UserError, match="--attention: 'nobodys', expected one of mma"):
+            command(str(folders["mma"]), image=folders["picture"], prompt=QUESTION, attention="nobodys")
+    finally:
+        KINDS.pop("plain", None)
 
 
 def test_spans_cover_prompt_and_answer(folders: dict[str, Path]) -> None:

@@ -237,11 +237,26 @@ def test_answers_that_agree_are_on_record_too(tables: Path) -> None:
 def test_a_failed_mask_self_test_ends_the_run_before_the_first_answer(tables: Path) -> None:
     class Causal(ScriptedPredictor):
         def self_test(self) -> dict[str, Any]:
-            return {"passed": False, "rows_unlike_causal": None}
+            return {
+                "passed": False,
+                "attention": "mma",
+                "backend": "sdpa",
+                "image_rows": [2, 5],
+                "question_reaches_image": 0.0,
+                "question_reaches_earlier_text": 0.0,
+                "later_latents_reach_earlier": 0.0,
+                "rows_unlike_causal": None,
+                "noise": 1e-6,
+            }
 
     predictor = Causal()
-    with pytest.raises(UserError, match="attention mask of scripted"):
+    with pytest.raises(UserError) as refused:
         go(tables, predictor)
+    assert str(refused.value) == (
+        "the attention mask of scripted does not do what its configuration says (mma, sdpa): question_reaches_image: "
+        "declared yes, measured a change of 0 where nothing is 1e-06; first row unlike causal attention: declared row "
+        "2, measured none. run.json has all that was measured"
+    )
     assert predictor.asked == []
     assert read(tables.parent / "run/run.json")["mask_self_test"]["passed"] is False
 

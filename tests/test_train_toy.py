@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from train.toy import arithmetic
 from train.toy import build as toy
 from train.toy.vision import tower_config, train_vision
 
-SMOKE = toy.ToyPlan(num_images=60, num_captions=64, vision_steps=60, caption_steps=30, sft_steps=30)
+SMOKE = toy.ToyPlan(num_images=60, num_captions=64, vision_steps=50, caption_steps=20, sft_steps=20)
 COMMITTED = Path(__file__).parent / "data" / "toy_model"
 ROWS = [name for name in recipe_names() if load_recipe(name).row]
 
@@ -108,6 +110,7 @@ def test_threads_alone_would_part_the_weights(tmp_path: Path) -> None:
     assert states[0] != states[1]
 
 
+@cache
 def describe_in_a_new_process(**environment: str) -> dict[str, Any]:
     """`arithmetic.describe()` as `aki-train toy` would write it: kernels are chosen once in a process."""
     script = (
@@ -136,7 +139,7 @@ def test_the_command_s_kernels_are_the_same_under_any_environment() -> None:
 def test_this_machine_computes_as_the_committed_model_s_machine_did() -> None:
     """An operation that differs here is why `aki-train toy` would give other weights here, and which one it is."""
     recorded = json.loads((COMMITTED / "training" / "arithmetic.json").read_text())
-    here = describe_in_a_new_process()
+    here = describe_in_a_new_process(OMP_NUM_THREADS="1")
     for name in ("torch", "aten"):
         if here[name] != recorded[name]:
             pytest.skip(f"the committed model was trained with {name} {recorded[name]}, here is {here[name]}")
@@ -216,7 +219,7 @@ START = """
 import sys, time
 from pathlib import Path
 from benchmarks import toy_world
-from train.toy import build
+from train.toy import plan, prepared
 write = toy_world.write_training_data
 
 def slowly(root, **sizes):
@@ -226,7 +229,7 @@ def slowly(root, **sizes):
 toy_world.write_training_data = slowly
 while not Path(sys.argv[1]).exists():
     time.sleep(0.001)
-print(build.ensure_training_data(build.ToyPlan(num_images=60, num_captions=64)), flush=True)
+print(prepared.ensure_training_data(plan.ToyPlan(num_images=60, num_captions=64)), flush=True)
 """
 
 
@@ -234,6 +237,8 @@ def test_three_starts_write_the_training_data_once(tmp_path: Path) -> None:
     """At once, beside what a killed start left behind."""
     cache = tmp_path / "cache" / "aki" / "toy_world" / toy_world.VERSION
     cache.mkdir(parents=True)
+    for table in toy_world.ensure_tables().glob("*.tsv"):
+        shutil.copy(table, cache)
     (cache / "training-60-64.half").mkdir()
     (cache / "training-60-64.half" / "captions").write_text("half of something")
     where = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,31 @@ def _divided(stage: Stage, num_devices: int, micro_batch: int) -> tuple[int, str
     return slots, None
 
 
+def special(stage: Stage) -> str:
+    """What the stage does beside the paper's recipe, in words; empty where it does nothing else."""
+    said = []
+    if stage.validation is not None:
+        one = stage.validation
+        said.append(
+            f"loss every {one.every:,} steps on up to {one.samples} held-out samples of each set ({one.share:.1%} of "
+            "the pictures)"
+        )
+    if stage.lora is not None:
+        said.append(f"LoRA of rank {stage.lora.rank} in the text backbone, which is not trained itself")
+    if stage.ema is not None:
+        exported = " exported as the model" if stage.ema.export else ""
+        said.append(f"averages of the weights (decay {stage.ema.decay}){exported}")
+    if stage.logits == "all":
+        said.append("logits at every position")
+    if stage.attention_backend != "sdpa":
+        said.append(f"attention by {stage.attention_backend}")
+    if stage.compile:
+        said.append("compiled layers")
+    if stage.gradient_checkpointing is not None:
+        said.append(f"activations computed {'twice' if stage.gradient_checkpointing else 'once'}")
+    return "; ".join(said)
+
+
 def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
     """Whether the processes can share the work of every stage.
 
@@ -112,6 +138,8 @@ def model_cost(choice: ModelChoice) -> Cost:
 def missing_parts(recipe: Recipe, data_root: Path | None) -> Iterator[str]:
     """Everything that would end the run later, as one line each: model parts, annotation files, shards."""
     yield from _missing_models(recipe.model)
+    if any(stage.lora is not None for stage in recipe.stages) and find_spec("peft") is None:
+        yield "lora: peft is not installed; pip install peft, or leave the table out"
     if data_root is None:
         yield "no --data given: the data was not checked"
         return

@@ -14,6 +14,8 @@ from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS
 from reports.tables import Cell, Column, Row, Table
 
+from .options import Attention, AttentionLayers
+
 if TYPE_CHECKING:
     from reports.attention_figures import Heat, Span
 
@@ -32,22 +34,29 @@ def command(
     other: Annotated[
         str | None, typer.Option(help="Asked instead, to see what a question does to the image tokens.")
     ] = None,
+    attention: Attention = None,
+    attention_layers: AttentionLayers = None,
 ) -> None:
     """Draw a prompt's attention mask, which words its image tokens attend to, and what each layer does to them."""
     from reports.formats import print_tables
 
     from ..attention_maps import OTHER_QUESTION, look
     from ..predictors.aki import AkiPredictor
-    from ..predictors.make import find_checkpoint
+    from ..predictors.make import find_checkpoint, find_layers, find_mask
 
     if not prompt.strip():
         raise UserError("--prompt is empty; ask something about the picture")
     picture = read_picture(image)
-    predictor = AkiPredictor(find_checkpoint(model, offline=False), device=device)
+    predictor = AkiPredictor(
+        find_checkpoint(model, offline=False),
+        device=device,
+        attention=None if attention is None else find_mask(attention),
+        attention_layers=None if attention_layers is None else find_layers(attention_layers),
+    )
     view = look(predictor, Prompt(index="0", parts=(picture, prompt)), prompt, other=other or OTHER_QUESTION)
     typer.echo(f"answer: {view.answer}")
     print_tables([layer_table(view)])
-    for path in write(view, picture, out, str(predictor.config.get("attention"))):
+    for path in write(view, picture, out, str(predictor.attention or predictor.config.get("attention"))):
         typer.echo(path)
 
 
@@ -55,12 +64,12 @@ def read_picture(path: Path) -> ImageRef:
     """The picture in a file.
 
     Raises:
-        UserError: a file that is missing or no picture.
+        UserError: a file that is missing, no picture, or one of too many pixels.
     """
     picture = ImageRef(key=str(path), read=path.read_bytes)
     try:
         picture.decode()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"--image {path}: cannot be read as a picture ({error})") from error
     return picture
 

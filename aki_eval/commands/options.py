@@ -13,6 +13,7 @@ from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 from benchmarks.task import protocol_name
 from benchmarks.tasks import TASKS
+from model.kinds import KINDS
 
 from ..judges import JudgeOptions
 from ..run.inputs import ALL, find_tasks
@@ -24,6 +25,16 @@ TablesOut = Annotated[
 ]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 ImageOrder = Literal["image_first", "text_first"]
+Attention = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help=f"{', '.join(KINDS)}, an installed kind, or FILE.py:NAME; default: as the checkpoint was trained.",
+    ),
+]
+AttentionLayers = Annotated[
+    str | None, typer.Option(metavar="LAYERS=KIND,..", help="Another kind in some layers: 0-9=causal.")
+]
 
 JUDGE = "judge"
 JUDGE_OPTIONS: dict[str, tuple[Any, Any]] = {

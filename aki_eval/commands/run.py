@@ -17,7 +17,6 @@ from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 from benchmarks.probes import PROBES
 from benchmarks.records import PromptStyle
-from model.kinds import KINDS
 
 from ..judges import JudgeOptions
 from ..predictors import Predictor, make_predictor
@@ -33,7 +32,7 @@ from ..run.run import run as run_all
 from ..run.specification import command
 from ..run.subset import parse
 from ..run.summary import count_samples, explain_incomplete, show_results
-from .options import Dtype, ImageOrder, takes_judge
+from .options import Attention, AttentionLayers, Dtype, ImageOrder, takes_judge
 
 
 @takes_judge
@@ -54,14 +53,8 @@ def run(
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[Dtype, typer.Option(help="auto: as the checkpoint's.")] = "auto",
-    attention: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help=f"{', '.join(KINDS)}; default: as the checkpoint was trained."),
-    ] = None,
-    attention_layers: Annotated[
-        str | None,
-        typer.Option(metavar="LAYERS=KIND,..", help="Another kind in some layers: 0-9=causal."),
-    ] = None,
+    attention: Attention = None,
+    attention_layers: AttentionLayers = None,
     image_order: Annotated[
         ImageOrder | None, typer.Option(help="Of image and text in prompts. Default: the checkpoint's processor's.")
     ] = None,

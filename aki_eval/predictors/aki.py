@@ -21,8 +21,9 @@ from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS, kinds_by_layer, read_layers
 
-from .base import Generation, Unusable, is_out_of_memory
+from .base import Generation, Logprobs, Unusable, is_out_of_memory
 from .prefixes import PrefixCache, common_beginning, filled, may_reuse, stacked, with_prefix
+from .template_check import try_template
 from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class AkiPredictor:
     """A checkpoint folder, ours or as the authors published theirs. Loads its weights when the first prompt comes."""
 
     batch_size = 16
+    knows_texts = True
 
     def __init__(
         self,
@@ -61,7 +63,9 @@ class AkiPredictor:
         image_order: str | None = None,
         attention_layers: str | None = None,
     ) -> None:
-        """Args: attention, attention_layers, image_order: instead of the checkpoint's and its processor's own.
+        """Reads the settings; weights come with the first prompt.
+
+        `attention`, `attention_layers` and `image_order` stand instead of the checkpoint's and its processor's own.
         `attention_layers` as `model.kinds.read_layers` reads it; another `attention` alone is every layer's.
 
         Raises:
@@ -122,6 +126,7 @@ class AkiPredictor:
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
                 self._processor.image_order = self.image_order or self._processor.image_order
+                try_template(self._processor, str(self.checkpoint))
             return self._processor
 
     @property
@@ -213,9 +218,11 @@ class AkiPredictor:
 
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, int] | None]]:
-        """In one forward pass under the mask of generation: the prompt as it is answered, and what would stand behind
-        it as plain causal text. Continuations of one token share their prompt's row.
+    ) -> list[Logprobs]:
+        """In one forward pass under the mask of generation.
+
+        The prompt as it is answered, and what would stand behind it as plain causal text. Continuations of one token
+        share their prompt's row.
         """
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -354,12 +361,14 @@ class FeatureCache:
             return list(unknown.values())
 
     def get(self, key: str) -> Tensor | None:
+        """(N, T), or None where it is not kept (any more)."""
         with self._lock:
             if key in self._vectors:
                 self._vectors.move_to_end(key)
             return self._vectors.get(key)
 
     def put(self, key: str, vector: Tensor) -> None:
+        """Keeps (N, T), unless it alone is larger than the cache."""
         size = vector.numel() * vector.element_size()
         with self._lock:
             self._announced.discard(key)

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import plugins
 from benchmarks.errors import UserError
-from model.kinds import KINDS, Kind
+from model.kinds import KINDS, OURS, Kind
 
 from .base import Predictor
 from .given import Answers, GivenPredictor
@@ -37,6 +37,12 @@ def make_predictor(
     PREDICTOR of a `FILE.py`.
 
     Args:
+        model: its name.
+        device: of AKI's checkpoints; auto: the first GPU, else the CPU.
+        dtype: of AKI's checkpoints; auto: as stored on a GPU, float32 on a CPU.
+        base_url: of the server, for `openai:NAME`.
+        concurrency: requests at once, for `openai:NAME`.
+        offline: checkpoints come from this machine alone.
         attention: a kind of `model.kinds`, or of a file (`FILE.py:NAME`), instead of the one the checkpoint was trained
             with.
         attention_layers: kinds of single layers, as in "0-9=causal".
@@ -70,6 +76,8 @@ def make_predictor(
 
     if attention is not None:
         attention = find_mask(attention)
+    if attention_layers is not None:
+        attention_layers = find_layers(attention_layers)
     return AkiPredictor(
         find_checkpoint(model, offline),
         name=Path(model).name,
@@ -118,14 +126,15 @@ def find_mask(text: str) -> str:
     """The name of a kind of attention: as given, or of the kind in a file, which is known by it from then on.
 
     Raises:
-        UserError: the file holds no such kind, or a plug-in does not load.
+        UserError: the file holds no such kind, a plug-in does not load, or the kind's predicate cannot be one.
     """
-    try:
-        if not plugins.names_file(text):
-            _ = text in KINDS  # looks into the installed packages
-            return text
-    except ValueError as error:
-        raise UserError(f"--attention: {error}") from error
+    if not plugins.names_file(text):
+        try:
+            if text in KINDS:  # looks into the installed packages
+                _tried(text, KINDS[text])
+        except ValueError as error:
+            raise UserError(f"--attention: {error}") from error
+        return text
     module, name = plugins.load_file(text, "--attention")
     if name is None:
         raise UserError(f"--attention: {text} names no kind; expected FILE.py:NAME")
@@ -135,8 +144,26 @@ def find_mask(text: str) -> str:
     known = name.lower()
     if known in KINDS and KINDS[known] is not kind:
         raise UserError(f"--attention: a kind named {known!r} is there already; give {text} another name")
+    try:
+        _tried(known, kind)
+    except ValueError as error:
+        raise UserError(f"--attention {text}: {error}") from error
     KINDS[known] = kind
     return known
+
+
+def find_layers(text: str) -> str:
+    """`0-9=KIND,...` with the name of each kind that is in a file (`find_mask`); the rest as it is."""
+    parts = [part.partition("=") for part in text.split(",")]
+    named = [(layers, equals, find_mask(kind) if plugins.names_file(kind) else kind) for layers, equals, kind in parts]
+    return ",".join("".join(part) for part in named)
+
+
+def _tried(name: str, kind: Kind) -> None:
+    if name not in OURS:
+        from model.drawn import check_kind
+
+        check_kind(name, kind)
 
 
 def as_predictor(model: object, **options: Any) -> Predictor:

@@ -1,8 +1,7 @@
-"""Option probabilities, asked of the model and stored: the evidence of the protocols `likelihood` and
-`likelihood_text`.
+"""Option probabilities, asked of the model and stored: the evidence of two protocols.
 
-One forward pass a question (with the options' texts: one row of it for each), nothing generated. Resumes like answers;
-a sample that fails is an error and asked again.
+They are `likelihood` and `likelihood_text`. One forward pass a question (with the options' texts: one row of it for
+each), nothing generated. Resumes like answers; a sample that fails is an error and asked again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from benchmarks.results.jsonl import cut_torn_line, read_lines, to_line
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor, Unusable, is_out_of_memory, release_memory
-from ..predictors.base import ProbabilityPredictor
+from ..predictors.base import NoProbabilities, ProbabilityPredictor
 from .batching import ordered
 from .chunks import Chunks
 from .inputs import TaskInput
@@ -45,9 +44,14 @@ def wanted_names(protocols: Sequence[str]) -> tuple[str, ...]:
 
 
 def refuse_without_probabilities(predictor: Predictor, names: Sequence[str]) -> None:
-    """Raises UserError where the predictor knows none, and they are wanted."""
+    """Raises UserError where they are wanted, and the predictor knows none, or not those of texts."""
     if names and not isinstance(predictor, ProbabilityPredictor):
         raise UserError(f"--protocols {names[0]}: {predictor.name} gives no probabilities; a checkpoint of AKI does")
+    if TEXTS in names and isinstance(predictor, ProbabilityPredictor) and not predictor.knows_texts:
+        raise UserError(
+            f"--protocols {TEXTS}: {predictor.name} gives the probabilities of single tokens only, which are enough "
+            f"for {LABELS}"
+        )
 
 
 def likelihood_lot(given: TaskInput) -> str:
@@ -80,7 +84,7 @@ def ask_likelihoods(
     """Asks the chunks of a task that nobody has; returns how many questions that were. `check` may raise."""
     prompts = {prompt.index: prompt for prompt in given.prompts}
     path = likelihoods_path(folder.root / given.task.name, worker)
-    asked, mark = 0, folder.mark(given.task.name)
+    asked, own = 0, _mark(folder, given)
     options: dict[str, Options] = {}
     for chunk in chunks.take(likelihood_lot(given)):
         if not options:
@@ -92,7 +96,7 @@ def ask_likelihoods(
             lines = list(_ask(predictor, batch, options))
             check()
             with path.open("a", encoding="utf-8") as file:
-                file.write("".join(to_line(_record(line, mark)) for line in lines))
+                file.write("".join(to_line({**vars(line), **own}) for line in lines))
             asked += len(batch)
         chunks.finish(chunk.lot, chunk.number)
     return asked
@@ -104,6 +108,11 @@ def _with_texts(given: TaskInput, names: Sequence[str]) -> bool:
 
 def _options(given: TaskInput, *, texts: bool) -> dict[str, Options]:
     return {sample.index: _continuations(sample, texts=texts) for sample in given.samples}
+
+
+def _mark(folder: RunStore, given: TaskInput) -> dict[str, str]:
+    mark = folder.mark(given.task.name)
+    return {"run": mark} if mark else {}
 
 
 def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
@@ -120,9 +129,9 @@ def merge_likelihoods(folder: RunStore, given: TaskInput) -> None:
     others = [path for path in place.parent.glob("likelihoods*.jsonl") if path != place]
     if not others:
         return
-    mark = folder.mark(given.task.name)
+    own = _mark(folder, given)
     known = read_likelihoods(folder, given.task.name).values()
-    write_atomically(place, "".join(to_line(_record(line, mark)) for line in known))
+    write_atomically(place, "".join(to_line({**vars(line), **own}) for line in known))
     for path in others:
         path.unlink()
 
@@ -160,7 +169,10 @@ def _ask(
             yield from _ask(predictor, [prompt], options)
         return
     for prompt, values in zip(batch, found, strict=True):
-        yield _line(prompt.index, options[prompt.index], iter(values))
+        if isinstance(values, NoProbabilities):
+            yield LikelihoodLine(index=prompt.index, error=values.error[:500])
+        else:
+            yield _line(prompt.index, options[prompt.index], iter(values))
 
 
 def _line(index: str, options: Options, values: Iterator[tuple[float, int] | None]) -> LikelihoodLine:
@@ -175,10 +187,6 @@ def _line(index: str, options: Options, values: Iterator[tuple[float, int] | Non
             found[protocol][name] = total / num_tokens
     has_texts = any(protocol == TEXTS for protocol, _ in options)
     return LikelihoodLine(index=index, logprobs=found[LABELS], text_logprobs=found[TEXTS] if has_texts else None)
-
-
-def _record(line: LikelihoodLine, mark: str | None) -> dict[str, object]:
-    return {**vars(line), **({"run": mark} if mark else {})}
 
 
 def read_likelihoods(folder: RunStore, task: str) -> dict[str, LikelihoodLine]:

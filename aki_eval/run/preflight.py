@@ -61,7 +61,14 @@ def refuse_failed_self_test(name: str, tested: Mapping[str, Any] | None) -> None
         UserError: it does.
     """
     if tested is not None and not tested["passed"]:
-        raise UserError(f"the attention mask of {name} does not do what its configuration says: {dict(tested)}")
+        from model.self_test import failures
+
+        found = "; ".join(failures(dict(tested))) or "its self-test failed"
+        raise UserError(
+            f"the attention mask of {name} does not do what its configuration says "
+            f"({tested.get('attention', 'attention unknown')}, {tested.get('backend', 'back end unknown')}): {found}. "
+            "run.json has all that was measured"
+        )
 
 
 def check_batching(predictor: Predictor, inputs: Sequence[TaskInput], count: int, batch_size: int) -> BatchingCheck:

@@ -72,6 +72,11 @@ def name_of(cell: str) -> str:
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """A question with options, or open; its groups name split, discipline and subject.
+
+    Raises:
+        RowError: another split than dev and validation.
+    """
     if row["split"] not in SPLITS:
         raise RowError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
     split = SPLITS[row["split"]]

@@ -62,7 +62,9 @@ def write_site(plan: Plan, out: Path, *, pictures: PictureMode | ServedPictures 
         with replacing(out.resolve()) as beside:
             _write_site(plan, beside, pictures)
     except OSError as error:
-        raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another --out") from error
+        # A tree that could not be copied is a list with a line for each file: the first says enough.
+        cause = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error
+        raise UserError(f"cannot write the report to {out}: {cause}; choose another --out") from error
     return out / "index.html"
 
 

@@ -38,6 +38,7 @@ GOOD = {
     "aki-eval export": "{run} --format parquet --out {new}",
     "aki-eval watch": "{empty} --bench pope --data toy --once",
     "aki-eval judge-calibrate": "{run} --labels {answers}",
+    "aki-eval judge-position": "{run}",
     "aki-eval probes": "{run}",
     "aki-eval gate": "{run} --baseline {run}",
     "aki-eval inspect": "--model {model} --image {picture} --question color --out {new}",

@@ -80,7 +80,8 @@ def toy_stages(plan: AblationPlan, row: AblationRow, seed: int) -> list[Stage]:
 def _toy_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Trained:
     from ..machine import Machine
     from ..toy import arithmetic
-    from ..toy.build import ensure_training_data, picture_features
+    from ..toy.build import picture_features
+    from ..toy.prepared import ensure_training_data
 
     stages = toy_stages(plan, row, seed)
     data_root = ensure_training_data(plan.toy)

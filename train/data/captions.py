@@ -18,9 +18,9 @@ import random
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +30,7 @@ from PIL import Image
 from benchmarks.errors import UserError
 
 from .dealing import even_rows
+from .held_out import HeldOut, Split, chosen
 from .pictures import UnreadablePicture, read_picture, to_pixels
 from .samples import Item, Skip
 
@@ -39,6 +40,7 @@ END_OF_TAR = bytes(1024)
 NAME = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?P<extension>[^/]+)", re.DOTALL)
 """Hidden files (those that macOS puts beside others, say) have no key and belong to no record."""
 MOST_IN_A_ROW = 1000
+MOST_PASSED_OVER = 10_000
 Batch = dict[str, Any]
 
 
@@ -67,6 +69,7 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         num_streams: at most; see `streams_of`.
         first_sample: of the stage, over all processes; more than 0 when resuming.
         positions: of the streams when resuming.
+        split: records that are passed over; None: all are read.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         lane: Lane | None = None,
         first_sample: int = 0,
         positions: Mapping[int, Position] | None = None,
+        split: Split | None = None,
     ) -> None:
         for shard in shards:
             check_shard(shard)
@@ -93,6 +97,7 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         self.shuffle_block = shuffle_block
         self.lane = lane or Lane()
         self.first_sample = first_sample
+        self.split = split
         self.positions = {number: Position(*position) for number, position in (positions or {}).items()}
 
     def __iter__(self) -> Iterator[Item]:
@@ -117,10 +122,16 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
     def _items(self, stream: int, start: Position) -> Iterator[Item]:
         """Usable samples of one stream, endlessly; what could not be used goes with the next one that could."""
         skipped: list[Skip] = []
-        since_last = 0
+        since_last = passed_over = 0
         for record, position in self._records(stream, start):
+            if self._is_held_out(record):
+                passed_over += 1
+                if passed_over > MOST_PASSED_OVER:
+                    raise UserError(f"validation: all of {record.shard} and more is held out; lower the share")
+                continue
+            passed_over = 0
             try:
-                caption, image = self.read_caption(record), _picture(record)
+                item = self._item(record)
             except UnusableRecord as error:
                 skipped.append(Skip(source=str(record.shard), record=record.key, reason=str(error)))
                 since_last += 1
@@ -130,15 +141,39 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
                         f"({error}); is this {self.kind} data?"
                     ) from error
                 continue
-            yield Item(
-                prompt=None,
-                answer=caption,
-                picture={"pixel_values": to_pixels(self.image_processor, image)},
-                source=self.kind,
-                skipped=tuple(skipped),
-                position=(stream, position),
-            )
+            yield replace(item, skipped=tuple(skipped), position=(stream, position))
             skipped, since_last = [], 0
+
+    def _is_held_out(self, record: ShardRecord) -> bool:
+        """By its picture's bytes: whatever shard it lies in, and how often."""
+        name = _picture_name(record)
+        return self.split is not None and name is not None and self.split.holds_out(record.files[name])
+
+    def held_out(self, samples: int) -> list[HeldOut]:
+        """Up to so many usable held-out records, the first ones of the shards in their order.
+
+        Raises:
+            UserError: there is none.
+        """
+        assert self.split is not None, "asked only of what is split"
+        records = chosen(self._usable_held_out(), samples, self.kind, self.split.share)
+        return [HeldOut(self.kind, 1.0, len(records), lambda number: self._item(records[number]))]
+
+    def _usable_held_out(self) -> Iterator[ShardRecord]:
+        for record in chain.from_iterable(map(read_shard, self.shards)):
+            if self._is_held_out(record):
+                with suppress(UnusableRecord):
+                    self._item(record)
+                    yield record
+
+    def _item(self, record: ShardRecord) -> Item:
+        """Raises UnusableRecord."""
+        return Item(
+            prompt=None,
+            answer=self.read_caption(record),
+            picture={"pixel_values": to_pixels(self.image_processor, _picture(record))},
+            source=self.kind,
+        )
 
     def _records(self, stream: int, start: Position) -> Iterator[tuple[ShardRecord, Position]]:
         """Records with the position after each."""
@@ -189,12 +224,13 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         self.workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
+        most = -(-self.batch_size // (self.stream.lane.world_size * self.slots))
         loader = torch.utils.data.DataLoader(
             self.stream,
             batch_size=None,
             num_workers=self.workers,
             collate_fn=as_it_is,
-            prefetch_factor=2 * self._most() if self.workers else None,
+            prefetch_factor=2 * most if self.workers else None,
         )
         items = iter(loader)
         start = self.stream.first_sample
@@ -207,9 +243,6 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         """How many of the samples start, start + 1, ... of a step are this process's."""
         rank, world_size = self.stream.lane.rank, self.stream.lane.world_size
         return len(range(start + (rank - start) % world_size, start + self.batch_size, world_size))
-
-    def _most(self) -> int:
-        return -(-self.batch_size // (self.stream.lane.world_size * self.slots))
 
 
 def as_it_is(item: Any) -> Any:
@@ -414,13 +447,17 @@ def _caption(text: Any) -> str:
 def _picture(record: ShardRecord) -> Image.Image:
     if record.fault:
         raise UnusableRecord(record.fault)
-    name = next((name for name in PICTURES if name in record.files), None)
+    name = _picture_name(record)
     if name is None:
         raise UnusableRecord(f"no picture among {sorted(record.files)}")
     try:
         return read_picture(io.BytesIO(record.files[name]))
     except UnreadablePicture as error:
         raise UnusableRecord(f"{name}: {error}") from None
+
+
+def _picture_name(record: ShardRecord) -> str | None:
+    return next((name for name in PICTURES if name in record.files), None)
 
 
 CAPTIONS: dict[str, Callable[[ShardRecord], str]] = {"kale": _kale, "ocr": _ocr}
