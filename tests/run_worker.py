@@ -38,6 +38,8 @@ class SlowPredictor(ScriptedPredictor):
             file.write("".join(f"{prompt.index}\n" for prompt in prompts))
             file.flush()
             os.fsync(file.fileno())
+        while self.log.with_name("hold").exists():
+            time.sleep(0.01)
         time.sleep(self.seconds)
         if os.environ.get("DYING_RANK") == os.environ.get("RANK", "0") and len(self.batches) == 1:
             os._exit(9)

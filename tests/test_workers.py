@@ -148,12 +148,17 @@ def test_killed_at_random_on_two_hosts_and_replaced_every_question_stands_once(
 
 
 def test_workers_share_what_there_is_and_one_scores(team: Team, undisturbed: dict[str, Any]) -> None:
-    first = team.start(0.15)  # not knowing that anybody will come
-    team.wait_asked(8)
+    hold = team.log.with_name("hold")
+    hold.touch()
+    first = team.start()  # not knowing that anybody will come
+    team.wait_asked(4)
     with pytest.raises(UserError, match=r"another process is working on .* --join works with it"):
         team.go()
     for _ in range(2):
-        team.start(0.15, join=True)
+        team.start(join=True)
+    while len(list((team.out / ".workers/1").glob("[0-9]"))) < 3:
+        time.sleep(0.01)
+    hold.unlink()
     assert team.wait_all() == [0, 0, 0]
     assert team.said() == ["scored"]
     assert results(team.out) == undisturbed
