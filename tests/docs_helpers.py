@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from typer.main import get_command
-
-from aki_eval.cli import make_app
-from reports.sides import SidesCommand
-from train.cli import app as train_app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -98,25 +90,3 @@ def run(command: list[str], checkout: Path, page: Path) -> str:
     said = done.stdout + done.stderr
     assert done.returncode == 0, f"{page.name}: {command[-1]}\nexit code {done.returncode}\n{said}"
     return said
-
-
-def why_it_would_not_run(line: str) -> str | None:
-    """Whether there is such a command with such options; `...`, `|` and names in capitals stand for anything."""
-    program, *words = shlex.split(line.split(" && ")[0])
-    if program == "make":
-        targets = re.findall(r"^([\w-]+)(?: [\w-]+)*:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-        return (
-            None if {word for word in words if word[0] != "-"} <= {*targets, "toy-baseline"} else f"no target {words}"
-        )
-    command: Any = get_command(make_app(words[0]) if program == "aki-eval" else train_app)
-    while hasattr(command, "commands"):
-        name = words.pop(0) if words else ""
-        if not set(name.split("|")) <= set(command.commands):
-            return None if not name or name[0] in "-." else f"{program} has no {name}"
-        command = command.commands[name.split("|")[0]]
-    if command.context_settings.get("ignore_unknown_options", False):
-        return None  # it hands its options on
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    known |= {"--"} if isinstance(command, SidesCommand) else set()
-    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
-    return f"{line}: no option {unknown}" if unknown else None

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from docs_helpers import why_it_would_not_run
 from run_helpers import write_table
+from test_docs import why_it_would_not_run
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"

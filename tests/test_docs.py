@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from docs_helpers import DOCS, PACKAGES, ROOT, carry_out, copy_checkout, why_it_would_not_run
+from docs_helpers import DOCS, PACKAGES, ROOT, carry_out, copy_checkout
 from run_helpers import ScriptedPredictor
+from typer.main import get_command
 
-from aki_eval.cli import EXIT_CODES
+from aki_eval.cli import EXIT_CODES, make_app
 from aki_eval.commands.gate import EXIT_CODES as GATE_CODES
+from aki_eval.demo.cli import app as demo_app
 from aki_eval.judges import JudgeOptions
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions
@@ -23,6 +27,8 @@ from aki_eval.run.subset import Subset
 from benchmarks.checked import Checked
 from benchmarks.results import record
 from benchmarks.tasks import TASKS
+from reports.sides import SidesCommand
+from train.cli import app as train_app
 
 ROOMS = runpy.run_path(str(DOCS / "rooms.py"))
 
@@ -135,6 +141,9 @@ def test_links_lead_somewhere() -> None:
 PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / room / "README.md" for room in PACKAGES)]
 
 
+APPS = {"aki-train": train_app, "aki-demo": demo_app}
+
+
 def commands_of(page: Path) -> list[str]:
     """Command lines in sh blocks, and in a line of text between backticks."""
     text = page.read_text("utf-8").replace("\\\n", " ")
@@ -143,9 +152,31 @@ def commands_of(page: Path) -> list[str]:
         for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
     ]
-    typed += re.findall(r"`((?:aki-eval|aki-train|make) [^`]+)`", text)
-    found = (re.search(r"(?:aki-eval|aki-train|make) .*", line.partition(" #")[0]) for line in typed)
+    typed += re.findall(r"`((?:aki-eval|aki-train|aki-demo|make) [^`]+)`", text)
+    found = (re.search(r"(?:aki-eval|aki-train|aki-demo|make) .*", line.partition(" #")[0]) for line in typed)
     return [each[0] for each in found if each]
+
+
+def why_it_would_not_run(line: str) -> str | None:
+    """Whether there is such a command with such options; `...`, `|` and names in capitals stand for anything."""
+    program, *words = shlex.split(line.split(" && ")[0])
+    if program == "make":
+        targets = re.findall(r"^([\w-]+)(?: [\w-]+)*:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        return (
+            None if {word for word in words if word[0] != "-"} <= {*targets, "toy-baseline"} else f"no target {words}"
+        )
+    command: Any = get_command(make_app(words[0]) if program == "aki-eval" else APPS[program])
+    while hasattr(command, "commands"):
+        name = words.pop(0) if words else ""
+        if not set(name.split("|")) <= set(command.commands):
+            return None if not name or name[0] in "-." else f"{program} has no {name}"
+        command = command.commands[name.split("|")[0]]
+    if command.context_settings.get("ignore_unknown_options", False):
+        return None  # it hands its options on
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    known |= {"--"} if isinstance(command, SidesCommand) else set()
+    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    return f"{line}: no option {unknown}" if unknown else None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -203,7 +203,7 @@ class AkiPredictor:
             if beginning is not None:
                 inputs |= self._reused(prepared, beginning)
             elif prepared.images:
-                vectors = self._vectors(prepared)
+                vectors = self.vectors(prepared)
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             output = self.model.generate(
                 **inputs,
@@ -258,7 +258,7 @@ class AkiPredictor:
             mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
             inputs: dict[str, Any] = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
             if images:
-                vectors = self._vectors(Prepared(ids, mask, images, prepared.pixels))
+                vectors = self.vectors(Prepared(ids, mask, images, prepared.pixels))
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             logits = self.model(**inputs, use_cache=False, logits_to_keep=keep).logits
             logprobs = logits.float().log_softmax(-1).cpu()
@@ -295,7 +295,7 @@ class AkiPredictor:
         found = {key: prefix for key in set(keys) if (prefix := self.prefixes.get(key, beginning)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
-            vectors = self._vectors(prepared)[[keys.index(key) for key in missing]]
+            vectors = self.vectors(prepared)[[keys.index(key) for key in missing]]
             for key, layers in zip(missing, filled(self.model, beginning, vectors), strict=True):
                 found[key] = layers
                 self.prefixes.put(key, beginning, layers)
@@ -303,7 +303,7 @@ class AkiPredictor:
         cache = stacked([found[key] for key in keys], self.model.config.text_config)
         return {"input_ids": ids.to(self.device), "attention_mask": padding.to(self.device), "cache": cache}
 
-    def _vectors(self, prepared: Prepared) -> Tensor:
+    def vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
         import torch
 

@@ -19,8 +19,8 @@ SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
 class World:
     """This process's place among `size` processes that share a terminal.
 
-    `local_rank` counts within the machine and picks the GPU. `joins`: others may be at the same run. `job`: what all of them, and nobody else, are part of; None where nothing
-    says.
+    `local_rank` counts within the machine and picks the GPU. `joins`: others may be at the same run. `job`: what all of
+    them, and nobody else, are part of; None where nothing says.
     """
 
     rank: int = 0
