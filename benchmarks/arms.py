@@ -321,6 +321,7 @@ def mean_estimate(runs: Sequence[Estimate]) -> Estimate:
         influence=np.mean([run.influence for run in runs], axis=0),
         corrected=np.mean([run.corrected for run in runs], axis=0),
         degrees=min(run.degrees for run in runs),
+        unclustered=float(np.mean([run.unclustered for run in runs])) / len(runs),
         num_unread=max(run.num_unread for run in runs),
         right_or_wrong=False,
     )

@@ -32,6 +32,7 @@ class Say:
     refusal: str | None = None
     model: str | None = None
     usage: bool = True
+    logprobs: Any = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,8 @@ def completion(body: dict[str, Any], say: Say) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": say.model or body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": say.finish_reason}],
+        "choices": [
+            {"index": 0, "message": message, "logprobs": say.logprobs, "finish_reason": say.finish_reason},
+        ],
         **({"usage": {**usage, "total_tokens": sum(usage.values())}} if say.usage else {}),
     }

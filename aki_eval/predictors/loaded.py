@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.records import Prompt
 
 from .aki import CACHE_MEGABYTES, AkiPredictor, FeatureCache
-from .base import Generation, Predictor
+from .base import Generation, Logprobs, Predictor
 from .prefixes import PrefixCache
 from .template_check import try_template
 
@@ -123,7 +123,7 @@ class LoadedAkiPredictor(AkiPredictor):
 
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, int] | None]]:
+    ) -> list[Logprobs]:
         with in_eval_mode(self._model):
             return super().continuation_logprobs(prompts, continuations)
 
