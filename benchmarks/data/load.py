@@ -41,7 +41,8 @@ def load_samples(task: Task, root: Path) -> list[Sample]:
             if sample.index in seen:  # answers are stored by index: of two, one would get the other's
                 raise UserError(
                     f"table {table.name}: the sample of row {row['index']} has the index {sample.index!r}, which "
-                    f"another one has; to_sample of {task.name} has to give each its own (with several tables, TABLE/INDEX)"
+                    f"another one has; to_sample of {task.name} has to give each its own (of several tables, "
+                    "TABLE/INDEX)"
                 )
             seen.add(sample.index)
             samples.append(sample)
