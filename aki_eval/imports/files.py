@@ -16,6 +16,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import struct
 import sys
 import zlib
@@ -87,7 +88,7 @@ def _of_text(path: Path, kind: str, text: str) -> Rows:
         return _mme(path, text)
     if kind in (".tsv", ".csv"):
         return _table(path, kind, text)
-    if text.lstrip().startswith("[") if kind == ".jsonl" else not _is_lines(text):
+    if re.match(r"\s*\[\s*\{", text) if kind == ".jsonl" else not _is_lines(text):
         return _json(path, text)
     return _jsonl(path, text)
 
