@@ -14,11 +14,12 @@ from train_helpers import assert_same, losses, machine, parts, pretrain, sft, we
 
 from benchmarks.errors import UserError
 from train.checkpoint import write_specification
-from train.data.captions import CaptionStream, find_shards, read_shard
+from train.data.captions import CaptionStream, read_shard
 from train.data.held_out import Split, picture_key
 from train.data.instructions import SETS, InstructionData
 from train.data.mixture import Mixture
 from train.data.pictures import PixelReader
+from train.data.shards import find_shards
 from train.machine import Machine
 from train.recipe import ModelChoice, Recipe, Stage, Validation
 from train.run_recipe import check_specification, specification

@@ -31,6 +31,8 @@ class Machine:
     cpu: bool = False
     until: float | None = None
     """Of `time.monotonic`: when to stop, with a checkpoint."""
+    shard_cache: float = 200.0
+    """Gigabytes of remote shards that are kept."""
     changed_data: bool = False
     """Go on from a checkpoint although the data are others now."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 from benchmarks.errors import UserError
 
 from .cost import Cost
-from .data.captions import FOLDERS, check_shard, find_shards, streams_of
+from .data.captions import FOLDERS, check_shard, streams_of
 from .data.instructions import SETS
+from .data.shards import RemoteShard, Shard, find_shards
 from .machine import Machine, world_size
 from .recipe import ModelChoice, Recipe, Stage
 
@@ -83,6 +84,8 @@ def _divided(stage: Stage, num_devices: int, micro_batch: int) -> tuple[int, str
 def special(stage: Stage) -> str:
     """What the stage does beside the paper's recipe, in words; empty where it does nothing else."""
     said = []
+    if stage.shards is not None:
+        said.append(f"shards of {', '.join(stage.shards)}")
     if stage.validation is not None:
         one = stage.validation
         said.append(
@@ -109,14 +112,34 @@ def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
     """Whether the processes can share the work of every stage.
 
     Raises:
-        UserError: batches or caption streams cannot be divided among them; the line says by what they could.
+        UserError: batches or caption streams cannot be divided among them; the line says by what they could. Remote
+            shards do not fit into the cache. A back end cannot train here.
     """
     for stage in recipe.stages:
+        if stage.attention_backend == "flex_attention" and machine.cpu:
+            raise UserError(f"stage {stage.name!r}: flex_attention cannot train on CPUs; leave attention_backend out")
         machine.accumulation(stage, world_size())
         for name in FOLDERS:
             if name in stage.data:
-                shards = len(find_shards(data_root / FOLDERS[name]))
-                machine.readers(streams_of(shards, stage.streams), world_size())
+                shards = find_shards(data_root / FOLDERS[name], stage.shards or ())
+                num_streams = streams_of(len(shards), stage.streams)
+                machine.readers(num_streams, world_size())
+                _check_cache(stage, shards, num_streams, machine)
+
+
+def _check_cache(stage: Stage, shards: Sequence[Shard], num_streams: int, machine: Machine) -> None:
+    """That the shards which are read at once fit into the cache; else they would be fetched again and again.
+
+    Raises:
+        UserError: they do not.
+    """
+    largest = max((shard.size or 0 for shard in shards if isinstance(shard, RemoteShard)), default=0)
+    needed = num_streams * largest / 1e9
+    if needed > machine.shard_cache:
+        raise UserError(
+            f"stage {stage.name!r}: {num_streams} streams read a shard of up to {largest / 1e9:.3g} GB each, more than "
+            f"--shard-cache {machine.shard_cache:g} holds; raise it to {needed:.3g}, or lower the stage's `streams`"
+        )
 
 
 def model_cost(choice: ModelChoice) -> Cost:
@@ -143,8 +166,12 @@ def missing_parts(recipe: Recipe, data_root: Path | None) -> Iterator[str]:
     if data_root is None:
         yield "no --data given: the data was not checked"
         return
-    for name in sorted({name for stage in recipe.stages for name in stage.data}):
-        yield from _missing_shards(data_root / FOLDERS[name]) if name in FOLDERS else _missing_files(name, data_root)
+    sets = {(name, stage.shards or ()) for stage in recipe.stages for name in stage.data}
+    for name, addresses in sorted(sets):
+        if name in FOLDERS:
+            yield from _missing_shards(data_root / FOLDERS[name], addresses)
+        else:
+            yield from _missing_files(name, data_root)
 
 
 def _missing_models(choice: ModelChoice) -> Iterator[str]:
@@ -168,15 +195,17 @@ def _missing_models(choice: ModelChoice) -> Iterator[str]:
         yield f"tokenizer of {choice.text}: {_first_line(error)}"
 
 
-def _missing_shards(folder: Path) -> Iterator[str]:
+def _missing_shards(folder: Path, addresses: Sequence[str]) -> Iterator[str]:
+    """Remote shards are looked up, not into."""
     try:
-        shards = find_shards(folder)
+        shards = find_shards(folder, addresses)
     except UserError as error:
         yield str(error)
         return
     for shard in shards:
         try:
-            check_shard(shard)
+            if isinstance(shard, Path):
+                check_shard(shard)
         except UserError as error:
             yield str(error)
 

@@ -119,6 +119,9 @@ class Stage(Checked):
     allow_mutual_pretraining: bool = False
     streams: Count = 384
     """Shard streams of a caption stage, fewer where there are fewer shards; the number of processes must divide it."""
+    shards: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Of a caption stage: addresses, patterns, folders and lists (`data/shards.py`), in the place of the data root's
+    folder."""
     shuffle_block: Count = 128
     """Records of a shard that are shuffled among each other."""
     validation: Validation | None = None
@@ -164,6 +167,10 @@ class Stage(Checked):
             raise ValueError(f"data names {unknown[0]!r}; sets of a {self.kind} stage are {', '.join(known)}")
         if self.kind == "pretrain" and len(self.data) != 1:
             raise ValueError(f"data names {len(self.data)} caption sets, expected one a stage; make a stage of each")
+        if self.kind == "sft" and self.shards is not None:
+            raise ValueError("shards is of caption stages; instruction sets lie below the data root")
+        if piped := next((one for one in self.shards or () if one.startswith("pipe:")), None):
+            raise ValueError(f"shards names {piped!r}: nothing is run to get data; expected addresses or folders")
 
     @property
     def reads_question(self) -> bool:

@@ -26,9 +26,9 @@ from .run_stage import run_stage
 
 DATA = "data"
 VALIDATION = "validation"
-FREE = {"max_skipped", "logits", "gradient_checkpointing", "attention_backend", "compile"}
-"""Settings of a stage that may change on the way: how is computed, not what. `validation` may where the same samples
-stay held out (`split_of`)."""
+FREE = {"max_skipped", "shards", "logits", "gradient_checkpointing", "attention_backend", "compile"}
+"""Settings of a stage that may change on the way: how is computed, not what; where data lie, as their fingerprint says
+what they are. `validation` may where the same samples stay held out (`split_of`)."""
 UNREAD = {
     "pretrain": {"group_steps", "augmentation"},
     "sft": {"streams", "shuffle_block", "allow_mutual_pretraining"},

@@ -17,12 +17,13 @@ from benchmarks.files import write_atomically
 from model.configuration_aki import check_config
 
 from .checkpoint import write_specification
-from .data.captions import FOLDERS, CaptionStream, Lane, Position, find_shards
+from .data.captions import FOLDERS, CaptionStream, Lane, Position
 from .data.collate import Collator, Encoder
 from .data.held_out import Split
 from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
 from .data.pictures import PictureReader, PixelReader
+from .data.shards import ShardCache, find_shards
 from .lora import adapt, check_base
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
@@ -70,7 +71,7 @@ def run_stage(
         check_base(model, resume)
     out.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(stage, out, machine, model)
-    dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data)
+    dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data, machine.shard_cache)
     stop = StopEarly(machine.until)
     log_file = out / "log.jsonl"
     if arguments.process_index == 0:
@@ -224,12 +225,14 @@ def training_data(
     pictures: PictureReader | None,
     resume: Path | None,
     changed_data: bool = False,
+    cache_gigabytes: float = 200.0,
 ) -> Mixture | CaptionStream:
     if stage.kind == "sft":
         pictures = pictures or PixelReader(data_root, processor.image_processor)
         return instruction_mixture(stage, data_root, pictures, cache=data_root / ".aki")
     lane = Lane(rank=arguments.process_index, world_size=arguments.world_size)
-    return caption_stream(stage, data_root, processor, lane, resume, changed_data)
+    cache = ShardCache(data_root / ".aki" / "shards", round(cache_gigabytes * 1e9))
+    return caption_stream(stage, data_root, processor, lane, resume, changed_data, cache)
 
 
 def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, cache: Path) -> Mixture:
@@ -255,7 +258,13 @@ def split_of(stage: Stage) -> Split | None:
 
 
 def caption_stream(
-    stage: Stage, data_root: Path, processor: Any, lane: Lane, resume: Path | None, changed_data: bool = False
+    stage: Stage,
+    data_root: Path,
+    processor: Any,
+    lane: Lane,
+    resume: Path | None,
+    changed_data: bool = False,
+    cache: ShardCache | None = None,
 ) -> CaptionStream:
     """The stage's shards: the folder of its caption set below the data root."""
     kind = next(kind for kind in FOLDERS if kind in stage.data)
@@ -264,7 +273,7 @@ def caption_stream(
         epoch = 1 + max((place[0] for place in positions.values()), default=-1)
         positions = {stream: Position(epoch=epoch) for stream in range(stage.streams)}
     return CaptionStream(
-        find_shards(data_root / FOLDERS[kind]),
+        find_shards(data_root / FOLDERS[kind], stage.shards or ()),
         kind,
         image_processor=processor.image_processor,
         num_streams=stage.streams,
@@ -274,6 +283,7 @@ def caption_stream(
         first_sample=steps_done(resume) * stage.batch_size,
         positions=positions,
         split=split_of(stage),
+        cache=cache,
     )
 
 

@@ -7,9 +7,11 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 CACHE_MEGABYTES = 512
 """Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
+
+MOST_THREADS = 16
+"""That decode pictures: by then the vision tower of any GPU has more than it can take."""
 
 ORDERS = ("image_first", "text_first")
 
@@ -87,6 +92,7 @@ class AkiPredictor:
         self._model: Any = None
         self._self_test: dict[str, Any] | None = None
         self._processor: Any = None
+        self._threads: ThreadPoolExecutor | None = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
         self._behind = lru_cache(maxsize=65536)(self._tokens_behind)
         self._weights_sha256 = cache(lambda: weights_checksum(checkpoint))
@@ -143,6 +149,10 @@ class AkiPredictor:
 
                 from model import AkiForConditionalGeneration
 
+                from ..run.distributed import find_world
+
+                if find_world().size > 1 and "OMP_NUM_THREADS" not in os.environ:
+                    torch.set_num_threads(1)  # threads for all cores in each of several processes wait for each other
                 override: dict[str, Any] = {} if self.attention is None else {"attention": self.attention}
                 if self.layers != self.config.get("attention_layers"):
                     override["attention_layers"] = self.layers
@@ -186,11 +196,19 @@ class AkiPredictor:
         )
 
     def _pixels(self, images: Sequence[ImageRef]) -> list[Tensor]:
-        """(3, H, W) each."""
-        if not images:
-            return []
-        decoded = [image.decode() for image in images]
-        return list(self.processor.image_processor(images=decoded, return_tensors="pt")["pixel_values"])
+        """(3, H, W) each, in their order, by as many threads as this process has cores: PIL works beside Python."""
+        return list(self._pool().map(self._pixels_of, images))
+
+    def _pixels_of(self, image: ImageRef) -> Tensor:
+        pixels: Tensor = self.processor.image_processor(images=image.decode(), return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            from ..run.distributed import cores
+
+            self._threads = ThreadPoolExecutor(max_workers=min(cores(), MOST_THREADS), thread_name_prefix="pictures")
+        return self._threads
 
     def generate(self, prepared: Prepared, max_new_tokens: int) -> list[Generation]:
         import torch
@@ -205,7 +223,7 @@ class AkiPredictor:
             if beginning is not None:
                 inputs |= self._reused(prepared, beginning)
             elif prepared.images:
-                vectors = self._vectors(prepared)
+                vectors = self.vectors(prepared)
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             output = self.model.generate(
                 **inputs,
@@ -260,7 +278,7 @@ class AkiPredictor:
             mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
             inputs: dict[str, Any] = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
             if images:
-                vectors = self._vectors(Prepared(ids, mask, images, prepared.pixels))
+                vectors = self.vectors(Prepared(ids, mask, images, prepared.pixels))
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             logits = self.model(**inputs, use_cache=False, logits_to_keep=keep).logits
             logprobs = logits.float().log_softmax(-1).cpu()
@@ -297,7 +315,7 @@ class AkiPredictor:
         found = {key: prefix for key in set(keys) if (prefix := self.prefixes.get(key, beginning)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
-            vectors = self._vectors(prepared)[[keys.index(key) for key in missing]]
+            vectors = self.vectors(prepared)[[keys.index(key) for key in missing]]
             for key, layers in zip(missing, filled(self.model, beginning, vectors), strict=True):
                 found[key] = layers
                 self.prefixes.put(key, beginning, layers)
@@ -305,7 +323,7 @@ class AkiPredictor:
         cache = stacked([found[key] for key in keys], self.model.config.text_config)
         return {"input_ids": ids.to(self.device), "attention_mask": padding.to(self.device), "cache": cache}
 
-    def _vectors(self, prepared: Prepared) -> Tensor:
+    def vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
         import torch
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ..checked import Checked
 from ..errors import UserError
 
 FORMAT: Literal[2] = 2
+NOT_VERIFIED = "not verified"
 IMPORTED = "imported"
 """The kind of model of whose answers nobody knows how they were made."""
 
@@ -46,6 +47,13 @@ class ModelRecord(Described):
     trained_image_order: str | None = None
     training_seed: int | None = None
     """Of the training that made the weights; absent where nobody knows."""
+    mask: str | None = None
+    """`not verified` where a server computes and nobody could look; absent where the self-test speaks."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server answered: what its engine does with the mask cannot be seen from here."""
+        return self.mask == NOT_VERIFIED or self.kind == "openai"
 
 
 class SelfTest(Described):
@@ -122,6 +130,8 @@ class RunSession(Checked):
     versions: dict[str, str]
     commit: Commit | None
     num_predicted: dict[str, int]
+    workers: list[str] = Field(default_factory=list)
+    """Names of the processes, in the order in which they came; empty while it is at work, and in older runs."""
 
 
 class ProbeRecord(Checked):

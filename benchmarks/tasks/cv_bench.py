@@ -38,7 +38,7 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
         index=f"{table}/{row['index']}",
         images=images,
         question=row["question"],
-        target=row["answer"].strip("()"),
+        target=choice.target_of(row, row["answer"].strip("()")),
         choices=choice.options_of(row),
         groups=(source, kind) if kind else (source,),
         cluster=image_cluster(row, images),

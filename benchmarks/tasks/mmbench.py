@@ -37,7 +37,7 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
         index=row["index"],
         images=images,
         question=row["question"],
-        target=row["answer"],
+        target=choice.target_of(row, row["answer"]),
         choices=choice.options_of(row),
         groups=(f"category/{ABBREVIATIONS.get(category, category)}", f"ability/{row['category']}"),
         cluster=str(whole_number(row, "index") % ROTATION),

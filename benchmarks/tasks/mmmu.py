@@ -84,7 +84,7 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
         index=row["index"],
         images=images,
         question=row["question"],
-        target=row["answer"],
+        target=choice.target_of(row, row["answer"]),
         choices=choice.options_of(row),
         groups=(split, f"{split}/{name_of(row['l2-category'])}", f"{split}/{name_of(row['category'])}"),
         cluster=row["index"],

@@ -55,6 +55,8 @@ class BrowserTask:
     headline: str
     note: str | None
     groups: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """What right answers and readings are, where they are few enough to choose from."""
 
 
 class PicturePlaces(Protocol):
@@ -111,6 +113,7 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
         headline=first.results[task].headline,
         note=note,
         groups=tuple(index["groups"]),
+        words=tuple(index["words"]),
     )
 
 

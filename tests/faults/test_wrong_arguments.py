@@ -242,7 +242,7 @@ def inventory(folder: Path) -> dict[str, int]:
     return {
         str(path): path.stat().st_mtime_ns
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".locks" not in path.parts
+        if path.is_file() and ".workers" not in path.parts
     }
 
 

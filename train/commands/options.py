@@ -121,6 +121,10 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "shard_cache": (
+        Annotated[float, typer.Option(help="Gigabytes of remote shards that are kept here.", min=0.001, max=1e6)],
+        200.0,
+    ),
     "changed_data": (
         Annotated[
             bool, typer.Option("--changed-data", help="Go on from a checkpoint although the data have changed since.")

@@ -33,6 +33,7 @@ from .dealing import even_rows
 from .held_out import HeldOut, Split, chosen
 from .pictures import UnreadablePicture, read_picture, to_pixels
 from .samples import Item, Skip
+from .shards import Shard, ShardCache
 
 CaptionKind = Literal["kale", "ocr"]
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -70,11 +71,12 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         first_sample: of the stage, over all processes; more than 0 when resuming.
         positions: of the streams when resuming.
         split: records that are passed over; None: all are read.
+        cache: where remote shards are fetched to.
     """
 
     def __init__(
         self,
-        shards: Sequence[Path],
+        shards: Sequence[Shard],
         kind: CaptionKind,
         *,
         image_processor: Any,
@@ -85,9 +87,11 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         first_sample: int = 0,
         positions: Mapping[int, Position] | None = None,
         split: Split | None = None,
+        cache: ShardCache | None = None,
     ) -> None:
         for shard in shards:
-            check_shard(shard)
+            if isinstance(shard, Path):
+                check_shard(shard)
         self.shards = list(shards)
         self.read_caption = CAPTIONS[kind]
         self.kind = kind
@@ -98,6 +102,7 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         self.lane = lane or Lane()
         self.first_sample = first_sample
         self.split = split
+        self.cache = cache or ShardCache(Path(".aki/shards"))
         self.positions = {number: Position(*position) for number, position in (positions or {}).items()}
 
     def __iter__(self) -> Iterator[Item]:
@@ -160,7 +165,7 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         return [HeldOut(self.kind, 1.0, len(records), lambda number: self._item(records[number]))]
 
     def _usable_held_out(self) -> Iterator[ShardRecord]:
-        for record in chain.from_iterable(map(read_shard, self.shards)):
+        for record in chain.from_iterable(map(self._read, self.shards)):
             if self._is_held_out(record):
                 with suppress(UnusableRecord):
                     self._item(record)
@@ -183,18 +188,33 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
             mine = order[stream :: self.num_streams]
             read_any = shard > 0 or used > 0
             while shard < len(mine):
+                self.cache.ahead(self.shards[mine[(shard + 1) % len(mine)]])
                 for record in self._shuffled(mine[shard], epoch, used):
                     used, read_any = used + 1, True
                     yield record, Position(epoch, shard, used)
                 shard, used = shard + 1, 0
             if not read_any:
-                raise UserError(f"{self.shards[mine[0]].parent}: no record in {len(mine)} shards of a stream")
+                raise UserError(f"{self.shards[mine[0]]}: no record in it, nor in any other shard of a stream")
             epoch, shard = epoch + 1, 0
+
+    def _read(self, shard: Shard, start: int = 0) -> Iterator[ShardRecord]:
+        """A remote shard that is no archive costs its records, and is named; nobody could have known."""
+        while True:
+            try:
+                yield from read_shard(self.cache.local(shard), start, shown=shard)
+            except NoArchive as error:  # before the first record
+                if isinstance(shard, Path):
+                    raise
+                if isinstance(error.__cause__, FileNotFoundError):
+                    continue  # it made room for another one before it was opened
+                if start == 0:
+                    yield ShardRecord(shard=shard, key="?", files={}, fault=str(error))
+            return
 
     def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[ShardRecord]:
         """The records of a shard, block by block in shuffled order, `used` of them left out."""
         block, offset = divmod(used, self.shuffle_block)
-        records = read_shard(self.shards[shard], start=block * self.shuffle_block)
+        records = self._read(self.shards[shard], start=block * self.shuffle_block)
         while part := list(islice(records, self.shuffle_block)):
             random.Random(f"{self.seed} {epoch} {shard} {block}").shuffle(part)
             yield from part[offset:]
@@ -268,35 +288,44 @@ def readers_for(num_streams: int) -> str:
 class ShardRecord:
     """Files of a shard that share a name: by extension (in small letters), each as it lies there, undecoded."""
 
-    shard: Path
+    shard: Shard
     key: str
     files: Mapping[str, bytes]
     fault: str | None = None
     """Why nothing can be made of it, where the shard itself says so."""
 
 
+class NoArchive(UserError):
+    """A shard that is no tar archive at all."""
+
+
 class UnusableRecord(ValueError):
     """A record that cannot be trained on; its text says why. The next one takes its place."""
 
 
-def read_shard(path: Path, start: int = 0) -> Iterator[ShardRecord]:
+def read_shard(path: Path, start: int = 0, shown: Shard | None = None) -> Iterator[ShardRecord]:
     """Records of a shard from number `start` on. Nothing is decoded, so that no record can spoil another.
 
     A record is what webdataset takes for one: neighbouring files whose names agree up to the first dot behind the last
     slash. A file that stands twice in a record makes it unusable; where the archive breaks off, a last record says so.
 
+    Args:
+        path: where it lies.
+        start: number of the first record.
+        shown: what the shard is called, where that is not its path.
+
     Raises:
-        UserError: the file is missing or no tar archive at all.
+        NoArchive: the file is missing or no tar archive at all.
     """
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(tarfile.open(path, "r:"))
         except (OSError, tarfile.TarError) as error:
-            raise UserError(f"{path}: not a webdataset shard ({error})") from error
-        yield from islice(_grouped(path, archive), start, None)
+            raise NoArchive(f"{shown or path}: not a webdataset shard ({error})") from error
+        yield from islice(_grouped(shown or path, archive), start, None)
 
 
-def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
+def _grouped(path: Shard, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
     key: str | None = None
     files: dict[str, bytes] = {}
     fault: str | None = None
@@ -365,18 +394,6 @@ def unusable_records(path: Path, kind: CaptionKind) -> Iterator[Skip]:
             _picture(record)
         except UnusableRecord as error:
             yield Skip(source=str(path), record=record.key, reason=str(error))
-
-
-def find_shards(root: Path) -> list[Path]:
-    """The shards of a folder in the order of their names.
-
-    Raises:
-        UserError: there is none.
-    """
-    shards = sorted(root.glob("*.tar"))
-    if not shards:
-        raise UserError(f"{root}: no *.tar shard here")
-    return shards
 
 
 def _kale(record: ShardRecord) -> str:

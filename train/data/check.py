@@ -162,9 +162,10 @@ def check_shards(
     Raises:
         UserError: there is no shard.
     """
-    from .captions import check_shard, find_shards, unusable_records
+    from .captions import check_shard, unusable_records
+    from .shards import find_shards
 
-    shards = find_shards(folder)
+    shards = [shard for shard in find_shards(folder) if isinstance(shard, Path)]
     chosen = shards if read is None else sorted(random.Random(0).sample(shards, min(read, len(shards))))
     faults = []
     for path in shards:
