@@ -44,6 +44,30 @@ def _loggers(text: str) -> str:
     return text
 
 
+CI = "ci"
+
+
+def _benches(text: str) -> str:
+    """Names as `aki-eval run --bench` takes them, or `ci`."""
+    from benchmarks.catalogue import find_task
+    from benchmarks.plugins import names_file
+
+    for name in text.split(","):
+        if name.strip() not in (CI, "all") and not names_file(name) and find_task(name.strip()) is None:
+            raise typer.BadParameter(f"{name!r}, expected ci, all, or names of aki-eval list separated by commas")
+    return text
+
+
+def _tables(text: str) -> str:
+    """Where the tables of benchmarks are."""
+    folder = Path(text)
+    if text in ("official", "toy"):
+        return text
+    if not text.strip() or not folder.is_dir() or not any([*folder.glob("*.tsv"), *folder.rglob("*.parquet")]):
+        raise typer.BadParameter(f"{text!r}, expected official, toy, or a folder of benchmarks' tables")
+    return str(folder.absolute())
+
+
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name (mma, dot, aki_4b, ...) or a TOML file.")]
 
 
@@ -89,6 +113,35 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "save_steps": (
         Annotated[int, typer.Option(help="Optimizer steps between checkpoints.", min=1, max=10_000_000)],
         500,
+    ),
+    "eval_every": (
+        Annotated[
+            int | None,
+            typer.Option(
+                help="Evaluate a checkpoint every so many steps, and the last: aki-eval run, into evaluations/.",
+                min=1,
+                max=10_000_000,
+            ),
+        ],
+        None,
+    ),
+    "bench": (
+        Annotated[
+            str,
+            typer.Option(
+                parser=_benches, metavar="NAMES", help="Of --eval-every: ci (a small subset of all), or names."
+            ),
+        ],
+        CI,
+    ),
+    "eval_data": (
+        Annotated[
+            str,
+            typer.Option(
+                parser=_tables, metavar="WHERE", help="Of --eval-every: official, toy, or a folder of tables."
+            ),
+        ],
+        "official",
     ),
     "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
     "fsdp": (
@@ -143,14 +196,33 @@ def _machine(
     log: str,
     peak: float,
     max_hours: float | None,
+    bench: str,
+    eval_data: str,
+    cpu: bool,
     **settings: Any,
 ) -> Machine:
     return Machine(
         **settings,
+        cpu=cpu,
+        eval_arguments=evaluation(bench, eval_data, cpu=cpu),
         until=None if max_hours is None else time.monotonic() + 3600 * max_hours,
         keep_checkpoints=keep,
         report_to=tuple(filter(None, log.split(","))),
         peak_flops=peak * 1e12,
+    )
+
+
+def evaluation(bench: str, data: str, *, cpu: bool) -> tuple[str, ...]:
+    """Arguments of `aki-eval run`. Option probabilities come first, as one pass a question, then the answers."""
+    asked = ("--bench", "all", "--subset", "ci") if bench == CI else ("--bench", bench)
+    return (
+        *asked,
+        "--data",
+        data,
+        "--protocols",
+        "likelihood",
+        "--allow-partial",
+        *(("--device", "cpu") if cpu else ()),
     )
 
 
