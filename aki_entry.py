@@ -1,4 +1,4 @@
-"""Where `aki-eval` and `aki-train` begin: before anything of ours is imported that a stranger's package could hide.
+"""Where the commands begin: before anything of ours is imported that a stranger's package could hide.
 
 Plain names such as `model`, `train` and `reports` stand in many repositories. With PYTHONPATH=. one of theirs comes
 before ours, and a command would end deep inside of it. This module's own name is nobody else's; it imports the
@@ -25,6 +25,11 @@ def main_eval() -> None:
 def main_train() -> None:
     """`aki-train`."""
     _start("aki-train", "train.cli")
+
+
+def main_demo() -> None:
+    """`aki-demo`."""
+    _start("aki-demo", "aki_eval.demo.cli")
 
 
 def _start(command: str, module: str) -> None:

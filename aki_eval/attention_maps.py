@@ -56,31 +56,17 @@ OTHER_QUESTION = "How many things are there in the picture, and which of them is
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One prompt seen from inside. Attention is averaged over layers and heads.
+class Attended:
+    """Attention in one pass over a prompt, averaged over layers and heads, seen from its last picture and question.
 
-    attention: (L, L), rows look, columns are seen. latents_to_patches: (N, P), rows sum to 1. masks: by kind, bool,
-    over the prompt and its answer. `image` is the latents' first place and the one behind their last.
+    attention: (L, L), rows look, columns are seen. latents_to_patches: (N, P), rows sum to 1. `image` is the picture's
+    latents' first place and the one behind their last.
     """
 
-    text: str
-    answer: str
-    num_prompt_tokens: int
     image: tuple[int, int]
     words: tuple[Word, ...]
     attention: Floats
     latents_to_patches: Floats
-    masks: dict[str, NDArray[np.bool_]]
-    layer_kinds: tuple[str, ...]
-    """The kind of every layer of the text backbone."""
-    by_layer: tuple[LayerView, ...]
-
-    def layers_of(self, kind: str) -> str:
-        """Which layers of the model have a kind, to stand behind its name; nothing for a kind that none has."""
-        own = [layer for layer, each in enumerate(self.layer_kinds) if each == kind]
-        if len(own) == len(self.layer_kinds):
-            return ", this model"
-        return f", this model's layers {', '.join(map(str, own))}" if own else ""
 
     def image_to_word(self, word: Word) -> tuple[float, Floats]:
         """(share of the latents' attention that the word takes, where on the picture it comes from: (R, C))."""
@@ -99,45 +85,89 @@ class View:
         return patches.reshape(side, len(patches) // side)
 
 
+@dataclass(frozen=True, kw_only=True)
+class View(Attended):
+    """One prompt of one picture seen from inside. masks: by kind, bool, over the prompt and its answer."""
+
+    text: str
+    answer: str
+    num_prompt_tokens: int
+    masks: dict[str, NDArray[np.bool_]]
+    layer_kinds: tuple[str, ...]
+    """The kind of every layer of the text backbone."""
+    by_layer: tuple[LayerView, ...]
+
+    def layers_of(self, kind: str) -> str:
+        """Which layers of the model have a kind, to stand behind its name; nothing for a kind that none has."""
+        own = [layer for layer, each in enumerate(self.layer_kinds) if each == kind]
+        if len(own) == len(self.layer_kinds):
+            return ", this model"
+        return f", this model's layers {', '.join(map(str, own))}" if own else ""
+
+
 def look(
     predictor: AkiPredictor, prompt: Prompt, question: str, max_new_tokens: int = 32, other: str = OTHER_QUESTION
 ) -> View:
     """Answers a prompt of one picture and looks at the forward pass over it.
 
     Args:
+        predictor: the checkpoint.
+        prompt: one picture, and `question` among its texts.
+        question: whose words are looked at.
+        max_new_tokens: the answer's length at the most.
         other: the question that is asked instead, to see what changes in the picture's latents.
 
     Raises:
         UserError: the checkpoint's tokenizer cannot say which characters a token came from.
     """
-    import torch
-
     text = predictor.render(prompt)
-    processor, model = predictor.processor, predictor.model
-    if not processor.tokenizer.is_fast:
-        raise UserError(f"{predictor.name}: its tokenizer has no offsets; save it with a fast tokenizer")
+    model = predictor.model
+    refuse_slow_tokenizer(predictor)
     generation = predictor.predict([prompt], max_new_tokens)[0]
-    pixels = [image.decode().convert("RGB") for image in prompt.images]
-    inputs = processor(images=pixels, text=text, add_special_tokens=False, return_tensors="pt").to(model.device)
-    with torch.inference_mode(), _eager(model), _watched(model) as layers:
-        output = model(**inputs.to(model.dtype), output_attentions=True, output_hidden_states=True, use_cache=False)
+    pixels = [image.decode() for image in prompt.images]
+    seen, output, ids = attend(model, predictor.processor, text, question, pixels)
     swapped = _states_asked(predictor, prompt, question, other, pixels)
-    ids = inputs["input_ids"][0]
-    places = (ids == model.config.image_token_id).nonzero().flatten().tolist()
-    attention = torch.stack([layer[0].float().mean(0) for layer in output.attentions]).mean(0)
-    words = tuple(_words(processor, text, question))
+    places = list(range(*seen.image))
     return View(
+        image=seen.image,
+        words=seen.words,
+        attention=seen.attention,
+        latents_to_patches=seen.latents_to_patches,
         text=text,
         answer=generation.text or "",
         num_prompt_tokens=len(ids),
-        image=(places[0], places[-1] + 1),
-        words=words,
-        attention=attention.cpu().numpy().astype(np.float64),
-        latents_to_patches=rolled_out(layers),
         masks=_masks(model, ids, generation.num_tokens or 0),
         layer_kinds=model.config.layer_kinds,
-        by_layer=tuple(_by_layer(model.config.layer_kinds, output, swapped, places, words)),
+        by_layer=tuple(_by_layer(model.config.layer_kinds, output, swapped, places, seen.words)),
     )
+
+
+def refuse_slow_tokenizer(predictor: AkiPredictor) -> None:
+    """Raises UserError where the checkpoint's tokenizer cannot say which characters a token came from."""
+    if not predictor.processor.tokenizer.is_fast:
+        raise UserError(f"{predictor.name}: its tokenizer has no offsets; save it with a fast tokenizer")
+
+
+def attend(model: Any, processor: Any, text: str, question: str, pixels: list[Any]) -> tuple[Attended, Any, Any]:
+    """One pass over a rendered prompt, whose last picture and `question` are looked at.
+
+    Returns what was seen, the pass itself and the prompt's ids, (L).
+    """
+    import torch
+
+    inputs = processor(images=pixels, text=text, add_special_tokens=False, return_tensors="pt").to(model.device)
+    with torch.inference_mode(), _eager(model), _watched(model) as layers:
+        output = model(**inputs.to(model.dtype), output_attentions=True, output_hidden_states=True, use_cache=False)
+    ids = inputs["input_ids"][0]
+    places = (ids == model.config.image_token_id).nonzero().flatten().tolist()[-model.config.num_latents :]
+    attention = torch.stack([layer[0].float().mean(0) for layer in output.attentions]).mean(0)
+    seen = Attended(
+        image=(places[0], places[-1] + 1),
+        words=tuple(_words(processor, text, question)),
+        attention=attention.cpu().numpy().astype(np.float64),
+        latents_to_patches=rolled_out(layers),
+    )
+    return seen, output, ids
 
 
 def _states_asked(predictor: AkiPredictor, prompt: Prompt, question: str, other: str, pixels: list[Any]) -> list[Any]:
@@ -203,7 +233,7 @@ def _watched(model: Any) -> Iterator[list[Floats]]:
 
 
 def _resampler_weights(layer: Any, patches: Any, latents: Any, positions: Any = None) -> Floats:
-    """What `ResamplerAttention.forward` weighs its values with, of the first picture."""
+    """What `ResamplerAttention.forward` weighs its values with, of the last picture."""
     import torch
 
     latents = layer.norm_latents(latents)
@@ -213,7 +243,7 @@ def _resampler_weights(layer: Any, patches: Any, latents: Any, positions: Any = 
         query, key = query + positions[0], key + positions[1]
     query, key = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (query, key))
     weights = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).float().softmax(-1)
-    averaged: Floats = weights[0].mean(0).cpu().numpy().astype(np.float64)
+    averaged: Floats = weights[-1].mean(0).cpu().numpy().astype(np.float64)
     return averaged
 
 

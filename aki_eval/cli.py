@@ -61,6 +61,11 @@ COMMANDS = {
         "command",
         "A judge against people's grades, and the score corrected by a few of them.",
     ),
+    "judge-position": (
+        "aki_eval.commands.judge_position",
+        "command",
+        "Whether the place in which a judge is shown an answer decides its grade.",
+    ),
     "vlmevalkit": ("aki_eval.commands.vlmevalkit", "vlmevalkit", "VLMEvalKit's own loop, with AKI registered in it."),
 }
 

@@ -50,7 +50,8 @@ class Variances:
 
     @property
     def total(self) -> float:
-        return _once(self.questions - self.interaction, self.seeds - self.interaction, self.interaction)
+        both = self.interaction  # in either of the other two, and counted once
+        return both + max(0.0, self.questions - both) + max(0.0, self.seeds - both)
 
     @property
     def degrees(self) -> float:
@@ -150,6 +151,8 @@ def assumed_variances(
     """Of the difference between two recipes before anything is run, from guesses or other people's runs.
 
     Args:
+        num_questions: of the benchmark.
+        num_seeds: trainings of each recipe.
         flip: share of questions (0..1) that one run of each recipe answer to different worth.
         seed_flip: the same of two runs of one recipe; not more than `flip`.
         seed_sd: standard deviation of the seeds' values beyond what their questions explain, in points of per cent.
@@ -199,10 +202,6 @@ def same_again(arm: Variances) -> Variances:
         seed_degrees=None if arm.seed_degrees is None else 2 * arm.seed_degrees,
         num_seeds=arm.num_seeds * 2,
     )
-
-
-def _once(questions: float, seeds: float, interaction: float) -> float:
-    return interaction + max(0.0, questions) + max(0.0, seeds)
 
 
 def _quantiles(degrees: float, power: float = 0.8) -> float:
@@ -322,6 +321,7 @@ def mean_estimate(runs: Sequence[Estimate]) -> Estimate:
         influence=np.mean([run.influence for run in runs], axis=0),
         corrected=np.mean([run.corrected for run in runs], axis=0),
         degrees=min(run.degrees for run in runs),
+        unclustered=float(np.mean([run.unclustered for run in runs])) / len(runs),
         num_unread=max(run.num_unread for run in runs),
         right_or_wrong=False,
     )

@@ -41,7 +41,9 @@ class Bias:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """`alpha`: Krippendorff's, for interval data. `judged` is the mean of the judge's grades, `corrected` the same by
+    """A judge held against people's grades.
+
+    `alpha`: Krippendorff's, for interval data. `judged` is the mean of the judge's grades, `corrected` the same by
     people's. `weight` of the judge's grades in it.
     """
 
@@ -125,8 +127,9 @@ def _bias(columns: Columns, difference: Floats, name: str, among: Bools) -> Bias
 
 
 def krippendorff(one: Floats, other: Floats) -> float:
-    """Krippendorff's alpha of two raters for interval data: 1 minus observed over expected disagreement; 1 where all
-    grades are the same.
+    """Krippendorff's alpha of two raters for interval data, of grades (n,) each.
+
+    1 minus observed over expected disagreement; 1 where all grades are the same.
     """
     expected = 2 * float(np.concatenate([one, other]).var(ddof=1))
     return 1.0 if expected == 0 else 1 - float(np.square(one - other).mean()) / expected

@@ -7,14 +7,14 @@ comparisons need no more. What needs its code says so, and where the code was.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, get_args
 
 from . import kit_tasks, plugins
 from .checked import Checked
 from .errors import UserError
-from .estimates import Estimate, Estimator, mean_by_group
+from .estimates import Estimator, mean_by_group
 from .records import PromptStyle, Score
 from .scoring import estimates_of
 from .task import DataTable, Extractor, ProtocolRule, Task, protocol_name
@@ -257,7 +257,7 @@ def _described(name: str, definition: Definition) -> Task:
         prompts={},
         protocols={
             protocol: ProtocolRule(
-                score=missing, estimate=_estimator(rule.estimate) or missing, extractor=rule.extractor
+                score=missing, estimate=ESTIMATORS.get(rule.estimate or "", missing), extractor=rule.extractor
             )
             for protocol, rule in definition.protocols.items()
         },
@@ -266,10 +266,6 @@ def _described(name: str, definition: Definition) -> Task:
         max_new_tokens=0,
         judged=definition.judged,
     )
-
-
-def _estimator(name: str | None) -> Callable[[Sequence[Score]], dict[str, Estimate]] | None:
-    return ESTIMATORS.get(name or "")
 
 
 def _needs_code(name: str, source: str, *_: object) -> NoReturn:

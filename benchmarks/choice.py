@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from . import kit, likelihood
 from .data.tsv import image_cluster
+from .errors import RowError
 from .estimates import Estimator
 from .judged import Extraction
 from .prompts import as_shown, from_template
@@ -42,13 +43,25 @@ def options_of(row: Row) -> dict[str, str]:
     return {letter: row[letter] for letter in LETTERS if letter in row}
 
 
+def target_of(row: Row, answer: str) -> str:
+    """`answer`, the row's right letter. A row without options has none to check it against.
+
+    Raises:
+        RowError: it is none of the row's options, so that every answer would count as wrong.
+    """
+    options = options_of(row)
+    if options and answer not in options:
+        raise RowError(f"row {row['index']}: the answer is {answer[:40]!r}, none of the options {', '.join(options)}")
+    return answer
+
+
 def to_sample(row: Row, images: tuple[ImageRef, ...], groups: tuple[str, ...] = ()) -> Sample:
     """A row with a picture, a question, options and a letter; its cluster is the picture."""
     return Sample(
         index=row["index"],
         images=images,
         question=row["question"],
-        target=row["answer"],
+        target=target_of(row, row["answer"]),
         choices=options_of(row),
         groups=groups,
         cluster=image_cluster(row, images),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -18,6 +20,9 @@ from .redaction import redact
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """Typer's name for every misuse of options, wherever it keeps it."""
 
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
+"""What a disk says when it takes no more: full, over the quota, read-only by now, broken, gone."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -25,6 +30,7 @@ def exit_code(program: str, call: Callable[[], Any], hint: str) -> int:
     """Runs a command line and returns its exit code: 2 with one line for what the user can fix, 130 after Ctrl-C.
 
     Args:
+        program: its name, before what it complains about.
         call: the typer app, called with `standalone_mode=False`.
         hint: behind a complaint about options: where their help is.
     """
@@ -39,7 +45,29 @@ def exit_code(program: str, call: Callable[[], Any], hint: str) -> int:
         return 2
     except typer.Abort:
         return 130
+    except Exception as error:
+        if (trouble := _trouble_of_a_disk(error)) is None:
+            raise
+        complain(program, f"{trouble}; what was stored before stays: make room and give the same command again")
+        return 2
     return code if isinstance(code, int) else 0
+
+
+def _trouble_of_a_disk(error: BaseException | None) -> str | None:
+    """What a disk said that takes no more, with the file where it is known; None when it was something else.
+
+    Writers that are not Python's (of tensors, of tables) raise errors of their own that quote the system.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+            return f"{error.filename or 'writing'}: {os.strerror(error.errno)}"
+        for number in DISK_TROUBLE:
+            if os.strerror(number) in str(error):
+                return f"writing: {os.strerror(number)}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def complain(program: str, text: str) -> None:

@@ -62,6 +62,8 @@ class Estimate:
     right_or_wrong: bool = False
     parts: tuple[Estimate, ...] = ()
     weight: float = 1.0
+    unclustered: float = 0.0
+    """Variance that lies in no cluster, added to theirs: what a judge's gradings of all answers have in common."""
 
     @property
     def num_clusters(self) -> int:
@@ -72,7 +74,7 @@ class Estimate:
         """None when fewer than two clusters stand behind the value, or behind a part of it."""
         if self.value is None or self.num_clusters < 2 or any(part.std_error is None for part in self.parts):
             return None
-        return float(np.sqrt(np.square(self.corrected).sum()))
+        return float(np.sqrt(np.square(self.corrected).sum() + self.unclustered))
 
     def interval(self) -> tuple[float, float] | None:
         """95 % confidence interval; None where there is no standard error."""
@@ -137,6 +139,7 @@ class Columns:
 
     @property
     def everything(self) -> Bools:
+        """(number of scores,), all True."""
         return np.ones(len(self.scores), dtype=np.bool_)
 
     def among(self, group: str) -> Bools:
@@ -217,12 +220,13 @@ def weighted_sum(parts: Sequence[Estimate], weight: float = 1.0) -> Estimate:
         right_or_wrong=False,
         parts=tuple(parts),
         weight=weight,
+        unclustered=weight**2 * sum(part.unclustered for part in parts),
     )
 
 
 def _satterthwaite(parts: Sequence[Estimate]) -> float:
     """Degrees of freedom of a sum: Welch's and Satterthwaite's, the smallest part's where nothing varies."""
-    variances = np.array([np.square(part.corrected).sum() for part in parts])
+    variances = np.array([np.square(part.corrected).sum() + part.unclustered for part in parts])
     degrees = np.array([part.degrees for part in parts])
     spread = np.square(variances) / degrees
     return float(np.square(variances.sum()) / spread.sum()) if spread.sum() > 0 else float(degrees.min())

@@ -7,12 +7,14 @@ import binascii
 import io
 import re
 import struct
+import warnings
 
 from PIL import Image
 
 MAX_PIXELS = 89_478_485
 """A quarter of a gigabyte as RGB (Pillow's own default). Whoever else is in the process may have lifted Pillow's limit
 (VLMEvalKit does), so it is checked here."""
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it warns of is refused here
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 """What is opened. Not EPS and its like: Pillow runs a program for them."""
 ORIENTATION = 0x0112
@@ -52,7 +54,8 @@ def decode(content: bytes) -> Image.Image:
 
 
 def _decoded(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in _known()])
+    Image.init()
+    image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN])
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"the picture has {width} x {height} pixels, more than {MAX_PIXELS:,}; scale it down")
@@ -63,11 +66,6 @@ def _decoded(content: bytes) -> Image.Image:
     for name in METADATA:
         upright.info.pop(name, None)
     return upright
-
-
-def _known() -> set[str]:
-    Image.init()
-    return set(Image.OPEN)
 
 
 def orientation(image: Image.Image) -> int:

@@ -157,8 +157,9 @@ def read_choice(answer: str, options: Mapping[str, str]) -> str | None:
 
 
 def choice_prompt(question: str, options: Mapping[str, str], answer: str, table: str | None = None) -> str:
-    """What the kit asks a judge about an answer it cannot match; in Chinese for a Chinese question, and for the table
-    BLINK in words of its own.
+    """What the kit asks a judge about an answer it cannot match.
+
+    In Chinese for a Chinese question, and for the table BLINK in words of its own.
     """
     module = rules().multiple_choice
     build = module.build_prompt_cn if module.cn_string(question) else module.build_prompt

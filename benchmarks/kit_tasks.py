@@ -341,6 +341,11 @@ PARTS = ("set", "figure", "question")
 
 
 def hallusion_sample(row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """A question about a figure, or about none.
+
+    Raises:
+        RowError: the index does not name set, figure and question.
+    """
     parts = row["index"].split("_")
     if len(parts) < 6:
         raise RowError(f"row {row['index']}: the index has {len(parts)} parts, expected A_B_C_SET_FIGURE_QUESTION")

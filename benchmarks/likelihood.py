@@ -2,7 +2,8 @@
 
 Two protocols. `likelihood`: the log-probabilities of the options' letters, or of Yes and No; the answer is the most
 probable one. `likelihood_text`: those of the options' whole texts, divided by their numbers of tokens. Nothing is
-generated, so nothing can be unread; what has no options is unscored. The evidence is `likelihoods.jsonl`.
+generated, so nothing can be unread; what has no options is unscored, and so is a question of which one option has no
+probability: a server tells those of its most probable tokens only. The evidence is `likelihoods.jsonl`.
 
 Beside the benchmark's own metrics:
 
@@ -33,6 +34,7 @@ NAMES = (LABELS, TEXTS)
 YES_NO: Mapping[str, tuple[str, ...]] = {"Yes": ("Yes", "yes"), "No": ("No", "no")}
 NO_OPTIONS = "no_options"
 NO_PROBABILITY = "no_probability"
+NOT_ALL = "option_without_probability"
 NUM_BINS = 15
 
 
@@ -73,8 +75,11 @@ def scorer(protocol: str) -> Callable[[Sequence[Sample], Sequence[Prediction], J
 
 
 def _score(sample: Sample, logprobs: Mapping[str, float], protocol: str) -> Score:
-    if len(logprobs) < 2 or sample.target not in (sample.choices or YES_NO):
+    options = labels_of(sample) if protocol == LABELS else texts_of(sample)
+    if not logprobs or len(options) < 2 or sample.target not in options:
         return unscored(sample, protocol, NO_PROBABILITY)
+    if options.keys() - logprobs.keys():
+        return unscored(sample, protocol, NOT_ALL)
     shares = probabilities(logprobs)
     chosen = max(shares, key=lambda name: shares[name])
     parts = {"confidence": shares[chosen]} | ({"p_yes": shares["Yes"]} if "Yes" in shares else {})

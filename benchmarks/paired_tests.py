@@ -184,6 +184,7 @@ def minus(b: Estimate, a: Estimate) -> Estimate:
         influence=b.influence - a.influence,
         corrected=b.corrected - a.corrected,
         degrees=min(a.degrees, b.degrees),
+        unclustered=a.unclustered + b.unclustered,
         scale=None,
     )
 

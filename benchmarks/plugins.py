@@ -150,5 +150,32 @@ def _folder_searched(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
+OURS = ("aki_eval", "benchmarks", "model", "reports", "train")
+
+
+@contextmanager
+def named_as_theirs(function: object, doing: str) -> Iterator[None]:
+    """What a plug-in's function raises becomes one line with its place; what ours raises stays as it is.
+
+    Args:
+        function: the one that is called inside the `with` block.
+        doing: what is asked of it, for the line.
+
+    Raises:
+        UserError: somebody else's function raises anything but a UserError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        module = str(getattr(getattr(function, "func", function), "__module__", ""))
+        if module.split(".")[0] in OURS:
+            raise
+        file = getattr(sys.modules.get(module), "__file__", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        raise UserError(f"{doing} raises {_cause(error)}{f' ({file}, line {lines[-1]})' if lines else ''}") from error
+
+
 def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

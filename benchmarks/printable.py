@@ -19,6 +19,7 @@ def printable(text: str, keep: str = "") -> str:
     """For terminals and Markdown: control characters, changes of direction and lone surrogates as their escapes.
 
     Args:
+        text: anything, also what other people wrote.
         keep: control characters that stay, such as a line break.
     """
     return "".join(each if each in keep or _is_harmless(each) else _escaped(each) for each in text)

@@ -21,6 +21,8 @@ from .kinds import Tokens, find_kind
 TEXT = 0
 IMAGE = 1
 QUESTION_END = -1
+IGNORED = -100
+"""The label of a token that is not learned, as torch's cross entropy takes it."""
 
 
 def token_types(input_ids: Tensor, image_token_id: int, question_end_token_id: int | None) -> Tensor:

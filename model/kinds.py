@@ -233,6 +233,8 @@ def kinds_by_layer(attention: str, layers: Mapping[str, str] | None, num_layers:
     """The kind of every layer: `attention`, and another one where `layers` says so.
 
     Args:
+        attention: of all layers that `layers` does not name.
+        num_layers: of the text backbone.
         layers: `{"0-9": "causal"}`: layers 0 to 9 of the text backbone are causal. Also `{"3": ...}`. None: none.
 
     Raises:

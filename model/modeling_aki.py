@@ -323,6 +323,7 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
         mm_token_type_ids: Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         vision_hidden_states: Tensor | None = None,
+        loss_only: bool = False,
         **kwargs: Any,
     ) -> AkiOutput:
         """One pass.
@@ -332,6 +333,8 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
         overrides the divisor). Pictures come as pixel_values (M, 3, H, W), as vision_hidden_states (M, P, D), the
         frozen tower's output, or as mm_encoder_outputs, the resampler's; in the order of their placeholders.
         mm_token_type_ids: (B, L) types of `model.attention`; worked out from input_ids when absent.
+        loss_only: logits are made for what `labels` ask alone, and not returned. The loss is the same: a short answer
+        behind a picture and a question asks for 3 of 300 positions, each V numbers wide.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -346,6 +349,8 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
             vision_hidden_states=vision_hidden_states,
             **{key: value for key, value in kwargs.items() if key != "num_items_in_batch"},
         )
+        if loss_only:
+            return AkiOutput(loss=self._loss_of_learned(outputs.last_hidden_state, labels, **kwargs))
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
@@ -361,3 +366,21 @@ class AkiForConditionalGeneration(AkiLoading, AkiGeneration, AkiPreTrainedModel,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
         )
+
+    def _loss_of_learned(self, hidden_BLT: Tensor, labels: Tensor | None, **kwargs: Any) -> Tensor:
+        """The loss, through the head at those positions alone whose next token is learned.
+
+        Raises:
+            ValueError: there are no labels.
+        """
+        if labels is None:
+            raise ValueError("loss_only needs labels; leave it out to get logits")
+        learned = labels[:, 1:] != attention.IGNORED
+        loss: Tensor = self.loss_function(
+            logits=self.lm_head(hidden_BLT[:, :-1][learned]),
+            labels=None,
+            shift_labels=labels[:, 1:][learned],
+            vocab_size=self.config.text_config.vocab_size,
+            **kwargs,
+        )
+        return loss

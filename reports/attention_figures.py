@@ -144,6 +144,23 @@ def heat_figure(picture: Image.Image, heats: Sequence[Heat], title: str, most_co
     return figure
 
 
+def overlay(picture: Image.Image, grid: NDArray[np.float64], pixels: int = 448) -> Image.Image:
+    """The picture under a heat map (R, C), its longer side `pixels` long. Without any heat it is dark."""
+    from matplotlib import colormaps
+
+    shown = picture.convert("RGB")
+    shown = shown.resize(_within(shown.size, pixels), Image.Resampling.BICUBIC)
+    heat = colormaps["inferno"](_blown_up(grid, shown.size))[..., :3]
+    mixed = 0.4 * np.asarray(shown, dtype=np.float64) + 0.6 * 255 * heat
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _within(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """The longer side is `most` long."""
+    factor = most / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
 def _blown_up(grid: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
     """(R, C) -> (height, width), smoothly, from 0 to 1."""
     largest = float(grid.max())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import paper
-from .other_tables import largest_of, other_entries
+from .other_tables import OTHERS, largest_of, other_entries
 from .paper import PaperLine
 from .paper_tables import Plan
 from .series import Series, arm_series, paper_series
@@ -98,6 +98,40 @@ def breakdown(number: str, plan: Plan) -> Chart:
     rows = tuple(_row(entry, plan, reference, list(printed.values()), None) for entry in entries)
     label = reference.label if reference else None
     return Chart(title="By subtask", rows=rows, reference=label)
+
+
+FEWEST_PARTS, MOST_PARTS = 3, 40
+"""Parts of a benchmark that make a chart."""
+
+
+def further_parts(task: str, plan: Plan, printed: str | None) -> list[Chart]:
+    """Parts that the paper's table of the task (`printed`) has no line for, a chart for each kind of them.
+
+    MMBench's twenty abilities, MMMU's subjects: metrics named `kind/part` that can be 100.
+    """
+    known = {entry.metric for entry in paper.entries(printed)} if printed else set()
+    names: dict[str, dict[str, None]] = {}
+    for run in plan.runs:
+        result = run.results.get(task)
+        for name, metric in result.protocols[result.headline].items() if result else ():
+            kind, slash, _ = name.partition("/")
+            if slash and name not in known and metric.unit == "percent":
+                names.setdefault(kind, {})[name] = None
+    charts = []
+    for kind, own in names.items():
+        if not FEWEST_PARTS <= len(own) <= MOST_PARTS:
+            continue
+        lines = [
+            PaperLine(table=OTHERS, section="", label=_spelled(name), task=task, metric=name, num_questions=None)
+            for name in own
+        ]
+        rows = tuple(_row(line, plan, None, [], None, 100.0) for line in lines)
+        charts.append(Chart(title=f"By {kind.replace('_', ' ')}", rows=rows, reference=None))
+    return charts
+
+
+def _spelled(name: str) -> str:
+    return name.partition("/")[2].replace("_", " ")
 
 
 def _row(

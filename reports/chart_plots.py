@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import paper
 from .attention_figures import INK, save
 from .chart_data import Chart, ChartRow, breakdown, others, overview
-from .notices import notices
+from .notices import for_figure
 from .other_tables import measures_paper
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
@@ -235,7 +235,7 @@ def _legend(figure: Figure, marks: Sequence[tuple[Looks, str]], style: Style) ->
 def _title(figure: Figure, title: str, plan: Plan, style: Style) -> None:
     """With what must be read before the numbers, so that it travels with the picture."""
     lines = [title] if style.titled else []
-    lines += [_wrapped(notice) for notice in notices(plan.runs)]
+    lines += [_wrapped(notice) for notice in for_figure(plan.runs)]
     if lines:
         figure.suptitle("\n".join(lines), fontsize=style.size(10), parse_math=False)
 

@@ -35,6 +35,7 @@ from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 from .task_option import TaskFiles
+from .training_log import is_training, report_trainings
 
 MEANT_AS_A_PATTERN = 3
 """Folders from which on `runs/*` is more likely than a list."""
@@ -45,7 +46,8 @@ def report(
         list[Path] | None,
         typer.Argument(
             metavar="RUN_DIR... [-- RUN_DIR...]",
-            help="Run folders, side by side. With -- between them: each group is one recipe's training seeds.",
+            help="Run folders, side by side. With -- between them: each group is one recipe's training seeds. "
+            "Or folders of trainings: loss, learning rate, gradient norm, held-out loss.",
         ),
     ] = None,
     formats: Annotated[str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
@@ -69,6 +71,9 @@ def report(
 ) -> None:
     """The runs' numbers beside the paper's: one screen, or every table in the formats asked for."""
     wanted = parse_formats(formats)
+    if runs and all(map(is_training, runs)):
+        report_trainings(runs, wanted, Output(out))
+        return
     plan = make_plan(runs or [], baseline, reference)
     chosen = parse_tables(numbers)
     tables = choose_tables(plan, chosen) if plan.runs or not audit or chosen else []

@@ -22,6 +22,18 @@ def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
     return tuple(lines + list(_of_several(runs)))
 
 
+MOST_IN_FIGURES = 4
+
+
+def for_figure(runs: Sequence[RunFolder]) -> tuple[str, ...]:
+    """As many as leave room for the figure; how many more there are is said."""
+    found = notices(runs)
+    if len(found) <= MOST_IN_FIGURES:
+        return found
+    left_out = len(found) - MOST_IN_FIGURES + 1
+    return (*found[: MOST_IN_FIGURES - 1], f"{left_out} more to know before any number: on top of every table.")
+
+
 def _of_one(run: RunFolder) -> Iterator[str]:
     if run.record and run.record.mask_self_test and not run.record.mask_self_test.passed:
         yield f"{run.label}: the attention self-test failed, so its numbers are not those of the attention it names."

@@ -12,6 +12,7 @@ from benchmarks.results.folder import RunFolder
 
 from . import paper
 from .comparison_tables import metric_table
+from .curves import Curve, curves, in_steps
 from .differences import TO_BASELINE, TO_PAPER, Pair, gain_in_paper, mean_gain, to_paper
 from .metrics import every_metric
 from .notices import missing_tasks, notices
@@ -97,6 +98,11 @@ class Plan:
         """Every other arm with the one that the baseline belongs to."""
         baseline = next((arm for arm in self.arms if self.baseline is None or self.baseline in arm.runs), None)
         return tuple(Pair(arm, baseline) for arm in self.arms if baseline is not None and arm is not baseline)
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """The columns over the steps of a training; none where the runs are not one training's checkpoints."""
+        return curves(in_steps(self.runs))
 
     def pair(self, side: Arm | RunFolder) -> Pair | None:
         """Of an arm, or of a run's arm, with the baseline."""

@@ -154,8 +154,9 @@ def _arm_cell(arm: Arm, task: str, name: str, estimates: Callable[[str], dict[st
     found = find_metric(estimates(task), name)
     if found is None:
         return Cell()
-    notes = [note for run in arm.runs for note in run_cell(run.results[task], name).notes]
-    reasons = [run.results[task].why_not_comparable(_own(run.results[task], name)) for run in arm.runs]
+    results = [run.results[task] for run in arm.runs]
+    notes = [note for result in results for note in run_cell(result, name).notes]
+    reasons = [result.why_not_comparable(find_metric(result.protocols[result.headline], name)) for result in results]
     return Cell(
         value=found.mean.value,
         ci95=found.question_interval,
@@ -166,13 +167,9 @@ def _arm_cell(arm: Arm, task: str, name: str, estimates: Callable[[str], dict[st
         suffix=NOT_COMPARABLE if any(reasons) else "",
         task=task,
         metric=name,
-        protocol=arm.runs[0].results[task].headline,
+        protocol=results[0].headline,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _own(result: TaskResult, name: str) -> Metric | None:
-    return find_metric(result.protocols[result.headline], name)
 
 
 def other_readings(

@@ -6,8 +6,9 @@ Counts of what stands in scores and predictions; nothing is estimated, so nothin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -33,6 +34,24 @@ class Bar:
     """Of the answers that the view is about, in percent."""
     beside: float | None = None
     """The share that right answers have, where that is the question."""
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    """The sample browser's filters that show these answers; empty where it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Of multiple choice: what was said, by what was right.
+
+    counts: a row for each of `right`, a column for each of `said`.
+    """
+
+    right: tuple[str, ...]
+    said: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    @property
+    def largest(self) -> int:
+        return max((count for row in self.counts for count in row), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +78,29 @@ def views_of(run: RunFolder, task: str) -> list[AnswerView]:
     return [*found, *_lengths(predictions)]
 
 
-def _bars(counts: Iterable[tuple[str, int]], beside: Counter[str] | None = None) -> tuple[Bar, ...]:
+def confusion_of(run: RunFolder, task: str) -> Confusion | None:
+    """Of a task of multiple choice, under its headline protocol. None for other tasks."""
+    result = run.results[task]
+    asked, letters = _lettered(run.scores(task, result.headline))
+    if len(letters) < 2:
+        return None
+    pairs = Counter((score.target or "", _said(score, letters)) for score in asked)
+    said = (*letters, *([UNREAD] if any(name == UNREAD for _, name in pairs) else []))
+    counts = tuple(tuple(pairs[right, name] for name in said) for right in letters)
+    return Confusion(right=tuple(letters), said=said, counts=counts)
+
+
+def said_filter(said: str, right: str | None = None) -> dict[str, str]:
+    """The sample browser's filters for answers that were read as `said`, where `right` is right."""
+    answers = {"result": UNREAD} if said == UNREAD else {"read": said}
+    return answers if right is None else {**answers, "target": right}
+
+
+def _bars(
+    counts: Iterable[tuple[str, int]],
+    beside: Counter[str] | None = None,
+    wanted: Callable[[str], dict[str, str]] = lambda _: {},
+) -> tuple[Bar, ...]:
     pairs = list(counts)
     total = sum(count for _, count in pairs) or 1
     right = sum(beside.values()) if beside else 0
@@ -69,6 +110,7 @@ def _bars(counts: Iterable[tuple[str, int]], beside: Counter[str] | None = None)
             count=count,
             share=100 * count / total,
             beside=100 * beside[label] / right if beside and right and label != UNREAD else None,
+            wanted=wanted(label),
         )
         for label, count in pairs
     )
@@ -87,22 +129,30 @@ def _confusion(scores: Sequence[Score]) -> Iterator[AnswerView]:
         if said:
             yield AnswerView(
                 title=f"Said where {target} is right",
-                bars=_bars((name, said[name]) for name in ("Yes", "No", UNREAD) if said[name] or name != UNREAD),
+                bars=_bars(
+                    ((name, said[name]) for name in ("Yes", "No", UNREAD) if said[name] or name != UNREAD),
+                    wanted=partial(said_filter, right=target),
+                ),
             )
 
 
 def _letters(scores: Sequence[Score]) -> Iterator[AnswerView]:
     """Of multiple choice: how often each letter is said, beside how often it is right."""
-    asked = [score for score in scores if score.value is not None and len(score.target or "") == 1]
-    right = Counter(score.target or "" for score in asked)
-    letters = sorted(letter for letter in right if letter.isupper())
+    asked, letters = _lettered(scores)
     if len(letters) < 2:
         return
-    said = Counter(_said(score, letters) for score in asked if score.target in letters)
+    right = Counter(score.target or "" for score in asked)
+    said = Counter(_said(score, letters) for score in asked)
     names = [*letters, *([UNREAD] if said[UNREAD] else [])]
-    yield AnswerView(
-        title="Letters said", bars=_bars(((name, said[name]) for name in names), right), tick="how often it is right"
-    )
+    bars = _bars(((name, said[name]) for name in names), right, said_filter)
+    yield AnswerView(title="Letters said", bars=bars, tick="how often it is right")
+
+
+def _lettered(scores: Sequence[Score]) -> tuple[list[Score], list[str]]:
+    """Those of multiple choice that are scored, and the letters that are right somewhere."""
+    asked = [score for score in scores if score.value is not None and len(score.target or "") == 1]
+    letters = sorted({letter for score in asked if (letter := score.target or "").isupper()})
+    return [score for score in asked if score.target in letters], letters
 
 
 def _reliability(scores: Sequence[Score]) -> Iterator[AnswerView]:
@@ -152,4 +202,5 @@ def _lengths(predictions: Sequence[Prediction]) -> Iterator[AnswerView]:
     if known_ends:
         cut = sum(reason == "length" for reason in known_ends)
         bars = [("ended by itself", len(known_ends) - cut), ("cut at the limit", cut)]
-        yield AnswerView(title="How answers ended", bars=_bars(bars))
+        wanted: dict[str, dict[str, str]] = {"cut at the limit": {"result": "cut"}}
+        yield AnswerView(title="How answers ended", bars=_bars(bars, wanted=lambda label: wanted.get(label, {})))

@@ -32,6 +32,7 @@ class Say:
     refusal: str | None = None
     model: str | None = None
     usage: bool = True
+    logprobs: Any = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path != f"{self.server_state.root}/chat/completions":
             self.rfile.read(int(self.headers["Content-Length"]))
             return self._send(404, {"detail": "Not Found"})
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        if len(content := self.rfile.read(length)) < length:
+            return None  # the client was killed while it asked
+        body = json.loads(content)
         self.server_state.authorizations.add(self.headers.get("Authorization", ""))
         answer = self.server_state.enter(body)
         while isinstance(answer, Slow):
@@ -228,6 +232,8 @@ def completion(body: dict[str, Any], say: Say) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": say.model or body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": say.finish_reason}],
+        "choices": [
+            {"index": 0, "message": message, "logprobs": say.logprobs, "finish_reason": say.finish_reason},
+        ],
         **({"usage": {**usage, "total_tokens": sum(usage.values())}} if say.usage else {}),
     }

@@ -91,13 +91,14 @@ TASK = Task(
 )
 
 
-def write_table(root: Path, rows: int = 12, name: str = "SMALL") -> Path:
+def write_table(root: Path, rows: int = 12, name: str = "SMALL", pictures: int = 3) -> Path:
     """A table whose right answers are `answer to <index>`: what the scripted predictor says."""
     root.mkdir(parents=True, exist_ok=True)
-    colors = ("red", "green", "blue")
+    colors = [*("red", "green", "blue"), *(f"#{number:06x}" for number in range(pictures))][:pictures]
+    encoded = [base64.b64encode(picture(color)).decode() for color in colors]
     lines = ["\t".join(("index", "image", "question", "answer", "category"))]
     for index in range(rows):
-        image = base64.b64encode(picture(colors[index % 3])).decode()
+        image = encoded[index % pictures]
         lines.append("\t".join((str(index), image, f"Question {index}?", f"answer to {index}", "ab"[index % 2])))
     (root / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     return root

@@ -31,7 +31,8 @@ from benchmarks.results.comparison import compare
 from benchmarks.results.folder import open_runs
 from reports.cli import make_plan
 from reports.formats import Output, produce
-from reports.paper_tables import all_tables, main_table
+from reports.pages import write_site
+from reports.paper_tables import Plan, all_tables, main_table
 from reports.sides import BETWEEN, groups_of
 
 TASK = "real_world_qa"
@@ -428,3 +429,11 @@ def test_training_seed_is_read_from_what_trainings_leave(tmp_path: Path) -> None
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "arithmetic.json").write_text("[damaged")
     assert training_seed(tmp_path) == 7
+
+
+def test_arms_stand_first_on_the_page_of_comparisons(runs: list[Path], tmp_path: Path) -> None:
+    arms = tuple(make_arm(open_runs(runs)[start : start + 3]) for start in (0, 3))
+    flat = tuple(run for arm in arms for run in arm.runs)
+    page = (write_site(Plan(flat, grouped=arms), tmp_path / "html").parent / "compare.html").read_text("utf-8")
+    assert "base (3 seeds), mma (3 seeds)" in page
+    assert page.index("crossed t") < page.index("Questions gained and lost")

@@ -150,11 +150,11 @@ def test_run_again_and_score(aki_eval: Callable[..., Done], checkpoint: Path, tm
     assert made_by["check_batching"]["differing"] == []
     assert made_by["sessions"][0]["num_predicted"] == {"mme": 504, "mm_vet": 104}
 
-    before = {path: path.read_bytes() for path in out.glob("*/*")}
+    before = {path: path.read_bytes() for path in out.glob("[!.]*/*")}
     second = aki_eval("run", *arguments)
     assert second.code == 0
     assert "nothing to predict" in second.err
-    assert {path: path.read_bytes() for path in out.glob("*/*")} == before
+    assert {path: path.read_bytes() for path in out.glob("[!.]*/*")} == before
 
     unjudged = aki_eval("score", out, "--judge", "none")
     assert unjudged.code == 1
@@ -162,7 +162,7 @@ def test_run_again_and_score(aki_eval: Callable[..., Done], checkpoint: Path, tm
     assert json.loads((out / "mm_vet/metrics.json").read_text())["complete"] is False
     assert aki_eval("score", out, "--judge", "none", "--allow-partial").code == 0
     assert aki_eval("score", out).code == 0
-    assert {path: path.read_bytes() for path in out.glob("*/*")} == before
+    assert {path: path.read_bytes() for path in out.glob("[!.]*/*")} == before
 
 
 def test_ctrl_c_says_how_to_go_on_and_that_works(

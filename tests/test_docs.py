@@ -18,6 +18,7 @@ from typer.main import get_command
 
 from aki_eval.cli import EXIT_CODES, make_app
 from aki_eval.commands.gate import EXIT_CODES as GATE_CODES
+from aki_eval.demo.cli import app as demo_app
 from aki_eval.judges import JudgeOptions
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions
@@ -109,16 +110,17 @@ def test_reliability_names_tests_that_exist() -> None:
     assert missing == []
 
 
+PROTOCOLS = ("kit", "strict", "official", "cambrian", "likelihood", "likelihood_text", "swapped")
+
+
 def test_protocols_are_those_of_the_tasks() -> None:
-    (table,) = (rows for rows in sections(DOCS / "protocols.md").values() if rows and len(rows[0]) >= 6)
+    (table,) = (rows for rows in sections(DOCS / "protocols.md").values() if rows and rows[0][0] in TASKS)
     for name, *cells in table:
         task = TASKS[name]
-        said = dict(
-            zip(("kit", "strict", "official", "cambrian", "likelihood", "likelihood_text"), cells, strict=False)
-        )
+        said = dict(zip(PROTOCOLS, cells, strict=False))
         has = {protocol: "on request" if rule.on_request else "yes" for protocol, rule in task.protocols.items()}
         assert {protocol: text for protocol, text in said.items() if text} == has, name
-        assert cells[6] == task.headline, name
+        assert cells[len(PROTOCOLS)] == task.headline, name
     assert [row[0] for row in table] == list(TASKS)
 
 
@@ -139,6 +141,9 @@ def test_links_lead_somewhere() -> None:
 PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / room / "README.md" for room in PACKAGES)]
 
 
+APPS = {"aki-train": train_app, "aki-demo": demo_app}
+
+
 def commands_of(page: Path) -> list[str]:
     """Command lines in sh blocks, and in a line of text between backticks."""
     text = page.read_text("utf-8").replace("\\\n", " ")
@@ -147,8 +152,8 @@ def commands_of(page: Path) -> list[str]:
         for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
     ]
-    typed += re.findall(r"`((?:aki-eval|aki-train|make) [^`]+)`", text)
-    found = (re.search(r"(?:aki-eval|aki-train|make) .*", line.partition(" #")[0]) for line in typed)
+    typed += re.findall(r"`((?:aki-eval|aki-train|aki-demo|make) [^`]+)`", text)
+    found = (re.search(r"(?:aki-eval|aki-train|aki-demo|make) .*", line.partition(" #")[0]) for line in typed)
     return [each[0] for each in found if each]
 
 
@@ -160,7 +165,7 @@ def why_it_would_not_run(line: str) -> str | None:
         return (
             None if {word for word in words if word[0] != "-"} <= {*targets, "toy-baseline"} else f"no target {words}"
         )
-    command: Any = get_command(make_app(words[0]) if program == "aki-eval" else train_app)
+    command: Any = get_command(make_app(words[0]) if program == "aki-eval" else APPS[program])
     while hasattr(command, "commands"):
         name = words.pop(0) if words else ""
         if not set(name.split("|")) <= set(command.commands):

@@ -11,7 +11,7 @@ import pytest
 
 import aki_entry
 
-COMMANDS = {"aki-eval": "main_eval", "aki-train": "main_train"}
+COMMANDS = {"aki-eval": "main_eval", "aki-train": "main_train", "aki-demo": "main_demo"}
 
 
 def script(folder: Path, command: str) -> Path:

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 from run_helpers import ScriptedPredictor
+from scored_run_helpers import scores, write_scored_run
 
+from aki_eval.api.results import Results
 from aki_eval.cli import main
 from aki_eval.exports import every_eval_ever, inspect_log, lm_eval, parquet, trackers
+from aki_eval.exports.rows import sample_rows
 from aki_eval.judges import JudgeOptions
 from aki_eval.run.inputs import find_tasks
 from aki_eval.run.progress import Progress
@@ -167,3 +170,16 @@ def test_a_subset_says_so(tmp_path: Path) -> None:
     run_all(options, ScriptedPredictor(lambda prompt: "Yes"), Progress(quiet=True))
     content = every_eval_ever.content(open_run(tmp_path / "run"))
     assert '"size": 10' in content["evaluation_results"][0]["score_details"]["details"]["subset"]
+
+
+def test_frames_and_exports_show_the_same_of_a_sample_also_of_one_that_was_not_asked(tmp_path: Path) -> None:
+    write_scored_run(tmp_path / "run", {"real_world_qa": scores([1.0, None, 0.0])})
+    line = {"index": "0", "prompt": "p", "prediction": "A", "num_tokens": 1, "finish_reason": "stop", "error": None}
+    (tmp_path / "run/real_world_qa/predictions.jsonl").write_text(json.dumps(line) + "\n")
+    run = open_run(tmp_path / "run")
+    exported = list(sample_rows(run, "real_world_qa", "kit"))
+    assert [row["error"] for row in exported] == [None, "not asked", "not asked"]
+    frame = Results(run).samples("real_world_qa")
+    for name in frame.columns:
+        shown = [None if value != value else value for value in frame[name]]  # NaN is no number
+        assert shown == [row[name] for row in exported], name

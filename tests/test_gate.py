@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from record_helpers import record
 from scipy.stats import binomtest, ttest_rel
 from scored_run_helpers import score, scores, write_scored_run
 
@@ -370,3 +373,51 @@ def test_allowed_unread_is_a_percentage(tmp_path: Path, share: str) -> None:
     path.write_text(f'decide_by = "difference"\nallowed_unread = {share}\n[allowed_drop.pope]\nf1 = 1.0\n')
     with pytest.raises(UserError, match="allowed_unread is"):
         read_policy(path)
+
+
+def write_other(path: Path, name: str, right: int, num: int = 400) -> Path:
+    """Beside a task of the paper, one of nobody's that the folder describes."""
+    write_scored_run(path, {TASK: scores([1.0] * num)})
+    shutil.copytree(path / TASK, path / name)
+    other = write_scored_run(path / "aside", {TASK: scores([1.0] * right + [0.0] * (num - right))}) / TASK
+    (path / name / "scores.jsonl").write_bytes((other / "scores.jsonl").read_bytes())
+    content = json.loads((other / "metrics.json").read_text())
+    content |= {
+        "task": name,
+        "definition": {
+            "title": name,
+            "paper": "nobody's",
+            "headline_metrics": ["overall"],
+            "judged": False,
+            "headline": content["headline"],
+            "protocols": {content["headline"]: {"estimate": "mean_by_group", "extractor": "none"}},
+            "scales": {"overall": 100.0},
+            "source": "a file",
+        },
+    }
+    (path / name / "metrics.json").write_text(json.dumps(content))
+    shutil.rmtree(path / "aside")
+    (path / "run.json").write_text(json.dumps(record(path.name, [TASK, name, "alone"])))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("others", "named", "found"),
+    [
+        (None, {}, [(TASK, 2.0)]),
+        (5.0, {}, [(TASK, 2.0), ("quiz", 5.0)]),
+        (0.0, {}, [(TASK, 2.0), ("quiz", 0.0)]),  # no drop at all is a policy, too
+        (5.0, {("quiz", "overall"): 90.0}, [(TASK, 2.0), ("quiz", 90.0)]),  # what is named is not one of the others
+    ],
+)
+def test_other_tasks_are_held_to_what_the_policy_allows_them(
+    tmp_path: Path, others: float | None, named: dict[tuple[str, str], float], found: list[tuple[str, float]]
+) -> None:
+    """Of both runs' tasks those that are not the paper's; what only one of the two has been asked is not held."""
+    run, baseline = write_other(tmp_path / "run", "quiz", 200), write_other(tmp_path / "baseline", "quiz", 390)
+    shutil.copytree(run / "quiz", run / "alone")
+    (run / "alone/metrics.json").write_text((run / "quiz/metrics.json").read_text().replace('"quiz"', '"alone"'))
+    allowed = replace(policy(), allowed_drop=policy().allowed_drop | named, other_tasks=others)
+    decision = decide(open_run(run), open_run(baseline), allowed)
+    assert [(check.task, check.allowed_drop) for check in decision.checks] == found
+    assert decision.verdict == ("GO" if others is None or named else "NO-GO")

@@ -218,6 +218,18 @@ def test_two_runs_show_what_flipped(site: str, browser: Any) -> None:
     assert "result=lost" in browser.current_url
 
 
+def test_a_count_of_answers_opens_as_many(site: str, browser: Any) -> None:
+    browser.get(f"{site}/benchmark-pope.html")
+    links = browser.find_elements("css selector", ".answers .plot-value a[href*='read=No&target=Yes']")
+    shown = [int(link.text) for link in links]
+    assert len(shown) == 2
+    assert min(shown) > 0
+    links[1].click()
+    wait(browser, "document.querySelectorAll('.detail h2').length > 0")
+    assert count(browser) == (shown[1], 600)
+    assert browser.execute_script("return document.getElementById('read').value") == "No"
+
+
 def test_search_finds_text_on_pages_not_yet_loaded(site: str, browser: Any) -> None:
     open_samples(browser, site, "task=pope")
     browser.find_element("id", "search").send_keys("needle in the last page")

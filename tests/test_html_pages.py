@@ -14,12 +14,12 @@ from urllib.parse import parse_qs
 import pytest
 from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
 from PIL import Image
-from reports_helpers import edit_json, plan, write_lines
+from reports_helpers import edit_json, metric, plan, write_lines, write_run
 
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef
 from benchmarks.results.folder import open_runs
-from reports.chart_data import overview
+from reports.chart_data import further_parts, overview
 from reports.cli import report
 from reports.links import group_of, unions
 from reports.pages import write_site
@@ -306,3 +306,14 @@ def test_many_runs_have_a_history_in_the_order_of_their_beginnings(tmp_path: Pat
     assert [point.label for point in panel.points] == ["a", "b", "c"]
     assert [point.x for point in panel.points] == sorted(point.x for point in panel.points)
     assert history(open_runs(runs[:2])) == []
+
+
+def test_parts_without_a_line_in_the_paper_have_charts_of_their_own(tmp_path: Path) -> None:
+    kinds = {"ability": "abcd", "category": ("AR", "CP", "RR"), "few": "xy"}
+    parts = {f"{kind}/{name}": metric(50.0) for kind, names in kinds.items() for name in names}
+    run = open_runs([write_run(tmp_path / "run", {"mmbench": {"overall": metric(50.0), **parts}})])[0]
+    (chart,) = further_parts("mmbench", plan([run]), "8")
+    assert chart.title == "By ability"
+    assert [row.label for row in chart.rows] == ["a", "b", "c", "d"]
+    assert [(dot.at, dot.low, dot.high) for row in chart.rows for dot in row.dots] == [(50.0, 48.0, 52.0)] * 4
+    assert [other.title for other in further_parts("mmbench", plan([run]), None)] == ["By ability", "By category"]

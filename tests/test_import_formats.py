@@ -368,6 +368,27 @@ def test_packed_lines(tmp_path: Path) -> None:
     assert (record.text, record.ids) == ("A", {"index": "1"})
 
 
+def test_json_lines_and_json_lists_by_what_they_hold_and_not_by_their_name(tmp_path: Path) -> None:
+    rows = [{"index": 1, "prediction": "A"}, {"index": 2, "prediction": "B"}]
+    for path in (lines(tmp_path / "a.json", rows), write(tmp_path / "a.jsonl", rows)):
+        assert [record.text for record in read_records(path)] == ["A", "B"]
+
+
+def test_ids_that_pandas_made_floats(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "index,prediction\n1.0,A\n2.0,1.0\n")
+    assert [(each.ids, each.text) for each in read_records(tmp_path / "a.csv")] == [
+        ({"index": "1"}, "A"),
+        ({"index": "2"}, "1.0"),
+    ]
+    write(tmp_path / "b.csv", "index,prediction\n1.0,A\n1.1,B\n")  # not numbers of rows
+    assert [each.ids["index"] for each in read_records(tmp_path / "b.csv")] == ["1.0", "1.1"]
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a Git LFS pointer, not the file itself"):
+        read_records(write(tmp_path / "a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"))
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -287,6 +287,7 @@ def test_a_line_that_is_no_json_costs_its_own_row(tmp_path: Path) -> None:
         ("In <image> what is it?", "In what is it?"),
         ("Look:\n<image>\nWhat is it?", "Look: What is it?"),
         ("What is it?", "What is it?"),
+        ("<image>\n<image>\nCompare.", "Compare."),
     ],
 )
 def test_the_placeholder_is_taken_out_wherever_it_stands(turn: str, question: str) -> None:

@@ -33,6 +33,15 @@ def test_intervals_hold_the_truth(title: str, simulation: ModuleType) -> None:
         assert naive < ours, name
 
 
+@pytest.mark.parametrize("title", ["MM-Vet, 3 judgings, luck and moods", "LLaVA-Bench, 2 judgings, luck and moods"])
+def test_intervals_hold_what_judgings_have_in_common(title: str, simulation: ModuleType) -> None:
+    judged = next(each for each in simulation.JUDGED if each.title == title)
+    held, means_alone, width = simulation.judged_coverage(judged, 150, seed=1)
+    assert 0.91 <= held <= 0.99
+    assert means_alone < held
+    assert width > 1.2
+
+
 @pytest.mark.parametrize(
     "title", ["200 questions, 10 % better", "300 pictures of 3, 5 % better", "CV-Bench 2D: 40 pictures"]
 )

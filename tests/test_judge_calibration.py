@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import runpy
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
+import real_answers
 from run_helpers import ScriptedPredictor
 
 from aki_eval.commands.judge_calibrate import command, read_labels
@@ -129,3 +131,30 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         calibrate(scores, {scores[0].index: 0.5})
     with pytest.raises(UserError, match="no grade in this run"):
         calibrate(scores, {"nobody": 0.5})
+
+
+@pytest.mark.parametrize(("task", "measure"), [("mm_vet", 0.310), ("llava_bench", 5.717)])
+def test_published_gradings_correct_each_other(task: str, measure: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of GPT-4's three gradings one is the judge, the mean of the others the labels of a random part: the corrected
+    interval holds their mean over all answers, of the judge as it is and made too kind (table in docs/protocols.md).
+    """
+    folder = real_answers.real_folder()
+    if folder is None:
+        pytest.skip(real_answers.MISSING)
+    monkeypatch.setattr("benchmarks.calibration.NUM_DRAWS", 200)
+    script = runpy.run_path(str(Path(__file__).parent / "bench" / "judge_real.py"))
+    (given,) = (each for each in script["published"](folder) if each.task == task)
+    assert given.measure.mean() == pytest.approx(measure, abs=0.0005)
+    found = {
+        name: calibrate(given.scores(values), script["through_a_file"](given.labels(0), task))
+        for name, values in given.judges()
+    }
+    first, kind, length = found.values()
+    assert first.alpha > 0.98 > kind.alpha > length.alpha
+    assert kind.biases[0].ci95 is not None
+    assert kind.biases[0].ci95[0] > 0 > length.weight - 0.2
+    for each in found.values():
+        assert each.corrected_ci95 is not None
+        assert each.corrected_ci95[0] <= measure <= each.corrected_ci95[1]
+    assert kind.judged_ci95 is not None
+    assert kind.judged_ci95[0] > measure

@@ -96,7 +96,8 @@ def test_what_has_no_options_or_no_probability_is_unscored() -> None:
         return scorer("likelihood")([asked], [answer], None)[0]
 
     assert scored(sample("a bird"), {}).reason == "no_options"
-    assert scored(sample("A", A="cat", B="dog"), {"A": -1.0}).reason == "no_probability"
+    assert scored(sample("A", A="cat", B="dog"), {}).reason == "no_probability"
+    assert scored(sample("A", A="cat", B="dog"), {"A": -1.0}).reason == "option_without_probability"
     right = scored(sample("B", A="cat", B="dog"), {"A": -2.0, "B": -1.0})
     assert (right.value, right.answer) == (1.0, "B")
     assert right.parts["confidence"] == pytest.approx(1 / (1 + np.exp(-1)))

@@ -248,6 +248,38 @@ def test_parts_that_do_not_fit_are_found_before_anything_is_asked(
     assert f"{path}:TASK" in str(refused.value)
 
 
+SAMPLE = "return Sample("
+PROMPT = "lambda sample: Prompt(sample.index, (*sample.images, sample.question))"
+
+
+@pytest.mark.parametrize(
+    ("part", "instead", "said"),
+    [
+        (SAMPLE, "return dict(", "quiz: to_sample gives a dict, expected a benchmarks.records.Sample"),
+        (SAMPLE, "1 / 0; return Sample(", "to_sample of row 0 raises ZeroDivisionError: division by zero (FILE, line "),
+        ('index=row["index"], images', 'index="7", images', "has the index '7', which another one has; to_sample of"),
+        (PROMPT, "lambda sample: sample.question", "prompts['aki'] gives a str, expected a records.Prompt"),
+        (PROMPT, "lambda sample: sample.colour", "the prompt 'aki' of sample 0 raises AttributeError: 'Sample' object"),
+        (
+            '_metrics=("overall",)',
+            '_metrics=("acc",)',
+            "names 'acc', which its protocol 'kit' does not give; it gives o",
+        ),
+    ],
+)
+def test_what_a_benchmark_s_functions_do_wrong_is_one_line(
+    call: Call, tmp_path: Path, part: str, instead: str, said: str
+) -> None:
+    text = task_file(tmp_path).read_text()
+    assert part in text
+    path = tmp_path / "quiz.py"
+    path.write_text(text.replace(part, instead))
+    code, _, error = call("run", "--bench", "quiz.py", "--data", "data", "--model", "answers.py", "--out", "x")
+    assert code == 2
+    assert said.replace("FILE", str(path)) in error.splitlines()[-1]
+    assert "Traceback" not in error
+
+
 def test_what_needs_the_code_says_so_and_takes_it(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task_file(tmp_path, "odd", "Odd", estimate="halved")
     for out, model in (("a", "answers.py"), ("b", "answers.py:Answers")):

@@ -68,6 +68,13 @@ def test_two_options_of_one_text_are_told_apart_by_letter_only() -> None:
         ("Is Coral less than Olive?", "Coral is greater than Olive.", "No"),
         ("Is Coral less than Olive?", "Is Coral less than Olive?", None),
         ("Are there fewer buses than cars?", "There are fewer busses than cars.", "Yes"),
+        ("Is there a dog?", "No doubt there is a dog.", "Yes"),
+        ("Is there a dog?", "There is no doubt that there is a dog.", "Yes"),
+        ("Is there a dog?", "The image lacks a dog.", "No"),
+        ("Is there a dog?", "There might be a dog behind the fence.", None),
+        ("Is there a dog?", "Yes, there isn't.", None),
+        ("Is there a dog?", "No, it cannot be determined.", None),
+        ("Is there a dog?", "There's one behind the tree.", "Yes"),
     ],
 )
 def test_the_question_said_again(question: str, answer: str, reading: str | None) -> None:

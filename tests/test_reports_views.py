@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from aki_eval.run.run import RunOptions, run
 from benchmarks.records import Prompt, Score
 from benchmarks.results.folder import RunFolder, open_run
 from benchmarks.tasks import TASKS
+from reports import notices
+from reports.links import NO_OTHER, samples_link
 from reports.pages import write_site
 from reports.view_plots import write_view_figures
-from reports.views import AnswerView, _reliability, views_of
+from reports.views import AnswerView, _reliability, confusion_of, said_filter, views_of
 
 
 def always(prompt: Prompt) -> str:
@@ -93,3 +96,48 @@ def test_the_pages_show_them(answered: RunFolder, tmp_path: Path) -> None:
     page = (site / "benchmark-real_world_qa.html").read_text("utf-8")
     assert "Letters said" in page
     assert "What the answers look like" in page
+
+
+def test_what_is_said_by_what_is_right(answered: RunFolder) -> None:
+    scores = answered.scores("real_world_qa", "kit")
+    confusion = confusion_of(answered, "real_world_qa")
+    assert confusion is not None
+    assert confusion.said[: len(confusion.right)] == confusion.right
+    column = confusion.said.index("B")
+    for right, row in zip(confusion.right, confusion.counts, strict=True):
+        assert row[column] == sum(score.target == right for score in scores)
+        assert sum(row) == row[column]
+    assert confusion_of(answered, "pope") is None
+    assert confusion_of(answered, "mm_vet") is None
+
+
+def test_counts_lead_to_their_answers(answered: RunFolder, tmp_path: Path) -> None:
+    site = write_site(plan([answered]), tmp_path / "html").parent
+    pope = unescape((site / "benchmark-pope.html").read_text("utf-8"))
+    wrong = sum(score.target == "No" for score in answered.scores("pope", "kit"))
+    link = samples_link("pope", a=answered.label, b=NO_OTHER, protocol="kit", read="Yes", target="No")
+    assert f'{link}">{wrong}</a>' in pope
+    letters = unescape((site / "benchmark-real_world_qa.html").read_text("utf-8"))
+    assert "Said, by what is right" in letters
+    for right in ("A", "B"):
+        number = sum(score.target == right for score in answered.scores("real_world_qa", "kit"))
+        assert f'&protocol=kit&read=B&target={right}">{number}</a>' in letters
+    assert "read=A&" not in letters  # nothing stands behind a nought
+
+
+def test_an_unread_answer_is_found_by_its_result() -> None:
+    assert said_filter("unread", "A") == {"result": "unread", "target": "A"}
+    assert said_filter("B") == {"read": "B"}
+
+
+def test_figures_say_as_much_beforehand_as_leaves_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"line {number}" for number in range(6)]
+    monkeypatch.setattr(notices, "notices", lambda runs: tuple(lines[: len(runs)]))
+    assert notices.for_figure([None] * 4) == tuple(lines[:4])  # type: ignore[list-item]
+    assert (
+        notices.for_figure([None] * 6)
+        == (  # type: ignore[list-item]
+            *lines[:3],
+            "3 more to know before any number: on top of every table.",
+        )
+    )

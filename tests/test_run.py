@@ -134,9 +134,9 @@ def test_another_model_and_other_tables_are_refused(tables: Path) -> None:
         go(tables)
 
 
-def test_a_copied_folder_without_its_locks_goes_on(tables: Path) -> None:
+def test_a_copied_folder_without_its_hidden_files_goes_on(tables: Path) -> None:
     go(tables)
-    shutil.rmtree(tables.parent / "run/.locks")
+    shutil.rmtree(tables.parent / "run/.workers")
     assert go(tables).num_predicted == 0
 
 

@@ -29,6 +29,7 @@ def test_old_run_folders_open(name: str) -> None:
     assert run.pop("format") == 2
     tasks = before.pop("tasks")
     assert {task: {key: run["tasks"][task][key] for key in fields} for task, fields in tasks.items()} == tasks
+    assert all(session.pop("workers") == [] for session in run["sessions"]), "nobody knows who worked then"
     assert {key: run[key] for key in before} == before
     assert open_run(OLD / name).record == read_record(OLD / name / "run.json")
 

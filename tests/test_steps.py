@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from scored_run_helpers import scores, write_scored_run
 
 from aki_eval.cli import main
 from aki_eval.run.checkpoints import checkpoints, run_folder
+from benchmarks.results.comparison import compare
 from benchmarks.results.folder import open_run
+from reports import curves
+from reports.curves import in_steps
 from reports.paper_tables import Plan
-from reports.steps import curves, in_steps, step_figure, step_table
+from reports.steps import step_figure, step_table
 
 TOY = Path(__file__).parent / "data" / "toy_model"
 
@@ -30,8 +34,8 @@ def plan_of(folder: Path, rights: dict[str, int], total: int = 100) -> Plan:
 
 def test_the_best_and_those_that_cannot_be_told_from_it(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, {"step-200": 60, "step-30": 20, "checkpoint_1000": 58})
-    assert [step for step, _ in in_steps(plan)] == [30, 200, 1000]
-    (curve,) = curves(in_steps(plan))
+    assert [step for step, _ in in_steps(plan.runs)] == [30, 200, 1000]
+    (curve,) = plan.curves
     assert (curve.best, curve.equal) == (200, (1000,))
     table = step_table(plan)
     assert table is not None
@@ -42,13 +46,33 @@ def test_the_best_and_those_that_cannot_be_told_from_it(tmp_path: Path) -> None:
 
 
 def test_a_clear_best_is_said_to_be_one(tmp_path: Path) -> None:
-    (curve,) = curves(in_steps(plan_of(tmp_path, {"step-1": 20, "step-2": 50, "step-3": 90})))
+    (curve,) = plan_of(tmp_path, {"step-1": 20, "step-2": 50, "step-3": 90}).curves
     assert (curve.best, curve.equal) == (3, ())
 
 
+def test_two_steps_are_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both columns of MME have their best at step 3; a table and a figure are made of one plan."""
+    runs = []
+    for step, right in ((1, 10), (2, 20), (3, 40)):
+        found = [
+            replace(each, index=f"{group}/{each.index}", groups=(group,), cluster=f"{group}/{each.cluster}")
+            for group in ("perception/OCR", "cognition/text_translation")
+            for each in scores([1.0] * right + [0.0] * (60 - right), per_cluster=2)
+        ]
+        write_scored_run(tmp_path / f"step-{step}", {"mme": found})
+        runs.append(open_run(tmp_path / f"step-{step}"))
+    asked = []
+    monkeypatch.setattr(curves, "compare", lambda a, b, **kw: asked.append((a.label, b.label)) or compare(a, b, **kw))
+    plan = Plan(tuple(runs))
+    assert step_table(plan) is not None
+    assert step_figure(plan) is not None
+    assert [curve.best for curve in plan.curves] == [3, 3]
+    assert asked == [("step-1", "step-3"), ("step-2", "step-3")]
+
+
 def test_runs_that_are_no_steps_are_no_curve(tmp_path: Path) -> None:
-    assert in_steps(plan_of(tmp_path, {"a": 1, "step-2": 2, "step-3": 3})) == []
-    assert in_steps(plan_of(tmp_path / "two", {"step-2": 2, "step-3": 3})) == []
+    assert in_steps(plan_of(tmp_path, {"a": 1, "step-2": 2, "step-3": 3}).runs) == []
+    assert in_steps(plan_of(tmp_path / "two", {"step-2": 2, "step-3": 3}).runs) == []
     assert step_table(plan_of(tmp_path / "three", {"a": 1, "b": 2, "c": 3})) is None
 
 

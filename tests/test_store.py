@@ -78,9 +78,9 @@ def test_an_answer_counts_more_than_an_error_and_later_more_than_earlier(folder:
     assert (found["1"].text, found["2"].text, found["3"].error) == ("late", "yes", "second")
 
 
-def test_ranks_are_merged_in_the_order_of_the_table(folder: RunStore) -> None:
-    folder.append("mme", [answered("3"), answered("1")], rank=0)
-    folder.append("mme", [answered("2"), answered("0")], rank=1)
+def test_workers_are_merged_in_the_order_of_the_table(folder: RunStore) -> None:
+    folder.append("mme", [answered("3"), answered("1")])
+    folder.append("mme", [answered("2"), answered("0")], worker="node1-17-99")
     folder.merge("mme", ["0", "1", "2", "3", "4"])
     assert [path.name for path in (folder.root / "mme").iterdir()] == ["predictions.jsonl"]
     assert list(folder.predictions("mme")) == ["0", "1", "2", "3"]
@@ -89,18 +89,17 @@ def test_ranks_are_merged_in_the_order_of_the_table(folder: RunStore) -> None:
 def test_a_second_process_is_refused(folder: RunStore) -> None:
     code = (
         "import sys; from pathlib import Path; from benchmarks.results.store import RunStore\n"
-        "with RunStore(Path(sys.argv[1])).locked(int(sys.argv[2])): print('in', flush=True); sys.stdin.read()"
+        "with RunStore(Path(sys.argv[1])).alone('score'): print('in', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", code, str(folder.root)]
-    for rank in ("0", "2"):
-        with subprocess.Popen([*arguments, rank], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline() == "in\n"
-            with pytest.raises(UserError, match="another process is working"), folder.locked():
-                pass
-            other.kill()
-        with folder.locked():
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(UserError, match=r"another process is working .*aki-eval score"), folder.alone("import"):
             pass
+        other.kill()
+    with folder.alone("import"):
+        pass
 
 
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
@@ -154,15 +153,13 @@ def started(folder: RunStore, *tasks: str) -> None:
 
 def test_fresh_deletes_what_run_json_lists_and_nothing_else(folder: RunStore) -> None:
     started(folder, "mme")
-    folder.append("mme", [answered("1")], rank=2)
+    folder.append("mme", [answered("1")], worker="node1-17-99")
     kept = [folder.root / name for name in ("notes.txt", "mme/notes.txt", "other/predictions.jsonl")]
     for path in kept:
         path.parent.mkdir(exist_ok=True)
         path.write_text("precious")
     folder.clear()
-    assert sorted(path for path in folder.root.glob("**/*") if path.is_file() and ".locks" not in path.parts) == sorted(
-        kept
-    )
+    assert sorted(path for path in folder.root.glob("**/*") if path.is_file()) == sorted(kept)
     with pytest.raises(UserError, match=r"is no run folder \(no run\.json, but mme\), so nothing in it is deleted"):
         folder.clear()
 

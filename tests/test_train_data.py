@@ -29,7 +29,6 @@ from train.data.captions import (
     ShardRecord,
     UnusableRecord,
     check_shard,
-    find_shards,
     read_shard,
     streams_of,
     unusable_records,
@@ -40,6 +39,7 @@ from train.data.instructions import Example
 from train.data.mixture import Mixture
 from train.data.pictures import PixelReader, UnreadablePicture, augment
 from train.data.samples import Item
+from train.data.shards import find_shards
 from train.machine import Machine
 
 NUM_LATENTS = 4

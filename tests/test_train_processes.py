@@ -88,6 +88,10 @@ def test_sharding_leaves_precision_to_autocast(root: Path, tmp_path: Path) -> No
     assert policies == [f"{{'param_dtype': None, {fp32}}}"]
     assert logged(sharded, "loss") == pytest.approx(logged(one, "loss"), rel=1e-6)
     assert logged(sharded, "grad_norm") == pytest.approx(logged(one, "grad_norm"), rel=1e-5)
+    for name in ("validation_loss", "validation_loss/vqav2"):  # in the last pass one process has no sample left
+        assert logged(sharded, name) == pytest.approx(logged(one, name), rel=1e-4)
+        assert len(logged(one, name)) == 3  # before, after two steps, after the last
+    assert logged(sharded, "answer/vqav2/0")[0] == logged(one, "answer/vqav2/0")[0]
 
 
 def test_processes_without_a_picture_wait_for_nobody(root: Path, tmp_path: Path) -> None:

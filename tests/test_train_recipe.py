@@ -11,8 +11,8 @@ from benchmarks.errors import UserError
 from model import AkiConfig
 from train.data.captions import FOLDERS
 from train.data.instructions import SETS, TABLE_4
-from train.plan import missing_parts, model_cost
-from train.recipe import ModelChoice, Recipe, ResamplerChoice, Stage, load_recipe, recipe_names
+from train.plan import missing_parts, model_cost, special
+from train.recipe import ModelChoice, Recipe, ResamplerChoice, Stage, Validation, load_recipe, recipe_names
 
 ROWS = {  # row of Table 1 -> recipe, and its stages as kind, attention, order
     "baseline_it_it": ("it_it", "p causal it, s causal it"),
@@ -124,6 +124,18 @@ def test_every_recipe_loads() -> None:
         (STAGE + "data = { vqav2 = -1 }\n", "data.vqav2 is -1, expected greater than 0"),
         (STAGE + STAGE, "two stages have the same name"),
         (STAGE.replace("sft", "tuning"), "kind is 'tuning', expected 'pretrain' or 'sft'"),
+        (STAGE + "compile = 1\n", "compile is 1, expected a valid boolean"),
+        (
+            STAGE + 'attention_backend = "flash_attention_2"\n',
+            "attention_backend is 'flash_attention_2', expected 'eager'",
+        ),
+        (STAGE + "gradient_checkpointing = 'no'\n", "gradient_checkpointing is 'no', expected a valid boolean"),
+        (STAGE + "validation = { samples = 3 }\n", "validation.every is missing"),
+        (
+            STAGE + "validation = { every = 10, share = 0.9 }\n",
+            "validation.share is 0.9, expected less than or equal to",
+        ),
+        (STAGE + "validation = { every = 10, shares = 0.1 }\n", "validation.shares is no setting that anything reads"),
         ("colour = 1\n" + STAGE, "colour is no setting that anything reads"),
         ("", "has no [[stage]]"),
         ("[", "not TOML"),
@@ -190,12 +202,23 @@ def test_settings_of_the_resampler_reach_the_model(tmp_path: Path) -> None:
     assert model_cost(choice).resampler < model_cost(load_recipe("mma").model).resampler
 
 
+def test_a_plan_says_what_is_special_about_a_stage(tmp_path: Path) -> None:
+    assert [special(stage) for stage in load_recipe("mma").stages] == ["", ""]
+    text = "validation = { every = 500 }\ncompile = true\nattention_backend = 'eager'\ngradient_checkpointing = false\n"
+    (stage,) = load_recipe(write(tmp_path, STAGE + text)).stages
+    assert special(stage) == (
+        "loss every 500 steps on up to 256 held-out samples of each set (1.0% of the pictures); attention by eager; "
+        "compiled layers; activations computed once"
+    )
+
+
 def test_every_setting_is_read_by_something() -> None:
     """A field that appears nowhere but in its declaration changes nothing."""
     train = Path(__file__).parents[1] / "train"
     code = "".join(path.read_text() for path in train.rglob("*.py"))
-    for fields in (Stage.model_fields, ModelChoice.model_fields):
-        assert [name for name in fields if not re.search(rf"(stage|choice|model|self)\.{name}\b", code)] == []
+    for fields in (Stage.model_fields, ModelChoice.model_fields, Validation.model_fields):
+        readers = "stage|choice|model|self|validation"
+        assert [name for name in fields if not re.search(rf"({readers})\.{name}\b", code)] == []
     assert set(ResamplerChoice.model_fields) <= set(AkiConfig.__annotations__)
 
 

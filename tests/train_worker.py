@@ -2,8 +2,10 @@
 
 Under torchrun each process trains its share. The samples, the batches and so the weights are those of one process.
 
-fsdp: sharded. bf16: by autocast, three steps. text: mostly questions without pictures, gradients checkpointed.
-short: four steps of fine-tuning. die=N: killed when step N is done.
+fsdp: sharded. bf16: by autocast, three steps, measured on five
+held-out samples of each set. text: mostly questions without pictures, gradients checkpointed.
+short: four steps of fine-tuning. chain: both stages, streams for two, three and four
+processes, averages of the weights. die=N: killed when step N is done.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from torch.distributed.fsdp import FSDPModule
 from train_helpers import machine, parts, pretrain, sft
 
 from train import run_stage as stages
-from train.recipe import ModelChoice, Recipe
+from train.recipe import Ema, ModelChoice, Recipe, Validation
 from train.run_recipe import Parts, run_recipe
 from train.stopping import Stopped
 from train.trainer import AkiTrainer
@@ -70,11 +72,14 @@ def main(root: str, out: str, *flags: str) -> None:
     Telling.last = next((int(flag.removeprefix("die=")) for flag in flags if flag.startswith("die=")), -1)
     chosen = (pretrain(steps=4), sft(steps=6))
     if "bf16" in flags:
-        chosen = (sft(steps=3, precision="bf16"),)
+        held_out = Validation(every=2, samples=5, share=0.2, answers=1, answer_tokens=4)
+        chosen = (sft(steps=3, precision="bf16", validation=held_out),)
     if "text" in flags:
         chosen = (sft(steps=4, data={"scienceqa": 1.0, "vqav2": 0.2}),)
     if "short" in flags:
         chosen = (sft(steps=4),)
+    if "chain" in flags:
+        chosen = (pretrain(steps=4, streams=12), sft(steps=5, ema=Ema(decay=0.9, export=True)))
     recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=chosen)
     settings = machine(1, save_steps=1, fsdp="fsdp" in flags, gradient_checkpointing="text" in flags)
     try:

@@ -24,12 +24,15 @@ class Machine:
     keep_checkpoints: int | None = None
     report_to: Sequence[str] = ()
     fsdp: bool = False
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | None = None
+    """None: as the stage says."""
     peak_flops: float | None = None
     """Of one device, for the MFU in the log."""
     cpu: bool = False
     until: float | None = None
     """Of `time.monotonic`: when to stop, with a checkpoint."""
+    shard_cache: float = 200.0
+    """Gigabytes of remote shards that are kept."""
     changed_data: bool = False
     """Go on from a checkpoint although the data are others now."""
 
@@ -48,6 +51,11 @@ class Machine:
                 f"{stage.batch_size} is no multiple of {world_size} processes times {slots}; change --micro-batch"
             )
         return slots
+
+    def checkpoints_gradients(self, stage: Stage) -> bool:
+        """Whether activations are computed twice: the command line, else the recipe, else on GPUs."""
+        said = stage.gradient_checkpointing if self.gradient_checkpointing is None else self.gradient_checkpointing
+        return not self.cpu if said is None else said
 
     def readers(self, num_streams: int, world_size: int) -> int:
         """Workers of a process that read caption streams: as many as divide them, up to `workers`.

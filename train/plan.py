@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
 
 from .cost import Cost
-from .data.captions import FOLDERS, check_shard, find_shards, streams_of
+from .data.captions import FOLDERS, check_shard, streams_of
 from .data.instructions import SETS
+from .data.shards import find_shards
 from .machine import Machine, world_size
 from .recipe import ModelChoice, Recipe, Stage
 
@@ -79,6 +81,33 @@ def _divided(stage: Stage, num_devices: int, micro_batch: int) -> tuple[int, str
     return slots, None
 
 
+def special(stage: Stage) -> str:
+    """What the stage does beside the paper's recipe, in words; empty where it does nothing else."""
+    said = []
+    if stage.shards is not None:
+        said.append(f"shards of {', '.join(stage.shards)}")
+    if stage.validation is not None:
+        one = stage.validation
+        said.append(
+            f"loss every {one.every:,} steps on up to {one.samples} held-out samples of each set ({one.share:.1%} of "
+            "the pictures)"
+        )
+    if stage.lora is not None:
+        said.append(f"LoRA of rank {stage.lora.rank} in the text backbone, which is not trained itself")
+    if stage.ema is not None:
+        exported = " exported as the model" if stage.ema.export else ""
+        said.append(f"averages of the weights (decay {stage.ema.decay}){exported}")
+    if stage.logits == "all":
+        said.append("logits at every position")
+    if stage.attention_backend != "sdpa":
+        said.append(f"attention by {stage.attention_backend}")
+    if stage.compile:
+        said.append("compiled layers")
+    if stage.gradient_checkpointing is not None:
+        said.append(f"activations computed {'twice' if stage.gradient_checkpointing else 'once'}")
+    return "; ".join(said)
+
+
 def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
     """Whether the processes can share the work of every stage.
 
@@ -89,7 +118,7 @@ def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
         machine.accumulation(stage, world_size())
         for name in FOLDERS:
             if name in stage.data:
-                shards = len(find_shards(data_root / FOLDERS[name]))
+                shards = len(find_shards(data_root / FOLDERS[name], stage.shards or ()))
                 machine.readers(streams_of(shards, stage.streams), world_size())
 
 
@@ -112,11 +141,17 @@ def model_cost(choice: ModelChoice) -> Cost:
 def missing_parts(recipe: Recipe, data_root: Path | None) -> Iterator[str]:
     """Everything that would end the run later, as one line each: model parts, annotation files, shards."""
     yield from _missing_models(recipe.model)
+    if any(stage.lora is not None for stage in recipe.stages) and find_spec("peft") is None:
+        yield "lora: peft is not installed; pip install peft, or leave the table out"
     if data_root is None:
         yield "no --data given: the data was not checked"
         return
-    for name in sorted({name for stage in recipe.stages for name in stage.data}):
-        yield from _missing_shards(data_root / FOLDERS[name]) if name in FOLDERS else _missing_files(name, data_root)
+    sets = {(name, stage.shards or ()) for stage in recipe.stages for name in stage.data}
+    for name, addresses in sorted(sets):
+        if name in FOLDERS:
+            yield from _missing_shards(data_root / FOLDERS[name], addresses)
+        else:
+            yield from _missing_files(name, data_root)
 
 
 def _missing_models(choice: ModelChoice) -> Iterator[str]:
@@ -140,15 +175,17 @@ def _missing_models(choice: ModelChoice) -> Iterator[str]:
         yield f"tokenizer of {choice.text}: {_first_line(error)}"
 
 
-def _missing_shards(folder: Path) -> Iterator[str]:
+def _missing_shards(folder: Path, addresses: Sequence[str]) -> Iterator[str]:
+    """Remote shards are looked up, not into."""
     try:
-        shards = find_shards(folder)
+        shards = find_shards(folder, addresses)
     except UserError as error:
         yield str(error)
         return
     for shard in shards:
         try:
-            check_shard(shard)
+            if isinstance(shard, Path):
+                check_shard(shard)
         except UserError as error:
             yield str(error)
 

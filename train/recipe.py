@@ -31,6 +31,8 @@ Kind = Literal["pretrain", "sft"]
 Averaging = Literal["token", "micro_batch"]
 Decay = Literal["standard", "original"]
 Precision = Literal["bf16", "fp32"]
+Logits = Literal["learned", "all"]
+Backend = Literal["eager", "sdpa", "flex_attention"]
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -39,6 +41,40 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 """A folder of the run is named like this; nothing in it leads out of there."""
+
+
+class Validation(Checked):
+    """Loss on samples that are never trained on, of each set of the stage (`data/held_out.py` says which)."""
+
+    every: Count
+    """Optimizer steps between two measurements. There is one before the first step and one after the last, too."""
+    samples: Count = 256
+    """Of each set, at most."""
+    share: Annotated[FiniteFloat, Field(gt=0, le=0.5)] = 0.01
+    """Of the pictures that are held out."""
+    answers: NonNegativeInt = 2
+    """Samples of each set that are answered for the log, greedily."""
+    answer_tokens: Count = 48
+    """At most, of such an answer."""
+
+
+class Lora(Checked):
+    """Adapters in the text backbone instead of training it whole (`lora.py`)."""
+
+    rank: Count = 64
+    alpha: Positive = 128.0
+    """What adapters add is scaled by alpha / rank."""
+    dropout: Beta = 0.0
+    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Linear layers by the last part of their names, `["qkv_proj", "o_proj"]`. None: all of the backbone's."""
+
+
+class Ema(Checked):
+    """Exponential averages of the trained weights."""
+
+    decay: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.999
+    export: bool = False
+    """Whether they are the stage's model, in the place of the last weights."""
 
 
 class Stage(Checked):
@@ -83,8 +119,22 @@ class Stage(Checked):
     allow_mutual_pretraining: bool = False
     streams: Count = 384
     """Shard streams of a caption stage, fewer where there are fewer shards; the number of processes must divide it."""
+    shards: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Of a caption stage: addresses, patterns, folders and lists (`data/shards.py`), in the place of the data root's
+    folder."""
     shuffle_block: Count = 128
     """Records of a shard that are shuffled among each other."""
+    validation: Validation | None = None
+    lora: Lora | None = None
+    ema: Ema | None = None
+    logits: Logits = "learned"
+    """learned: of the positions whose next token is learned. all: of every position, with the same loss."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations twice instead of keeping them; None, and unless the command line says: on GPUs."""
+    attention_backend: Backend = "sdpa"
+    """Of the text backbone."""
+    compile: bool = False
+    """Layers run as torch.compile makes them."""
     max_skipped: NonNegativeInt = 1000
     """So many unreadable records end the stage."""
     seed: NonNegativeInt = 42
@@ -117,6 +167,10 @@ class Stage(Checked):
             raise ValueError(f"data names {unknown[0]!r}; sets of a {self.kind} stage are {', '.join(known)}")
         if self.kind == "pretrain" and len(self.data) != 1:
             raise ValueError(f"data names {len(self.data)} caption sets, expected one a stage; make a stage of each")
+        if self.kind == "sft" and self.shards is not None:
+            raise ValueError("shards is of caption stages; instruction sets lie below the data root")
+        if piped := next((one for one in self.shards or () if one.startswith("pipe:")), None):
+            raise ValueError(f"shards names {piped!r}: nothing is run to get data; expected addresses or folders")
 
     @property
     def reads_question(self) -> bool:

@@ -25,8 +25,10 @@ from .recipe import Recipe, Stage
 from .run_stage import run_stage
 
 DATA = "data"
-FREE = {"max_skipped"}
-"""Settings of a stage that may change on the way."""
+VALIDATION = "validation"
+FREE = {"max_skipped", "shards", "logits", "gradient_checkpointing", "attention_backend", "compile"}
+"""Settings of a stage that may change on the way: how is computed, not what; where data lie, as their fingerprint says
+what they are. `validation` may where the same samples stay held out (`split_of`)."""
 UNREAD = {
     "pretrain": {"group_steps", "augmentation"},
     "sft": {"streams", "shuffle_block", "allow_mutual_pretraining"},
@@ -47,6 +49,10 @@ def run_recipe(
     """Runs what is not done yet and returns the folder of the last stage's model.
 
     Args:
+        recipe: its stages, in order.
+        data_root: folder of the data sets.
+        out: a folder for each stage goes here.
+        machine: what it is trained on.
         start: makes the untrained model; called only when no stage is done.
         only: the kind of stages to run (`pretrain`); the others must be done already.
 
@@ -163,11 +169,19 @@ def check_specification(folder: Path, recipe: Recipe, stage: Stage) -> None:
         for key, value in wanted[part].items():
             if part == "stage" and key in FREE | UNREAD[stage.kind]:
                 continue
-            if saved.get(part, {}).get(key) != value:
+            before = saved.get(part, {}).get(key)
+            if part == "stage" and key == VALIDATION:
+                before, value = split_of(before), split_of(value)
+            if before != value:
                 raise UserError(
-                    f"{folder} was made with {part}.{key} = {saved.get(part, {}).get(key)!r}, "
+                    f"{folder} was made with {part}.{key} = {before!r}, "
                     f"the recipe says {value!r}; use another --out, or the recipe it was made with"
                 )
+
+
+def split_of(validation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What of the table decides what is trained on."""
+    return None if validation is None else {"share": validation["share"]}
 
 
 def check_data(checkpoint: Path, now: Mapping[str, Any], machine: Machine) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from benchmarks.files import write_atomically
 from model.configuration_aki import check_config
 
 from .checkpoint import write_specification
-from .data.captions import FOLDERS, CaptionStream, Lane, Position, find_shards
+from .data.captions import FOLDERS, CaptionStream, Lane, Position
 from .data.collate import Collator, Encoder
+from .data.held_out import Split
 from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
 from .data.pictures import PictureReader, PixelReader
+from .data.shards import ShardCache, find_shards
+from .lora import adapt, check_base
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
 from .recipe import Stage
 from .stopping import StopEarly, Stopped
 from .trainer import AkiTrainer, saved_positions
+from .validation import Measuring
 
 
 def run_stage(
@@ -46,6 +51,10 @@ def run_stage(
     """Trains the model in place and returns the log.
 
     Args:
+        stage: what is trained, on what and how long.
+        model: an AKI; its attention and what learns are set by the stage.
+        processor: the model's.
+        machine: what it is trained on.
         data_root: folder of the data sets.
         out: checkpoints, `log.jsonl` and `skipped.jsonl` go here.
         pictures: how pictures are read; by default from disk.
@@ -60,9 +69,11 @@ def run_stage(
         UserError: `--fsdp` where accelerate shards nothing.
     """
     prepare_model(model, stage)
+    if stage.lora is not None and resume is not None:
+        check_base(model, resume)
     out.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(stage, out, machine, model)
-    dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data)
+    dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data, machine.shard_cache)
     stop = StopEarly(machine.until)
     log_file = out / "log.jsonl"
     if arguments.process_index == 0:
@@ -70,6 +81,9 @@ def run_stage(
     workers = machine.workers
     if isinstance(dataset, CaptionStream):
         workers = machine.readers(dataset.num_streams, arguments.world_size)
+    measuring = None
+    if stage.validation is not None:
+        measuring = Measuring(stage.validation, dataset.held_out(stage.validation.samples), machine.micro_batch)
     trainer = make_trainer(
         stage=stage,
         peak_flops=machine.peak_flops,
@@ -79,12 +93,15 @@ def run_stage(
         workers=workers,
         processor=processor,
         log_file=log_file,
+        resumed_from=resume,
         model=model,
         args=arguments,
         train_dataset=dataset,
         data_collator=collator(stage, processor, several=arguments.world_size > 1),
-        callbacks=[StageProgress(stage.name, stage.steps), stop],
+        callbacks=[StageProgress(stage.name, stage.steps), *([measuring] if measuring else []), stop],
     )
+    if measuring is not None:
+        measuring.trainer = trainer
     if machine.fsdp and not trainer.is_fsdp_enabled:
         raise UserError("--fsdp: accelerate shards nothing here (one process, or CPUs); leave it out")
     quiet(trainer)
@@ -99,7 +116,9 @@ def run_stage(
 
 def _save(trainer: AkiTrainer, folder: Path, specification: Mapping[str, Any]) -> None:
     """Model, processor and log of a finished stage; no process goes on before all of it is on disk."""
-    trainer.save_model(str(folder))
+    averages, export = trainer.averages, trainer.stage.ema is not None and trainer.stage.ema.export
+    with averages.in_place() if averages is not None and export else nullcontext():
+        trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; checkpoints keep theirs
         log = json.dumps(trainer.state.log_history, indent=1) + "\n"
@@ -112,6 +131,9 @@ def prepare_model(model: Any, stage: Stage) -> None:
     """Sets the attention, and notes the order of training; freezes the vision tower, everything else learns (Table 3).
 
     The processor's order is not touched: models trained in either order are asked with the image first (section 3.2).
+
+    Raises:
+        UserError: the model cannot have the stage's attention.
     """
     model.config.attention = stage.attention
     model.config.attention_layers = dict(stage.attention_layers) if stage.attention_layers else None
@@ -120,8 +142,23 @@ def prepare_model(model: Any, stage: Stage) -> None:
     except ValueError as error:
         raise UserError(f"stage {stage.name!r}: {error}") from error
     model.config.image_order = stage.image_order
+    model.set_attn_implementation({"text_config": stage.attention_backend})
     model.requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
+    if stage.lora is not None:
+        adapt(model, stage.lora)
+    if stage.compile:
+        compile_layers(model)
+
+
+def compile_layers(model: Any) -> None:
+    """Each layer by itself, in place: names of weights stay, and the layers of a part share what was compiled.
+
+    Masks and the places of pictures are worked out between them, once a batch, as Python.
+    """
+    for part in (model.model.language_model, model.model.resampler, model.model.vision_tower.encoder):
+        for layer in part.layers:
+            layer.compile(dynamic=True)
 
 
 def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) -> TrainingArguments:
@@ -146,7 +183,7 @@ def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) ->
         disable_tqdm=True,
         use_cpu=machine.cpu,
         seed=stage.seed,
-        activation_checkpointing=machine.gradient_checkpointing,
+        activation_checkpointing=machine.checkpoints_gradients(stage),
         ddp_find_unused_parameters=False,  # a batch without pictures has a blank one, so every parameter takes part
         **(fsdp_arguments(model) if machine.fsdp else {}),
     )
@@ -190,12 +227,14 @@ def training_data(
     pictures: PictureReader | None,
     resume: Path | None,
     changed_data: bool = False,
+    cache_gigabytes: float = 200.0,
 ) -> Mixture | CaptionStream:
     if stage.kind == "sft":
         pictures = pictures or PixelReader(data_root, processor.image_processor)
         return instruction_mixture(stage, data_root, pictures, cache=data_root / ".aki")
     lane = Lane(rank=arguments.process_index, world_size=arguments.world_size)
-    return caption_stream(stage, data_root, processor, lane, resume, changed_data)
+    cache = ShardCache(data_root / ".aki" / "shards", round(cache_gigabytes * 1e9))
+    return caption_stream(stage, data_root, processor, lane, resume, changed_data, cache)
 
 
 def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, cache: Path) -> Mixture:
@@ -211,11 +250,23 @@ def instruction_mixture(stage: Stage, data_root: Path, pictures: PictureReader, 
         num_samples=stage.steps * stage.batch_size,
         seed=stage.seed,
         augmentation=stage.augmentation,
+        split=split_of(stage),
     )
 
 
+def split_of(stage: Stage) -> Split | None:
+    """What the stage does not train on."""
+    return None if stage.validation is None else Split(stage.validation.share)
+
+
 def caption_stream(
-    stage: Stage, data_root: Path, processor: Any, lane: Lane, resume: Path | None, changed_data: bool = False
+    stage: Stage,
+    data_root: Path,
+    processor: Any,
+    lane: Lane,
+    resume: Path | None,
+    changed_data: bool = False,
+    cache: ShardCache | None = None,
 ) -> CaptionStream:
     """The stage's shards: the folder of its caption set below the data root."""
     kind = next(kind for kind in FOLDERS if kind in stage.data)
@@ -224,7 +275,7 @@ def caption_stream(
         epoch = 1 + max((place[0] for place in positions.values()), default=-1)
         positions = {stream: Position(epoch=epoch) for stream in range(stage.streams)}
     return CaptionStream(
-        find_shards(data_root / FOLDERS[kind]),
+        find_shards(data_root / FOLDERS[kind], stage.shards or ()),
         kind,
         image_processor=processor.image_processor,
         num_streams=stage.streams,
@@ -233,6 +284,8 @@ def caption_stream(
         lane=lane,
         first_sample=steps_done(resume) * stage.batch_size,
         positions=positions,
+        split=split_of(stage),
+        cache=cache,
     )
 
 

@@ -8,7 +8,7 @@ needs of them, whoever wrote them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,7 @@ OPTIMIZER = "optimizer"
 def save_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
     """Each process its part; `model` is the wrapped one."""
     state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
-    with _alone_is_meant() as alone:
+    with alone_is_meant() as alone:
         save(state, checkpoint_id=checkpoint / OPTIMIZER, no_dist=alone)
 
 
@@ -47,42 +47,65 @@ def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, che
     if not folder.is_dir():
         raise UserError(f"{checkpoint}: no {OPTIMIZER}/ in it, as checkpoints have; use another --out")
     state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
-    with _alone_is_meant() as alone:
+    with alone_is_meant() as alone:
         load(state, checkpoint_id=folder, no_dist=alone)
     set_optimizer_state_dict(model, optimizer, state[OPTIMIZER])
 
 
 @contextmanager
-def _alone_is_meant() -> Iterator[bool]:
+def alone_is_meant() -> Iterator[bool]:
     """Whether this is the only process. Torch warns when it is."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
         yield not torch.distributed.is_initialized()
 
 
-def load_weights(model: torch.nn.Module, checkpoint: Path, *, sharded: bool) -> None:
+def load_weights(
+    model: torch.nn.Module,
+    checkpoint: Path,
+    *,
+    sharded: bool,
+    read: Callable[[Path], dict[str, torch.Tensor]] | None = None,
+) -> None:
     """The checkpoint's weights into a model; of a sharded one the first process reads and sends the others their parts.
+
+    Args:
+        model: an AKI, laid out over the processes already if `sharded`.
+        checkpoint: the folder.
+        sharded: the model's parts are spread over processes.
+        read: what reads the checkpoint's trained weights, where it does not hold all of the model's.
 
     Raises:
         UserError: weights are missing, or of another model.
     """
     reads = not sharded or torch.distributed.get_rank() == 0
     weights: dict[str, Any] = {}
-    for path in sorted(checkpoint.glob("*.safetensors")) if reads else []:
-        weights.update(load_file(path))
     if reads:
-        _check_names(model, weights.keys(), checkpoint)
+        weights = (read or _all_weights)(checkpoint)
+        _check_names(model, weights.keys(), checkpoint, trained_only=read is not None)
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=sharded, strict=False)
     set_model_state_dict(model, weights, options=options)
 
 
-def _check_names(model: torch.nn.Module, found: AbstractSet[str], checkpoint: Path) -> None:
+def _all_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = {}
+    for path in sorted(checkpoint.glob("*.safetensors")):
+        weights.update(load_file(path))
+    return weights
+
+
+def _check_names(
+    model: torch.nn.Module, found: AbstractSet[str], checkpoint: Path, *, trained_only: bool = False
+) -> None:
     """Compares the names of the weights with the model's. A head that is the embedding is stored once.
 
     Raises:
         UserError: a weight is missing or unknown.
     """
-    expected = {name.removeprefix("module.") for name in model.state_dict()}
+    names = model.state_dict()
+    if trained_only:
+        names = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    expected = {name.removeprefix("module.") for name in names}
     tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
     optional = set(getattr(model, "_tied_weights_keys", None) or {}) if tied else set()
     for word, names in (("missing", expected - found - optional), ("unknown", found - expected)):

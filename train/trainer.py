@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from transformers.trainer import SCHEDULER_NAME
 
 from benchmarks.errors import UserError
 
+from .averages import Averages
 from .checkpoint import write_specification
 from .cost import Cost
 from .data.captions import CaptionBatches, CaptionStream, as_it_is
@@ -55,6 +56,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         workers: int = 0,
         processor: Any = None,
         log_file: Path | None = None,
+        resumed_from: Path | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,6 +66,10 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         self.workers = workers
         self.processor = processor
         self.log_file = log_file
+        self.resumed_from = resumed_from
+        self.averages = Averages(stage.ema.decay) if stage.ema is not None else None
+        if self.averages is not None:
+            self.callback_handler.callbacks.insert(0, self.averages)  # before what measures them
         self.peak_flops = peak_flops
         self.cost = Cost.of(self.model)
         self.skips = skips
@@ -143,6 +149,9 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             UserError: no token is learned in the whole step.
         """
         batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.resumed_from is not None:  # again: the loader, when it began, drew a number that it drew before, too
+            self._load_rng_state(str(self.resumed_from))
+            self.resumed_from = None
         for batch in batches:
             self._note(batch.pop("notes"))
         if num_tokens is not None and num_tokens == 0:
@@ -174,6 +183,8 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         """Mean over all learned tokens of the optimizer step and all processes, or the original's mean of means."""
         if self.stage.averaging == "micro_batch":
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
+        if self.stage.logits == "learned":
+            inputs = {**inputs, "loss_only": True}
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -213,6 +224,15 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.state.log_history[-1]) + "\n")
 
+    @contextmanager
+    def besides_training(self) -> Iterator[None]:
+        """Keeps the clock of the rates in the log, and the randomness of training, out of what is done inside."""
+        began = time.perf_counter()
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            yield
+        self._last_log += time.perf_counter() - began
+
     def _throughput(self, seconds: float) -> dict[str, float]:
         mine = [*(self._since_log[name] for name in COUNTS), sum(self.num_skipped.values())]
         of_each = self.accelerator.gather(torch.tensor([mine], dtype=torch.float64, device=self.args.device)).cpu()
@@ -237,18 +257,36 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         if self.processor is not None and self.is_world_process_zero():  # a checkpoint is a model that can be loaded
             self.processor.save_pretrained(output_dir or self.args.output_dir)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Adapters are saved by themselves, and merged into the weights that `from_pretrained` reads."""
+        if self.stage.lora is not None and self.args.should_save:
+            from .lora import FOLDER, merged, save_adapter
+
+            state = state_dict or self.model.state_dict()
+            save_adapter(Path(output_dir or self.args.output_dir) / FOLDER, self.model, state, self.stage.lora)
+            state_dict = merged(state, self.stage.lora)
+        super()._save(output_dir, state_dict)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.averages is not None:
+            self.averages.save(Path(output_dir))
         save_optimizer(self.model_wrapped, self._plain_optimizer(), Path(output_dir))
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_weights(model or self.model, Path(resume_from_checkpoint), sharded=self.is_fsdp_enabled)
+        read = None
+        if self.stage.lora is not None:
+            from .lora import load_adapter as read
+        load_weights(model or self.model, Path(resume_from_checkpoint), sharded=self.is_fsdp_enabled, read=read)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
         load_optimizer(self.model_wrapped, self._plain_optimizer(), Path(checkpoint))
+        if self.averages is not None:
+            self.averages.begin(self.model_wrapped)
+            self.averages.load(Path(checkpoint))
         state = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
         self.lr_scheduler.load_state_dict(state)  # type: ignore[union-attr]
 

@@ -12,7 +12,7 @@ from benchmarks.data.root import OFFICIAL, TOY
 from benchmarks.errors import UserError
 from benchmarks.records import PromptStyle
 from benchmarks.results.folder import open_run
-from benchmarks.results.store import RunStore
+from benchmarks.results.roll import wait_until_scored
 from benchmarks.task import Task
 from benchmarks.tasks import TASKS
 
@@ -105,11 +105,12 @@ def evaluate(
         fresh=fresh,
     )
     is_main = find_world().is_main
-    result = run(options, predictor, Progress(quiet=not progress or not is_main))
+    show = Progress(quiet=not progress or not is_main)
+    result = run(options, predictor, show)
+    while not result.scored and not wait_until_scored(folder):  # the last worker scores for all; should it die, another
+        result = run(options, predictor, show)
     for name, reason in result.left_out.items() if is_main else ():
         warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
-    if not is_main:
-        RunStore(folder).wait_for(0)  # it scores for all
     return Results(open_run(folder))
 
 

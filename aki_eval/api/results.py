@@ -11,6 +11,7 @@ from benchmarks.errors import UserError
 from benchmarks.records import Metric
 from benchmarks.results.comparison import MetricComparison, compare
 from benchmarks.results.folder import RunFolder, TaskResult, open_run
+from benchmarks.results.rows import sample_row
 from benchmarks.task import protocol_name
 from benchmarks.tasks import headline_labels
 
@@ -69,7 +70,8 @@ class Results:
         """One row a sample, by its index: what was sent, what came back, how it was read, what it was worth.
 
         `value` is missing, with a `reason`, where the sample is unscored; a value with a `reason` is an answer that
-        could not be read. `protocol` None: the one that the paper's number follows; `vlmevalkit` is `kit`.
+        could not be read; `error` says why there is no prediction, "not asked" where nobody asked. `protocol` None:
+        the one that the paper's number follows; `vlmevalkit` is `kit`.
 
         Raises:
             UserError: the run has no scores of the task, or none by that protocol.
@@ -79,26 +81,11 @@ class Results:
         if protocol not in result.protocols:
             raise UserError(f"{task} was not scored by protocol {protocol!r}, but by {', '.join(result.protocols)}")
         predictions = self.run.predictions(task)
-        rows = []
-        for score in self.run.scores(task, protocol):
-            answered = predictions.get(score.index)
-            rows.append(
-                {
-                    "index": score.index,
-                    "prompt": answered and answered.prompt,
-                    "prediction": answered and answered.text,
-                    "answer": score.answer,
-                    "target": score.target,
-                    "value": score.value,
-                    "reason": score.reason,
-                    "error": answered and answered.error,
-                    "finish_reason": answered and answered.finish_reason,
-                    "groups": score.groups,
-                    "cluster": score.cluster,
-                    **score.parts,
-                }
-            )
-        return _frame(iter(rows), "index")
+        rows = (
+            {**sample_row(score, predictions.get(score.index)), **score.parts}
+            for score in self.run.scores(task, protocol)
+        )
+        return _frame(rows, "index")
 
     def compare(
         self, other: Results | str | Path, *, all_metrics: bool = False, allow_different: bool = False

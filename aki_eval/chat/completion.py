@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from benchmarks.redaction import redact, without_own_keys
 
 MOST_TOKENS = 9
 """Digits of a token count; a longer one is a mistake."""
+ROUNDED = 1e-3
+"""How far above 0 rounding may lift the logarithm of a probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstToken:
+    """The token that an answer begins with, and the most probable ones in its place: (text, natural logarithm)."""
+
+    text: str
+    among: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """What a server answered.
 
-    `text` is None where none came; `error` says why there is no completion at all. Token counts are None where the
-    server does not say.
+    `text` is None where none came; `error` says why there is no completion at all. Token counts, and the `first`
+    token's probabilities, are None where the server does not say.
     """
 
     text: str | None = None
@@ -27,6 +38,7 @@ class Completion:
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    first: FirstToken | None = None
 
 
 def read_completion(body: str) -> Completion:
@@ -51,7 +63,23 @@ def read_completion(body: str) -> Completion:
         finish_reason=finish[:80] if isinstance(finish, str) else None,
         input_tokens=counts[0],
         output_tokens=counts[1],
+        first=_first_token(choice.get("logprobs")),
     )
+
+
+def _first_token(logprobs: Any) -> FirstToken | None:
+    """None where there are no probabilities, or what stands in their place is none."""
+    try:
+        first = logprobs["content"][0]
+        listed = [(each["token"], each.get("bytes"), float(each["logprob"])) for each in first["top_logprobs"]]
+        own = (first["token"], first.get("bytes"), float(first["logprob"]))
+    except (TypeError, LookupError, ValueError, AttributeError):
+        return None
+    if own[:2] not in [each[:2] for each in listed]:  # the one that was taken need not be among the most probable
+        listed.append(own)
+    if not all(isinstance(text, str) and isfinite(value) and value <= ROUNDED for text, _, value in listed):
+        return None
+    return FirstToken(text=own[0], among=tuple((text, value) for text, _, value in listed))
 
 
 def text_of(content: Any) -> str | None:

@@ -33,6 +33,8 @@ REFUSALS = (400, 404, 422)
 NO_ACCESS = (401, 402, 403, 404)
 
 LIMIT, RENAMED = "max_tokens", "max_completion_tokens"
+TOP, FEWER = "top_logprobs", 5
+"""How many of the most probable tokens are asked for, and with how many servers are content that refuse more."""
 REQUIRED = re.compile(r"\b(required|missing|must be (set|provided|specified))\b", re.IGNORECASE)
 SYSTEM_ROLE = re.compile(r"\bsystem\b.*\b(role|message|prompt)|\b(role|message).*\bsystem\b", re.IGNORECASE | re.DOTALL)
 MODEL_UNKNOWN = re.compile(r"\b(model|deployment)", re.IGNORECASE)
@@ -55,6 +57,10 @@ class AskingFailed(Exception):
     @property
     def is_refusal(self) -> bool:
         return self.status in REFUSALS
+
+    @property
+    def speaks_of_logprobs(self) -> bool:
+        return "logprobs" in self.words
 
 
 class ChatServer:
@@ -101,8 +107,10 @@ class ChatServer:
         return bool(os.environ.get(KEY_NAME, "").strip())
 
     def require_key(self) -> None:
-        """Raises:
-        UserError: OpenAI would be asked without a key.
+        """Refuses what could only fail.
+
+        Raises:
+            UserError: OpenAI would be asked without a key.
         """
         if not self.has_key and self.address.is_openai:
             raise UserError(f"{self.name} needs a key in {KEY_NAME}, which is not set")
@@ -182,6 +190,8 @@ class ChatServer:
         if limit is not None:
             name = RENAMED if LIMIT in self.adaptations else LIMIT
             parameters[name] = max(limit, REASONING_TOKENS) if self.has_room else limit
+        if TOP in parameters and TOP in self.adaptations:
+            parameters[TOP] = FEWER
         return parameters
 
     def learn(self, failure: AskingFailed, sent: Mapping[str, Any], *, has_system: bool = False) -> bool:
@@ -198,6 +208,8 @@ class ChatServer:
             self.adaptations["limit"] = f"{LIMIT} of {REASONING_TOKENS} where none is asked for"
         elif has_system and SYSTEM_ROLE.search(words):
             self.adaptations["system"] = "put in front of the question"
+        elif failure.speaks_of_logprobs and sent.get(TOP, 0) > FEWER:
+            self.adaptations[TOP] = f"{FEWER}, as more are refused"
         return self.adaptations != before
 
     @property

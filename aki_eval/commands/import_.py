@@ -100,7 +100,7 @@ def command(
     is_new = not folder.root.exists()
     try:
         folder.create()
-        with folder.locked():
+        with folder.alone("import"):
             run = write(folder, found, specify(model, prompts, data, tables, found), fresh)
             results = score_inputs(folder, run, inputs, judge)
     except BaseException:

@@ -64,12 +64,12 @@ def read_picture(path: Path) -> ImageRef:
     """The picture in a file.
 
     Raises:
-        UserError: a file that is missing or no picture.
+        UserError: a file that is missing, no picture, or one of too many pixels.
     """
     picture = ImageRef(key=str(path), read=path.read_bytes)
     try:
         picture.decode()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"--image {path}: cannot be read as a picture ({error})") from error
     return picture
 

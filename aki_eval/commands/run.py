@@ -71,6 +71,14 @@ def run(
         bool, typer.Option("--allow-partial", help="Exit with 0 though samples are unscored.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds.")] = False,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Work with the others at this run folder, now or later. Under torchrun, Slurm arrays, srun and "
+            "Kubernetes' indexed jobs it always does.",
+        ),
+    ] = False,
     probe: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,6 +120,7 @@ def run(
         max_failure_rate=max_failure_rate,
         check_batching=check_batching,
         fresh=fresh,
+        join=join,
     )
     probes = find_probes(probe or [])
     if dry_run:
@@ -166,8 +175,7 @@ def _work_all(runs: Sequence[RunOptions], predictor: Any, allow_partial: bool) -
 
 def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> tuple[int, bool]:
     """The exit code, and whether the work was stopped."""
-    is_main = find_world().is_main
-    progress = Progress(quiet=not is_main)
+    progress = Progress(quiet=not find_world().is_main)
     try:
         result = run_all(options, predictor, progress)
     except KeyboardInterrupt:
@@ -178,7 +186,7 @@ def _work(options: RunOptions, predictor: Any, allow_partial: bool) -> tuple[int
     except TooManyFailures as error:
         progress.say(f"stopped: {error}\nTo ask the failed samples again, repeat the command:\n  {_resume_command()}")
         return 1, True
-    return (_conclude(options, result, progress, allow_partial) if is_main else 0), False
+    return _conclude(options, result, progress, allow_partial), False
 
 
 def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_partial: bool) -> int:
@@ -188,6 +196,8 @@ def _conclude(options: RunOptions, result: RunResult, progress: Progress, allow_
             f"{count_samples(result.num_predicted)} in {result.seconds:.1f} s "
             f"({result.num_predicted / max(result.seconds, 1e-9):.1f}/s, {outside:.0%} of it outside the model)"
         )
+    if not result.scored:
+        return 0
     code = explain_incomplete(options.out, result.results, allow_partial, left_out=result.left_out)
     show_results(PlainConsole(), options.out, result.results)
     return code

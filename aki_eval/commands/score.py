@@ -44,7 +44,7 @@ def score(
     tasks = [task for task in find_tasks(_named(run, bench)) if task.name in names]
     if not tasks:
         raise UserError(f"--bench {bench}: {run_dir} holds predictions for {', '.join(names) or 'nothing'}")
-    with folder.locked():
+    with folder.alone("score"):
         # Of imported answers nobody knows the prompts; scoring needs none.
         style: PromptStyle = "vlmevalkit" if run.prompts == "vlmevalkit" else "aki"
         tasks, left_out = with_tables(tasks, data or run.data.source)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,7 +92,7 @@ def vlmevalkit(
         arguments = ["--data", *given.data, "--model", name, "--work-dir", str(folder), "--mode", given.mode, *rest]
         with alone_in(folder), private_tables(folder) as private:
             specification["private"] = str(private)
-            start = time.time()
+            before = _scores(folder / name)
             done = subprocess.run(
                 [
                     sys.executable,
@@ -107,7 +106,7 @@ def vlmevalkit(
             )
         if done.returncode == MISUSE:  # said by that process in a line of its own
             return MISUSE
-        code = max(code, _check_results(given, folder / name, name, start))
+        code = max(code, _check_results(given, folder / name, name, before))
     return code
 
 
@@ -192,20 +191,25 @@ def _folder(given: argparse.Namespace, name: str, owner: Mapping[str, Any]) -> P
     return folder
 
 
-def _check_results(given: argparse.Namespace, folder: Path, name: str, start: float) -> int:
+def _scores(folder: Path) -> dict[Path, int]:
+    """The kit's files of scores, and when each was written; what is new is told by that, whatever the clock did."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("**/*.csv") if path.name.endswith(RESULTS)}
+
+
+def _check_results(given: argparse.Namespace, folder: Path, name: str, before: dict[Path, int]) -> int:
     """1 when a benchmark was not answered or not scored: the kit itself logs the reason and reports success."""
     code = 0
     for table in given.data:
         wanted = ["predictions"] if given.mode == "infer" else ["predictions", "scores"]
         for what in wanted:
-            if not _found(folder, f"{name}_{table}", what, start):
+            if not _found(folder, f"{name}_{table}", what, before):
                 print(f"aki-eval: VLMEvalKit left no {what} of {table} by {name}; see its log above", file=sys.stderr)
                 code = 1
                 break
     return code
 
 
-def _found(folder: Path, stem: str, what: str, start: float) -> bool:
+def _found(folder: Path, stem: str, what: str, before: dict[Path, int]) -> bool:
     if what == "predictions":
         return any(path.suffix in (".tsv", ".xlsx", ".json", ".csv") for path in folder.glob(f"**/{stem}.*"))
-    return any(path.name.endswith(RESULTS) and path.stat().st_mtime >= start for path in folder.glob(f"**/{stem}*.csv"))
+    return any(path.name.startswith(stem) and before.get(path) != written for path, written in _scores(folder).items())

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.records import Metric
 from benchmarks.results.folder import RunFolder, TaskResult
+from benchmarks.results.rows import sample_row
 from benchmarks.scoring import estimates_of
 
 
@@ -57,24 +58,12 @@ def sample_rows(run: RunFolder, task: str, protocol: str) -> Iterator[dict[str, 
     """Each sample: what was sent and answered, how it was read, what it was worth."""
     predictions = run.predictions(task)
     for score in run.scores(task, protocol):
-        answered = predictions.get(score.index)
         yield {
             "run": run.label,
             "model": run.record.model.name if run.record else None,
             "task": task,
             "protocol": protocol,
-            "index": score.index,
-            "prompt": answered.prompt if answered else None,
-            "prediction": answered.text if answered else None,
-            "answer": score.answer,
-            "target": score.target,
-            "value": score.value,
-            "reason": score.reason,
-            "error": answered.error if answered else "not asked",
-            "finish_reason": answered.finish_reason if answered else None,
-            "num_tokens": answered.num_tokens if answered else None,
-            "groups": list(score.groups),
-            "cluster": score.cluster,
+            **sample_row(score, predictions.get(score.index)),
         }
 
 

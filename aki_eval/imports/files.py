@@ -16,6 +16,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import struct
 import sys
 import zlib
@@ -81,13 +82,15 @@ def read_rows(path: Path, *, sheet: str | None = None, epoch: int | None = None)
 
 
 def _of_text(path: Path, kind: str, text: str) -> Rows:
+    if text.startswith("version https://git-lfs.github.com/spec/"):
+        raise UserError(f"{path} is a Git LFS pointer, not the file itself; `git lfs pull` brings it")
     if kind == ".txt":
         return _mme(path, text)
     if kind in (".tsv", ".csv"):
         return _table(path, kind, text)
-    if kind == ".jsonl":
-        return _jsonl(path, text)
-    return _json(path, text)
+    if re.match(r"\s*\[\s*\{", text) if kind == ".jsonl" else not _is_lines(text):
+        return _json(path, text)
+    return _jsonl(path, text)
 
 
 def _text(path: Path) -> str:
@@ -239,6 +242,15 @@ def _jsonl(path: Path, text: str) -> Rows:
             if not isinstance(content, Mapping):
                 raise UserError(f"{path} line {number} holds a {type(content).__name__}, expected an object")
             yield f"line {number}", content
+
+
+def _is_lines(text: str) -> bool:
+    """Whether a file named .json holds an object a line."""
+    first, _, rest = text.strip().partition("\n")
+    try:
+        return bool(rest) and isinstance(json.loads(first), Mapping)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _json(path: Path, text: str) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from benchmarks.errors import UserError
 
-from .files import KEY, read_rows
+from .files import KEY, read_rows, suffix_of
 
 PREDICTION_FIELDS = ("prediction", "response", "output", "model_output", "model_answer", "pred", "model_response")
 ID_NAMES = ("index", "question_id", "id", "pid", "qid", "idx", "sample_id", "data_id")
@@ -88,7 +89,17 @@ def read_records(
             raise UserError(f"{path} has no field {wanted!r}; it has {', '.join(sorted(map(str, names)))}")
     chosen = prediction_field or _prediction_field(path, names)
     id_fields = (index_field,) if index_field else ID_FIELDS
+    if suffix_of(path) in (".csv", ".tsv"):
+        rows = _without_floats(rows, id_fields)
     return [_record(str(path), place, row, chosen, id_fields) for place, row in rows]
+
+
+def _without_floats(
+    rows: list[tuple[str, Mapping[str, Any]]], id_fields: tuple[str, ...]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Ids of a table of text that pandas made floats, as it does beside an empty cell: all of them "7.0" are 7."""
+    floats = [name for name in id_fields if all(re.fullmatch(r"\d+\.0", str(row.get(name))) for _, row in rows)]
+    return [(place, {**row, **{name: row[name][:-2] for name in floats}}) for place, row in rows] if floats else rows
 
 
 def _with_doc(row: Mapping[str, Any]) -> Mapping[str, Any]:

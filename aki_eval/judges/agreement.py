@@ -16,7 +16,7 @@ from benchmarks.scoring import estimates_of
 
 from .judge import spread
 
-KINDS = {"mm_vet": ("mm_vet", "mm_vet_official"), "llava_bench": ("llava_bench",)}
+KINDS = {"mm_vet": ("mm_vet", "mm_vet_official"), "llava_bench": ("llava_bench", "llava_bench_swapped")}
 """Tasks whose answers a judge grades, with their judge protocols."""
 
 

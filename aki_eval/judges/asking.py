@@ -49,6 +49,7 @@ ASKINGS = {
     "mm_vet_official": Asking((0.0, 0.0, 0.5, 1.0, 1.5), suffix="\nPredict the correctness of the answer (digit): "),
     # LLaVA's eval_gpt_review and VLMEvalKit's LLaVABench_atomeval: asked once, then [-1, -1].
     "llava_bench": ONCE,
+    "llava_bench_swapped": ONCE,
     # VLMEvalKit's MathVista_auxeval: asked again only when no reply came, which the client does by itself.
     "extract_mathvista": ONCE,
     # VLMEvalKit's extract_answer_from_item: three tries, then a random option.

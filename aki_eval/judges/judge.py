@@ -73,6 +73,11 @@ class ServerJudge:
     def __init__(
         self, served: ServedJudge, store: VerdictStore, *, budget: Budget, repeats: int = 1, concurrency: int = 16
     ) -> None:
+        """Nothing is asked yet.
+
+        Raises:
+            UserError: a budget without a known price, or fewer than one repeat or request at once.
+        """
         if repeats < 1 or concurrency < 1:
             raise UserError(f"judge repeats and concurrency start at 1, not {repeats} and {concurrency}")
         if budget.limit is not None and served.price is None:

@@ -82,9 +82,9 @@ def reply_to(request: JudgeRequest) -> str:
     candidate = _fact(request.facts, "candidate", "prediction")
     if request.kind.startswith("mm_vet"):
         return f"{share_found(_fact(request.facts, 'reference', 'answer'), candidate):.1f}"
-    if request.kind == "llava_bench":
-        overlap = token_f1(_fact(request.facts, "reference", "gpt4_ans"), candidate)
-        return f"10 {1 + round(9 * overlap)}"
+    if request.kind in ("llava_bench", "llava_bench_swapped"):
+        grades = ["10", f"{1 + round(9 * token_f1(_fact(request.facts, 'reference', 'gpt4_ans'), candidate))}"]
+        return " ".join(grades if request.kind == "llava_bench" else reversed(grades))
     if request.kind.startswith("extract"):
         return extract(candidate, {key: text for key, text in request.facts.items() if re.fullmatch("[A-Z]", key)})
     raise UserError(f"the offline judge has no rubric for the judge protocol {request.kind!r}; use another --judge")

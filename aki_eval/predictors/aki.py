@@ -7,6 +7,7 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -20,8 +21,9 @@ from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS, kinds_by_layer, read_layers
 
-from .base import Generation, Unusable, is_out_of_memory
+from .base import Generation, Logprobs, Unusable, is_out_of_memory
 from .prefixes import PrefixCache, common_beginning, filled, may_reuse, stacked, with_prefix
+from .template_check import try_template
 from .weights import read_config, refuse_pickled, settings_checksum, training_seed, weights_checksum, what_is_wrong
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class AkiPredictor:
     """A checkpoint folder, ours or as the authors published theirs. Loads its weights when the first prompt comes."""
 
     batch_size = 16
+    knows_texts = True
 
     def __init__(
         self,
@@ -60,7 +63,9 @@ class AkiPredictor:
         image_order: str | None = None,
         attention_layers: str | None = None,
     ) -> None:
-        """Args: attention, attention_layers, image_order: instead of the checkpoint's and its processor's own.
+        """Reads the settings; weights come with the first prompt.
+
+        `attention`, `attention_layers` and `image_order` stand instead of the checkpoint's and its processor's own.
         `attention_layers` as `model.kinds.read_layers` reads it; another `attention` alone is every layer's.
 
         Raises:
@@ -121,6 +126,7 @@ class AkiPredictor:
 
                 self._processor = _load(AkiProcessor, self.checkpoint)
                 self._processor.image_order = self.image_order or self._processor.image_order
+                try_template(self._processor, str(self.checkpoint))
             return self._processor
 
     @property
@@ -131,6 +137,10 @@ class AkiPredictor:
 
                 from model import AkiForConditionalGeneration
 
+                from ..run.distributed import find_world
+
+                if find_world().size > 1 and "OMP_NUM_THREADS" not in os.environ:
+                    torch.set_num_threads(1)  # threads for all cores in each of several processes wait for each other
                 override: dict[str, Any] = {} if self.attention is None else {"attention": self.attention}
                 if self.layers != self.config.get("attention_layers"):
                     override["attention_layers"] = self.layers
@@ -193,7 +203,7 @@ class AkiPredictor:
             if beginning is not None:
                 inputs |= self._reused(prepared, beginning)
             elif prepared.images:
-                vectors = self._vectors(prepared)
+                vectors = self.vectors(prepared)
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             output = self.model.generate(
                 **inputs,
@@ -208,9 +218,11 @@ class AkiPredictor:
 
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, int] | None]]:
-        """In one forward pass under the mask of generation: the prompt as it is answered, and what would stand behind
-        it as plain causal text. Continuations of one token share their prompt's row.
+    ) -> list[Logprobs]:
+        """In one forward pass under the mask of generation.
+
+        The prompt as it is answered, and what would stand behind it as plain causal text. Continuations of one token
+        share their prompt's row.
         """
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -246,7 +258,7 @@ class AkiPredictor:
             mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
             inputs: dict[str, Any] = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
             if images:
-                vectors = self._vectors(Prepared(ids, mask, images, prepared.pixels))
+                vectors = self.vectors(Prepared(ids, mask, images, prepared.pixels))
                 inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=vectors)}
             logits = self.model(**inputs, use_cache=False, logits_to_keep=keep).logits
             logprobs = logits.float().log_softmax(-1).cpu()
@@ -283,7 +295,7 @@ class AkiPredictor:
         found = {key: prefix for key in set(keys) if (prefix := self.prefixes.get(key, beginning)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
-            vectors = self._vectors(prepared)[[keys.index(key) for key in missing]]
+            vectors = self.vectors(prepared)[[keys.index(key) for key in missing]]
             for key, layers in zip(missing, filled(self.model, beginning, vectors), strict=True):
                 found[key] = layers
                 self.prefixes.put(key, beginning, layers)
@@ -291,7 +303,7 @@ class AkiPredictor:
         cache = stacked([found[key] for key in keys], self.model.config.text_config)
         return {"input_ids": ids.to(self.device), "attention_mask": padding.to(self.device), "cache": cache}
 
-    def _vectors(self, prepared: Prepared) -> Tensor:
+    def vectors(self, prepared: Prepared) -> Tensor:
         """(M, N, T): the resampler's vectors of the batch's pictures, in the order of their places."""
         import torch
 
@@ -349,12 +361,14 @@ class FeatureCache:
             return list(unknown.values())
 
     def get(self, key: str) -> Tensor | None:
+        """(N, T), or None where it is not kept (any more)."""
         with self._lock:
             if key in self._vectors:
                 self._vectors.move_to_end(key)
             return self._vectors.get(key)
 
     def put(self, key: str, vector: Tensor) -> None:
+        """Keeps (N, T), unless it alone is larger than the cache."""
         size = vector.numel() * vector.element_size()
         with self._lock:
             self._announced.discard(key)

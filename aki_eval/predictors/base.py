@@ -105,16 +105,28 @@ class TaskAwarePredictor(Protocol):
     def begin(self, task: Task, samples: Sequence[Sample], style: PromptStyle) -> None: ...
 
 
+@dataclass(frozen=True)
+class NoProbabilities:
+    """Why a prompt has none."""
+
+    error: str
+
+
+Logprobs = list[tuple[float, int] | None]
+"""Of each continuation of a prompt, the natural logarithm of its probability and its number of tokens."""
+
+
 @runtime_checkable
 class ProbabilityPredictor(Protocol):
     """A predictor that can say how probable it holds a text as the beginning of its answer."""
 
+    knows_texts: bool
+    """False: it knows those of single tokens only."""
+
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, int] | None]]:
-        """For each prompt, of each of its continuations the natural logarithm of its probability and its number of
-        tokens; None where the vocabulary cannot say it.
-        """
+    ) -> Sequence[Logprobs | NoProbabilities]:
+        """For each prompt those of its continuations; None where the vocabulary cannot say one, or it is not told."""
         ...
 
 

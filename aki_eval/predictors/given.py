@@ -75,6 +75,11 @@ class GivenPredictor:
         return prompt.text
 
     def predict(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:
+        """The caller's answers.
+
+        Raises:
+            Unusable: not one for each prompt.
+        """
         limit = {"max_new_tokens": max_new_tokens} if self._told_limit else {}
         answers = self.model.predict(list(prompts), **limit)
         if isinstance(answers, str) or len(answers) != len(prompts):

@@ -18,8 +18,9 @@ from benchmarks.errors import UserError
 from benchmarks.records import Prompt
 
 from .aki import CACHE_MEGABYTES, AkiPredictor, FeatureCache
-from .base import Generation, Predictor
+from .base import Generation, Logprobs, Predictor
 from .prefixes import PrefixCache
+from .template_check import try_template
 
 
 def from_loaded(model: Any, processor: Any) -> Predictor:
@@ -122,7 +123,7 @@ class LoadedAkiPredictor(AkiPredictor):
 
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, int] | None]]:
+    ) -> list[Logprobs]:
         with in_eval_mode(self._model):
             return super().continuation_logprobs(prompts, continuations)
 
@@ -133,6 +134,11 @@ class LoadedPredictor:
     batch_size = 8
 
     def __init__(self, model: Any, processor: Any) -> None:
+        """Takes them as they are.
+
+        Raises:
+            UserError: the processor has no chat template.
+        """
         self.name = _name(model)
         self.device = str(model.device)
         self.model = model
@@ -140,6 +146,7 @@ class LoadedPredictor:
         self.tokenizer = processor.tokenizer
         if not (getattr(processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)):
             raise UserError(f"model: the {type(processor).__name__} of {self.name} has no chat template to ask with")
+        try_template(processor, f"model: {self.name}")
         self._special = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
 
     def describe(self) -> dict[str, Any]:

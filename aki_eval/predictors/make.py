@@ -37,6 +37,12 @@ def make_predictor(
     PREDICTOR of a `FILE.py`.
 
     Args:
+        model: its name.
+        device: of AKI's checkpoints; auto: the first GPU, else the CPU.
+        dtype: of AKI's checkpoints; auto: as stored on a GPU, float32 on a CPU.
+        base_url: of the server, for `openai:NAME`.
+        concurrency: requests at once, for `openai:NAME`.
+        offline: checkpoints come from this machine alone.
         attention: a kind of `model.kinds`, or of a file (`FILE.py:NAME`), instead of the one the checkpoint was trained
             with.
         attention_layers: kinds of single layers, as in "0-9=causal".

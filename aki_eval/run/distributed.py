@@ -1,105 +1,74 @@
-"""Several processes at one run: `torchrun --no-python aki-eval run ...`, or `srun`.
+"""Where this process stands among others that a launcher started: torchrun, srun, a Slurm array, a Kubernetes job.
 
-The processes meet twice before the first sample (rank 0 has prepared the folder; everybody holds a lock) and never
-again: inside the loop nobody waits for anybody. Rank 0 learns from the locks when the others have ended, alive or dead.
+Nothing is asked of the launcher but who it says we are. The processes meet in the run folder
+(`benchmarks/results/roll.py`) and nowhere else: no port, no master, no waiting for each other; they may come late, die
+and be added.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import socket
 from dataclasses import dataclass
-from datetime import timedelta
 
-from benchmarks.errors import UserError
-from benchmarks.records import Prompt
-
-MEETING_HOURS = 2
-"""How long the others wait while rank 0 reads tables and checksums weights."""
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among `size` processes; `local_rank` counts within the machine and picks the GPU."""
+    """This process's place among `size` processes that share a terminal.
+
+    `local_rank` counts within the machine and picks the GPU. `joins`: others may be at the same run. `job`: what all of
+    them, and nobody else, are part of; None where nothing says.
+    """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    joins: bool = False
+    job: str | None = None
 
     @property
     def is_main(self) -> bool:
+        """Whether it speaks: one process of those whose output comes together."""
         return self.rank == 0
-
-    def init(self) -> None:
-        """Joins the others.
-
-        Raises:
-            UserError: the environment does not say where.
-        """
-        if self.size == 1:
-            return
-        if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
-            raise UserError(
-                f"{self.size} processes, but MASTER_ADDR and MASTER_PORT are not set; export both "
-                "(under srun: the first node's name and a free port) or start with torchrun"
-            )
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo", rank=self.rank, world_size=self.size, timeout=timedelta(hours=MEETING_HOURS))
-
-    def barrier(self) -> None:
-        """Returns when all processes are here.
-
-        Raises:
-            UserError: one has gone (it says itself why).
-        """
-        if self.size == 1:
-            return
-        import torch.distributed as dist
-
-        try:
-            dist.barrier()
-        except RuntimeError as error:
-            raise UserError(f"rank {self.rank}: another process of this job ended early; see its message") from error
-
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
-        """The block, by rank 0 while the others wait, then by them. Where rank 0 fails, the others hear of it.
-
-        Raises:
-            UserError: as `barrier`.
-        """
-        if not self.is_main:
-            self.barrier()
-        yield
-        if self.is_main:
-            self.barrier()
-
-    def destroy(self) -> None:
-        """From here on nobody needs anybody."""
-        if self.size == 1:
-            return
-        import torch.distributed as dist
-
-        if dist.is_initialized():
-            dist.destroy_process_group()
-
-    def shard(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """This process's part. Questions about one picture stay together, so that no two processes encode it."""
-        owners: dict[tuple[str, ...], int] = {}
-        for prompt in prompts:
-            owners.setdefault(_pictures(prompt), len(owners) % self.size)
-        return [prompt for prompt in prompts if owners[_pictures(prompt)] == self.rank]
-
-
-def _pictures(prompt: Prompt) -> tuple[str, ...]:
-    return tuple(image.key for image in prompt.images) or (prompt.index,)
 
 
 def find_world() -> World:
-    """From torchrun's variables, or from those of a Slurm step; alone where neither is set."""
-    for names in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")):
-        if all(name in os.environ for name in names):
-            return World(*(int(os.environ[name]) for name in names))
-    return World()
+    """From the launcher's variables; alone where there are none."""
+    array = _values("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+    job: str | None = None
+    if place := _values(*TORCHRUN):
+        rank, size, local_rank = map(int, place)
+        job = _torchrun_job()
+    elif place := _values(*SRUN):
+        rank, size, local_rank = map(int, place)
+        job = ".".join(_values("SLURM_JOB_ID", "SLURM_STEP_ID") or ()) or None
+    else:
+        rank, size, local_rank = 0, 1, 0
+    index = os.environ.get("JOB_COMPLETION_INDEX", "")
+    if array:
+        job = f"array {array[0]}"
+    elif index:
+        job = _kubernetes_job(index)
+    return World(rank, size, local_rank, joins=size > 1 or bool(array or index), job=job)
+
+
+def _values(*names: str) -> list[str] | None:
+    """All of them, or None."""
+    found = [os.environ.get(name, "") for name in names]
+    return found if all(found) else None
+
+
+def _torchrun_job() -> str:
+    """Its run id; by default that is `none`, and the agent's number says which start it is."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    where = ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+    return f"torchrun {name}" if name != "none" else f"torchrun {where} {os.getppid()}"
+
+
+def _kubernetes_job(index: str) -> str | None:
+    """The pods of an indexed job are called JOB-INDEX, and so are their hosts."""
+    name, _, number = socket.gethostname().rpartition("-")
+    return f"kubernetes {name}" if number == index else None

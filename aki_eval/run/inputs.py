@@ -155,6 +155,15 @@ def _bare(sample: Sample) -> Prompt:
     return Prompt(sample.index, (*sample.images, sample.question))
 
 
+def _prompt(task: Task, style: PromptStyle, sample: Sample) -> Prompt:
+    build = task.prompts[style]
+    with plugins.named_as_theirs(build, f"{task.name}: the prompt {style!r} of sample {sample.index}"):
+        prompt: object = build(sample)
+    if not isinstance(prompt, Prompt):
+        raise UserError(f"{task.name}: prompts[{style!r}] gives a {type(prompt).__name__}, expected a records.Prompt")
+    return prompt
+
+
 def _load_task(
     task: Task,
     root: Path,
@@ -167,7 +176,7 @@ def _load_task(
     tell_faults(task, samples)
     if style not in task.prompts:
         raise UserError(f"{task.name} has no prompts {style!r}; it has {', '.join(task.prompts)} (--prompts)")
-    prompts = [_bare(sample) if sample.fault else task.prompts[style](sample) for sample in samples]
+    prompts = [_bare(sample) if sample.fault else _prompt(task, style, sample) for sample in samples]
     chosen = {sample.index for sample in (choose(task.name, samples, subset) if subset else samples)}
     probed = ProbedTask(samples=samples, prompts=prompts)
     if probe is not None:  # over the whole table, so that the questions of a subset are asked as in the whole

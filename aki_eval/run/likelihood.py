@@ -1,27 +1,27 @@
-"""Option probabilities, asked of the model and stored: the evidence of the protocols `likelihood` and
-`likelihood_text`.
+"""Option probabilities, asked of the model and stored: the evidence of two protocols.
 
-One forward pass a question (with the options' texts: one row of it for each), nothing generated. Resumes like answers;
-a sample that fails is an error and asked again.
+They are `likelihood` and `likelihood_text`. One forward pass a question (with the options' texts: one row of it for
+each), nothing generated. Resumes like answers; a sample that fails is an error and asked again.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from benchmarks.likelihood import LABELS, NAMES, TEXTS, labels_of, texts_of
 from benchmarks.records import Prediction, Prompt, Sample
 from benchmarks.results.jsonl import cut_torn_line, read_lines, to_line
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor, Unusable, is_out_of_memory, release_memory
-from ..predictors.base import ProbabilityPredictor
+from ..predictors.base import NoProbabilities, ProbabilityPredictor
 from .batching import ordered
+from .chunks import Chunks
 from .inputs import TaskInput
 
 Options = Mapping[tuple[str, str], tuple[str, ...]]
@@ -43,54 +43,97 @@ def wanted_names(protocols: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in protocols)
 
 
+def refuse_without_probabilities(predictor: Predictor, names: Sequence[str]) -> None:
+    """Raises UserError where they are wanted, and the predictor knows none, or not those of texts."""
+    if names and not isinstance(predictor, ProbabilityPredictor):
+        raise UserError(f"--protocols {names[0]}: {predictor.name} gives no probabilities; a checkpoint of AKI does")
+    if TEXTS in names and isinstance(predictor, ProbabilityPredictor) and not predictor.knows_texts:
+        raise UserError(
+            f"--protocols {TEXTS}: {predictor.name} gives the probabilities of single tokens only, which are enough "
+            f"for {LABELS}"
+        )
+
+
+def likelihood_lot(given: TaskInput) -> str:
+    """The name of this work among others."""
+    return f"{given.task.name}/likelihoods"
+
+
+def to_ask(folder: RunStore, given: TaskInput, names: Sequence[str]) -> list[Prompt]:
+    """What is not stored yet, of all that has options."""
+    if not any(name in given.task.protocols for name in names):
+        return []
+    texts = _with_texts(given, names)
+    known = read_likelihoods(folder, given.task.name)
+    options = _options(given, texts=texts)
+    return [
+        prompt for prompt in given.prompts if options[prompt.index] and not _is_known(known.get(prompt.index), texts)
+    ]
+
+
 def ask_likelihoods(
     folder: RunStore,
-    inputs: Sequence[TaskInput],
-    predictor: Predictor,
+    given: TaskInput,
+    predictor: ProbabilityPredictor,
     names: Sequence[str],
     batch_size: int,
-    rank: int,
-    shard: Callable[[Sequence[Prompt]], list[Prompt]],
-) -> tuple[int, float]:
-    """Asks what is not stored yet; returns how many questions were asked, and the seconds that took.
-
-    Raises:
-        UserError: the predictor knows no probabilities.
-    """
-    if not isinstance(predictor, ProbabilityPredictor):
-        raise UserError(f"--protocols {names[0]}: {predictor.name} gives no probabilities; a checkpoint of AKI does")
-    asked, start = 0, time.perf_counter()
-    for given in inputs:
-        if not any(name in given.task.protocols for name in names):
-            continue
-        texts = TEXTS in names and TEXTS in given.task.protocols
-        options = {sample.index: _continuations(sample, texts=texts) for sample in given.samples}
-        known = read_likelihoods(folder, given.task.name)
-        todo = [
-            prompt
-            for prompt in shard(given.prompts)
-            if options[prompt.index] and not _is_known(known.get(prompt.index), texts)
-        ]
-        path = likelihoods_path(folder.root / given.task.name, rank)
-        if todo:
+    worker: str | None,
+    chunks: Chunks,
+    check: Callable[[], None],
+) -> int:
+    """Asks the chunks of a task that nobody has; returns how many questions that were. `check` may raise."""
+    prompts = {prompt.index: prompt for prompt in given.prompts}
+    path = likelihoods_path(folder.root / given.task.name, worker)
+    asked, own = 0, _mark(folder, given)
+    options: dict[str, Options] = {}
+    for chunk in chunks.take(likelihood_lot(given)):
+        if not options:
+            options = _options(given, texts=_with_texts(given, names))
             path.parent.mkdir(exist_ok=True)
             if path.exists():
                 cut_torn_line(path)
-        mark = folder.mark(given.task.name)
-        for batch in _batches(ordered(todo), batch_size):
+        for batch in _batches(ordered([prompts[index] for index in chunk.indices]), batch_size):
             lines = list(_ask(predictor, batch, options))
+            check()
             with path.open("a", encoding="utf-8") as file:
-                file.write("".join(to_line(_record(line, mark)) for line in lines))
+                file.write("".join(to_line({**vars(line), **own}) for line in lines))
             asked += len(batch)
-    return asked, time.perf_counter() - start
+        chunks.finish(chunk.lot, chunk.number)
+    return asked
+
+
+def _with_texts(given: TaskInput, names: Sequence[str]) -> bool:
+    return TEXTS in names and TEXTS in given.task.protocols
+
+
+def _options(given: TaskInput, *, texts: bool) -> dict[str, Options]:
+    return {sample.index: _continuations(sample, texts=texts) for sample in given.samples}
+
+
+def _mark(folder: RunStore, given: TaskInput) -> dict[str, str]:
+    mark = folder.mark(given.task.name)
+    return {"run": mark} if mark else {}
 
 
 def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
     yield from (prompts[start : start + size] for start in range(0, len(prompts), size))
 
 
-def likelihoods_path(task_folder: Path, rank: int = 0) -> Path:
-    return task_folder / ("likelihoods.jsonl" if rank == 0 else f"likelihoods.rank{rank}.jsonl")
+def likelihoods_path(task_folder: Path, worker: str | None = None) -> Path:
+    return task_folder / ("likelihoods.jsonl" if worker is None else f"likelihoods.{worker}.jsonl")
+
+
+def merge_likelihoods(folder: RunStore, given: TaskInput) -> None:
+    """One file, a line a question. Only for who holds the folder alone."""
+    place = likelihoods_path(folder.root / given.task.name)
+    others = [path for path in place.parent.glob("likelihoods*.jsonl") if path != place]
+    if not others:
+        return
+    own = _mark(folder, given)
+    known = read_likelihoods(folder, given.task.name).values()
+    write_atomically(place, "".join(to_line({**vars(line), **own}) for line in known))
+    for path in others:
+        path.unlink()
 
 
 def _is_known(line: LikelihoodLine | None, texts: bool) -> bool:
@@ -126,7 +169,10 @@ def _ask(
             yield from _ask(predictor, [prompt], options)
         return
     for prompt, values in zip(batch, found, strict=True):
-        yield _line(prompt.index, options[prompt.index], iter(values))
+        if isinstance(values, NoProbabilities):
+            yield LikelihoodLine(index=prompt.index, error=values.error[:500])
+        else:
+            yield _line(prompt.index, options[prompt.index], iter(values))
 
 
 def _line(index: str, options: Options, values: Iterator[tuple[float, int] | None]) -> LikelihoodLine:
@@ -141,10 +187,6 @@ def _line(index: str, options: Options, values: Iterator[tuple[float, int] | Non
             found[protocol][name] = total / num_tokens
     has_texts = any(protocol == TEXTS for protocol, _ in options)
     return LikelihoodLine(index=index, logprobs=found[LABELS], text_logprobs=found[TEXTS] if has_texts else None)
-
-
-def _record(line: LikelihoodLine, mark: str | None) -> dict[str, object]:
-    return {**vars(line), **({"run": mark} if mark else {})}
 
 
 def read_likelihoods(folder: RunStore, task: str) -> dict[str, LikelihoodLine]:

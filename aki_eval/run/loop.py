@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from benchmarks.records import Prediction, Prompt
@@ -61,25 +62,26 @@ class Loop:
     in_model: float = 0.0
 
     def run(self, prompts: Iterable[Prompt]) -> None:
-        """Answers and saves every prompt.
+        """Answers and saves every prompt; they are asked for as they are needed, at most two batches ahead.
 
         Raises TooManyFailures; an interruption loses the batch in flight, nothing else.
         """
-        queue = deque(prompts)
+        queue, source = deque[Prompt](), iter(prompts)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as thread:
             try:
-                ahead = self._prepare_next(thread, queue)
+                ahead = self._prepare_next(thread, queue, source)
                 while ahead:
                     batch, prepared = ahead
-                    ahead = self._prepare_next(thread, queue)
+                    ahead = self._prepare_next(thread, queue, source)
                     self._finish(batch, self._answer(batch, prepared, queue))
-                    ahead = ahead or self._prepare_next(thread, queue)
+                    ahead = ahead or self._prepare_next(thread, queue, source)
             finally:
                 thread.shutdown(wait=False, cancel_futures=True)
 
     def _prepare_next(
-        self, thread: ThreadPoolExecutor, queue: deque[Prompt]
+        self, thread: ThreadPoolExecutor, queue: deque[Prompt], source: Iterator[Prompt]
     ) -> tuple[list[Prompt], Future[Any]] | None:
+        queue.extend(islice(source, max(0, self.batch_size.size - len(queue))))
         if not queue:
             return None
         batch = [queue.popleft() for _ in range(min(self.batch_size.size, len(queue)))]

@@ -31,6 +31,8 @@ class RunOptions:
     max_failure_rate: float = 0.1
     check_batching: int = 0
     fresh: bool = False
+    join: bool = False
+    """Others may be at the same run; under torchrun, srun, Slurm arrays and Kubernetes' indexed jobs always."""
     probe: ProbeRule | None = None
 
     def __post_init__(self) -> None:
@@ -44,8 +46,8 @@ class RunOptions:
 class RunResult:
     """What came out.
 
-    `num_predicted` counts the samples that were really asked; `results` is empty on ranks other than 0. `left_out`
-    names the tasks without tables, with the reason.
+    `num_predicted` counts the samples that were really asked. `scored`: this worker was the last one and has scored for
+    all; for the others `results` is empty. `left_out` names the tasks without tables, with the reason.
     """
 
     num_predicted: int
@@ -53,3 +55,4 @@ class RunResult:
     seconds_in_model: float
     results: list[TaskOutcome]
     left_out: Mapping[str, str]
+    scored: bool

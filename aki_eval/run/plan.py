@@ -174,14 +174,11 @@ def _plan_task(
         answer_tokens=mean,
         most_answer_tokens=given.max_new_tokens,
         judge_requests=repeats * len(requests),
-        judge_input_tokens=repeats * sum(-(-_characters(request) // CHARACTERS_A_TOKEN) for request in requests),
+        judge_input_tokens=repeats
+        * sum(-(-len(each.prompt + (each.system or "")) // CHARACTERS_A_TOKEN) for each in requests),
         judge_output_tokens=repeats * sum(JUDGE_WORDS.get(request.kind, JUDGE_SHORT) for request in requests),
         detectable=_detectable(task, given.samples, past),
     )
-
-
-def _characters(request: JudgeRequest) -> int:
-    return len(request.prompt) + len(request.system or "")
 
 
 def _judge_requests(given: TaskInput, known: Mapping[str, Prediction], mean: float) -> list[JudgeRequest]:

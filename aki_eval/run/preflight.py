@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
@@ -42,16 +43,7 @@ def refuse_failed_checks(run: RunRecord) -> None:
         UserError: it does.
     """
     mask, batching = run.mask_self_test, run.check_batching
-    if mask is not None and not mask.passed:
-        from model.self_test import failures
-
-        tested = mask.model_dump()
-        found = "; ".join(failures(tested)) or "its self-test failed"
-        raise UserError(
-            f"the attention mask of {run.model.name} does not do what its configuration says "
-            f"({tested.get('attention', 'attention unknown')}, {tested.get('backend', 'back end unknown')}): {found}. "
-            "run.json has all that was measured"
-        )
+    refuse_failed_self_test(run.model.name, mask.model_dump() if mask else None)
     if batching is not None and batching.differing:
         first = batching.differing[0]
         count = f"{len(batching.differing)} of {batching.num_samples} samples"
@@ -59,6 +51,23 @@ def refuse_failed_checks(run: RunRecord) -> None:
             f"--check-batching: {count} are answered differently in batches of {batching.batch_size}, first "
             f"{first.task} {first.index}: alone {first.alone!r}, in a batch {first.in_batch!r}; "
             "run with --batch-size 1 or --dtype float32"
+        )
+
+
+def refuse_failed_self_test(name: str, tested: Mapping[str, Any] | None) -> None:
+    """Refuses a model whose own self-test says that it is not what it is said to be.
+
+    Raises:
+        UserError: it does.
+    """
+    if tested is not None and not tested["passed"]:
+        from model.self_test import failures
+
+        found = "; ".join(failures(dict(tested))) or "its self-test failed"
+        raise UserError(
+            f"the attention mask of {name} does not do what its configuration says "
+            f"({tested.get('attention', 'attention unknown')}, {tested.get('backend', 'back end unknown')}): {found}. "
+            "run.json has all that was measured"
         )
 
 

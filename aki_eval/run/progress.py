@@ -24,7 +24,7 @@ ALL = "all"
 
 
 class Progress:
-    """Told what is to be done and what was done; decides how to show it. Quiet on ranks other than 0.
+    """Told what is to be done and what was done; decides how to show it. Of those that share a terminal one speaks.
 
     Tasks are answered one after the other: the rate is that of the task, from the moment at which its turn came.
     """
@@ -58,6 +58,11 @@ class Progress:
             self._rows[ALL] = self._bars.add_task(ALL, total=self._total(ALL), **self._fields(ALL))
             yield
         self._bars = None
+
+    def elsewhere(self, task: str, number: int) -> None:
+        """So many of the task's questions are another worker's; fewer than none: they have come back."""
+        if task in self._totals:
+            self._totals[task] -= number
 
     def advance(self, task: str, predictions: Sequence[Prediction], num_right: int | None = None) -> None:
         """`num_right`: how many of these are word for word right, where that means something."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.catalogue import describe
+from benchmarks.catalogue import describe, source_of
 from benchmarks.errors import UserError
 from benchmarks.likelihood import NAMES as LIKELIHOODS
 from benchmarks.records import Judge, Prediction, Score
@@ -15,6 +15,7 @@ from benchmarks.results.record import DataRecord, RunRecord
 from benchmarks.results.store import RunStore
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
+from benchmarks.tasks import TASKS
 
 from ..judges import JudgeOptions
 from .inputs import TaskInput
@@ -116,6 +117,7 @@ def _score(
         "data": DataRecord(source=run.data.source, tables=given.tables).model_dump(),
         "definition": describe(task, scores),
     }
+    _check_headline(task, metrics, run)
     folder.write_scores(task.name, scores, metrics)
     wanted = [sample.index for sample in given.samples]
     errors = [error for index in wanted if index in predictions and (error := predictions[index].error) is not None]
@@ -127,6 +129,21 @@ def _score(
         num_refused=sum(error.startswith("ValueError: ") for error in errors),
         num_unscored=sum(score.value is None for score in scores[task.headline]),
     )
+
+
+def _check_headline(task: Task, metrics: Mapping[str, Any], run: RunRecord) -> None:
+    """A benchmark outside the paper has to give the numbers that it is shown by. A subset may lack a group of them.
+
+    Raises:
+        UserError: its aggregation gives others.
+    """
+    given = metrics["protocols"][task.headline]
+    missing = next((name for name in task.headline_metrics if name not in given), None)
+    if missing is not None and task.name not in TASKS and run.subset is None:
+        raise UserError(
+            f"{task.name}: headline_metrics names {missing!r}, which its protocol {task.headline!r} does not give; it "
+            f"gives {', '.join(given) or 'nothing'}; mend the benchmark ({source_of(task)}) and score again"
+        )
 
 
 def _read_back(given: TaskInput, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:

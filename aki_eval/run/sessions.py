@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from benchmarks.records import Prompt
 from benchmarks.results.record import RunRecord, SelfTest
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
+from .chunks import Chunks, pending
 from .inputs import TaskInput
-from .opening import pending
 from .options import RunOptions
 from .preflight import check_batching, refuse_failed_checks
 from .specification import now, session
@@ -42,17 +41,18 @@ def begin_session(
     refuse_failed_checks(run)
 
 
-def end_session(folder: RunStore, inputs: Sequence[TaskInput], todo: Mapping[str, Sequence[Prompt]]) -> None:
-    """Records when it ended and how many answers it brought, over all processes, of those that were `todo`."""
+def end_session(folder: RunStore, inputs: Sequence[TaskInput], chunks: Chunks) -> None:
+    """Records when it ended, who worked in it, and how many answers it brought."""
     run = stored_run(folder)
     left = {given.task.name: len(pending(folder, given)) for given in inputs}
-    gained = {name: len(prompts) - left[name] for name, prompts in todo.items() if prompts}
+    gained = {name: todo - left[name] for name in left if (todo := chunks.count(name))}
+    workers = chunks.roll.names()
     *earlier, last = run.sessions
-    last = last.model_copy(update={"finished": now(), "num_predicted": gained})
-    folder.write_run(run.model_copy(update={"sessions": [*earlier, last]}))
+    ended = {"finished": now(), "num_predicted": gained, "world_size": len(workers), "workers": workers}
+    folder.write_run(run.model_copy(update={"sessions": [*earlier, last.model_copy(update=ended)]}))
 
 
 def stored_run(folder: RunStore) -> RunRecord:
     run = folder.read_run()
-    assert run is not None, "rank 0 writes run.json before anybody works"
+    assert run is not None, "who opens a session writes run.json before anybody works"
     return run

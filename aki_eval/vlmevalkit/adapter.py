@@ -13,7 +13,6 @@ sets environment variables, takes over logging and makes ~/LMUData. `register` p
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import json
@@ -29,6 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.command_line import complain
+from benchmarks.data.fetch import md5_of
 from benchmarks.data.handover import copy_checked
 from benchmarks.errors import UserError
 from benchmarks.kit import _process_state_kept as process_state_kept
@@ -146,7 +146,7 @@ def hand_over(names: Sequence[str], root: Path, folder: Path) -> None:
         if not table.is_file():
             raise UserError(f"--tables: no {table.name} in {root}")
         published = {known[name] for known in sums if known.get(name)}
-        if published and _md5(table) in published:
+        if published and md5_of(table) in published:
             target.symlink_to(table.resolve())
         elif name in ours or name not in dataset.SUPPORTED_DATASETS:
             copy_checked(table, target)
@@ -164,11 +164,6 @@ def _own_tables(names: Sequence[str], root: Path) -> list[str]:
     dataset = importlib.import_module("vlmeval.dataset")
     known = {*dataset.SUPPORTED_DATASETS, *dataset.supported_video_datasets}
     return [name for name in names if name not in known and (root / f"{name}.tsv").is_file()]
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def hide_keys() -> None:

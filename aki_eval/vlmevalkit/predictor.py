@@ -66,7 +66,7 @@ class KitPredictor:
 
     def predict(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Generation]:
         """The kit's models set their own limits; `max_new_tokens` cannot be passed to them."""
-        replies = self._ask([self._request(prompt) for prompt in prompts])
+        replies = self._exchange({"requests": [self._request(prompt) for prompt in prompts]})["replies"]
         return [self._to_generation(*pair) for pair in zip(prompts, replies, strict=True)]
 
     def close(self) -> None:
@@ -101,10 +101,6 @@ class KitPredictor:
             return Generation(None, error=reply["error"])
         self._sent[prompt.index] = reply["sent"]
         return Generation(reply["text"])
-
-    def _ask(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        replies: list[dict[str, Any]] = self._exchange({"requests": requests})["replies"]
-        return replies
 
     def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
         process = self._connect()

@@ -36,6 +36,8 @@ def work_folder(root: Path, name: str, owner: Mapping[str, Any]) -> Path:
     """The private folder of a model under `root`, made when it is not there, with the link NAME to its results.
 
     Args:
+        root: the work directory.
+        name: the model's in VLMEvalKit.
         owner: all that decides the answers.
 
     Raises:

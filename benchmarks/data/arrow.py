@@ -109,8 +109,9 @@ def _is_whole(arrow: Path) -> bool:
 
 
 def _sweep(arrow: Path) -> None:
-    """Deletes what killed conversions left: unfinished files of this table, whose lock is ours, and of tables on which
-    nobody works.
+    """Deletes what killed conversions left.
+
+    These are unfinished files of this table, whose lock is ours, and of tables on which nobody works.
     """
     from filelock import FileLock, Timeout
 
@@ -146,10 +147,6 @@ def _convert(path: Path, arrow: Path, rows: Callable[[Path], Iterable[dict[str, 
             writer.finalize()
             _noted(arrow).unlink(missing_ok=True)
             os.replace(unfinished, arrow)
-            _note(arrow)
+            write_atomically(_noted(arrow), file_sha256(arrow) + "\n")
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _note(arrow: Path) -> None:
-    write_atomically(_noted(arrow), file_sha256(arrow) + "\n")

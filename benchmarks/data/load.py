@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RowError, UserError
+from ..plugins import named_as_theirs
 from ..records import ImageRef, Row, Sample
 from ..task import DataTable, Task
 from .arrow import read_large
@@ -26,15 +27,24 @@ def load_samples(task: Task, root: Path) -> list[Sample]:
     """All samples in the tables' order. A row that makes no sense, or whose picture is damaged, is one with a fault.
 
     Raises:
-        UserError: a table is missing, damaged, lacks a column, names an index twice, or no row makes sense.
+        UserError: a table is missing, damaged, lacks a column, names an index twice, or no row makes sense; or the
+            task's `to_sample` fails, gives no Sample, or gives two of them one index.
     """
     samples: list[Sample] = []
+    seen: set[str] = set()
     for table in task.tables:
         data = _read(table.name, root)
         for position, row in enumerate(data.rows):
             sample = _sample(task, table.name, row, data.images(position))
             if position in data.faults:
                 sample = replace(sample, fault=data.faults[position], cluster=sample.cluster or sample.index)
+            if sample.index in seen:  # answers are stored by index: of two, one would get the other's
+                raise UserError(
+                    f"table {table.name}: the sample of row {row['index']} has the index {sample.index!r}, which "
+                    f"another one has; to_sample of {task.name} has to give each its own (of several tables, "
+                    "TABLE/INDEX)"
+                )
+            seen.add(sample.index)
             samples.append(sample)
     if samples and all(sample.fault for sample in samples):
         raise UserError(f"no row makes sense: {samples[0].fault}")
@@ -68,7 +78,13 @@ def _read(table: str, root: Path) -> TableData:
 
 def _sample(task: Task, table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
     try:
-        return task.to_sample(table, row, images)
+        with named_as_theirs(task.to_sample, f"{task.name}: to_sample of row {row['index']}"):
+            sample: object = task.to_sample(table, row, images)
+        if not isinstance(sample, Sample):
+            raise UserError(
+                f"{task.name}: to_sample gives a {type(sample).__name__}, expected a benchmarks.records.Sample"
+            )
+        return sample
     except RowError as error:
         index = row["index"] if len(task.tables) == 1 else f"{table}/{row['index']}"
         question = row.get("question", "")

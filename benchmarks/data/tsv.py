@@ -66,13 +66,9 @@ class TableData:
     def images(self, position: int) -> tuple[ImageRef, ...]:
         holder = self.holders[position]
         return tuple(
-            ImageRef(key, lambda number=number: _decoded(self.pictures.read(holder, number)))  # type: ignore[misc]
+            ImageRef(key, lambda number=number: base64.b64decode(self.pictures.read(holder, number)))  # type: ignore[misc]
             for number, key in enumerate(self.pictures.keys(holder))
         )
-
-
-def _decoded(text: str) -> bytes:
-    return base64.b64decode(text)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""Does it look? The same questions asked in another way: without the picture, with another one, options moved, words
-changed.
+"""Does it look? The same questions asked otherwise: without the picture, with another one, options moved, other words.
 
 A probe is a pure function over the samples of a task and their prompts; what is drawn is drawn from hashes of these.
 docs/probes.md says what each is for and how severe it is.

@@ -40,8 +40,9 @@ def as_answered(sample: Sample, prediction: Prediction) -> Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRule:
-    """One way to ask otherwise. `does` is a sentence for people with the severity in it: it decides the answers, and
-    so is part of what made a run.
+    """One way to ask otherwise.
+
+    `does` is a sentence for people with the severity in it: it decides the answers, and so is part of what made a run.
     """
 
     name: str

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 from .number import HINT, content, read_number, tokens
 from .plain import BOXED, plain
+from .restated import opposed
 from .statements import (
     ANSWER_WORD,
     CONCLUSION,
@@ -20,7 +21,7 @@ from .statements import (
     stated,
     without_questions,
 )
-from .yes_no import read_yes_no
+from .yes_no import read_yes_no, takes_back
 
 WORD = "A-Za-z0-9_"
 JOINED = re.compile(
@@ -32,11 +33,13 @@ AFTER_LETTER = r"because|since|as|and|or|but|with|for|due|is|was|which|although|
 
 CHOSEN = re.compile(
     r"\b(?:(?:i|we|i'd|we'd|i'll|you)\s+(?:would\s+|will\s+|should\s+|must\s+|have to\s+|can\s+)?"
-    r"(?:choose|select|pick|go with|opt for|say|answer|guess|vote for|conclude)|go with|going (?:with|for)|settle on|"
+    r"(?:choose|select|pick|go (?:with|for)|opt for|say|answer|guess|vote(?: for)?|conclude)|go with|going (?:with|for)"
+    r"|settle on|left with|correct:|lean(?:ing)? (?:towards?|to)|sondern|sino|"
     r"corresponds? to|matches|match|that leaves|leaves (?:only|us with)|leaving(?: only)?|points? to|indicat(?:es|ing)|"
     r"best (?:described|represented) by|must be|should be|has to be|this is|it is|it's|that is|which is|is therefore"
     r"|is thus)"
-    r"\s+(?:only\s+|just\s+|clearly\s+|that\s+|it(?:'s| is)\s+)?(?:the\s+)?(?:correct\s+|right\s+|best\s+)?"
+    r"\s+(?:only\s+|just\s+|clearly\s+|that\s+|it(?:'s| is)\s+)?(?:most likely\s+|probably\s+|likely\s+|definitely\s+)?"
+    r"(?:the\s+)?(?:correct\s+|right\s+|best\s+)?"
     r"(?:(?:first|second|third|fourth|last)\s+(?=option|choice|answer))?"
     r"(?:(?:option|choice|answer|letter)\s*(?:is\s+)?(?:number\s+|no\.\s*)?(?:\d\s?[,:]\s*)?[:,]?\s*)?",
     re.IGNORECASE,
@@ -74,7 +77,7 @@ MENTION_NEGATED = re.compile(
     re.IGNORECASE,
 )
 INTERJECTION = re.compile(
-    r"\b(?:all|you are|you're|that's|that is)\s+right\b|\bright (?:answer|option|choice|one|letter)\b|\bright(?=,)",
+    r"\b(?:all|you are|you're|that's|that is)\s+right\b|\bright (?:answer|option|choice|letter)\b|\bright(?=,)",
     re.IGNORECASE,
 )
 NAMED_BY = re.compile(
@@ -85,15 +88,22 @@ NAMED_BY = re.compile(
 )
 """What may stand before a lone capital that is an option and not the name of something ("angle A", "vitamin B")."""
 PREFIXED = re.compile(rf"(?<![A-Za-z])(?:{ANSWER_WORD}|options)(?![A-Za-z])\s*(?:letter\s*)?:?\s*", re.IGNORECASE)
-SUPPOSED = re.compile(r"^\W*(?:if|when|since|given that|assuming)\b[^,.\n]{3,120},", re.IGNORECASE | re.MULTILINE)
+SUPPOSED = re.compile(
+    r"^\W*(?:if|when|since|as|once|given that|assuming)\b[^,.\n]{3,120},", re.IGNORECASE | re.MULTILINE
+)
 """What the question supposes, said again: "If pelicans increase, ..."."""
 ENDED = re.compile(
     r"(?:\b(?:is|are|be|equals?|equal to|therefore)|=)\s+(?:approximately |about |equal to |the )?"
     r"(?P<what>[^,;=]{1,60}?)(?: (?:square )?units?)?[\s.!]*$",
     re.IGNORECASE,
 )
-EXPLAINS = re.compile(r",?\s(?:because|since|than|compared|while|whereas|which|where)\b", re.IGNORECASE)
+EXPLAINS = re.compile(
+    r",?\s(?:because|since|than|compared|while|whereas|which|where)\b|,\s(?:who|whose)\b",
+    re.IGNORECASE,
+)
+CONTRASTS = re.compile(r",?\s(?:while|whereas)\s", re.IGNORECASE)
 AS = re.compile(r",?\sas\b", re.IGNORECASE)
+REASON = re.compile(r",?\s(?:because|since|as)\b", re.IGNORECASE)
 CLAUSES = re.compile(r";|,\s(?:but|while|whereas|although)\s|\s(?:because|since)\s|,\sas\s")
 EXAMPLE = re.compile(r"\W*(?:for (?:example|instance)|e\.g\.|such as)\b", re.IGNORECASE)
 TURNS = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)
@@ -101,8 +111,33 @@ BEGINS = re.compile(r"^(?:(?:it|they) (?:would|will)|an?|the) (?=\S)")
 """What an option's text may begin with, and an answer leave out."""
 VERB = r"(?:[a-z]?ed|ing|s|d)?"
 """Endings of a verb that is an option: "flip" - "it has been flipped"."""
-ASKED_AND_SAID = re.compile(r"(?<![A-Za-z])\(?(?P<letter>[A-Z])\)?\s?\?\s*(?P<said>yes|no)\b", re.IGNORECASE)
-"""Options asked about one by one: "A? No. B? Yes."."""
+ASKED_AND_SAID = re.compile(
+    r"(?<![A-Za-z])\(?(?P<letter>[A-Z])\)?\s?(?:\?|\s[-–—]\s|[:=])\s*"
+    r"(?P<said>yes|no|true|false|correct|incorrect|right|wrong)\s*(?=[.,;!\n]|$)",
+    re.IGNORECASE,
+)
+"""Options asked about one by one: "A? No. B? Yes.", "A: false, B: true"."""
+SURELY = re.compile(
+    r"\W*(?:definitely|certainly|probably|most likely|likely|surely|clearly|obviously|undoubtedly|no,)\s+(?=\S)",
+    re.IGNORECASE,
+)
+LABELS = re.compile(
+    r"letter [A-Z]\s+(?:marks|labels|denotes|stands|shows|points|indicates|represents)\b", re.IGNORECASE
+)
+"""A letter that is written in the picture."""
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+BY_PLACE = re.compile(
+    rf"\W*(?:(?:i|we) (?:would |will )?(?:choose|pick|select) |(?:the )?(?:correct )?answer is |it(?:'s| is) )?"
+    rf"(?:(?:the )?(?P<ordinal>{'|'.join(ORDINALS)}|last) (?:option|choice|answer|one)|(?:option|choice"
+    rf"|answer) (?:number |no\. ?|#)?"
+    r"(?P<number>[1-8]))(?: is (?:the )?(?:correct|right|true)(?: (?:one|option|choice|answer))?)?\W*",
+    re.IGNORECASE,
+)
+"""An answer that is nothing but an option's place in their order."""
+VALUED = re.compile(
+    r"(?P<number>-?\d[\d.,/]*)[%°]?(?: [a-z^\d]+){0,3}, (?:which|and (?:this|that)|this|that) $", re.IGNORECASE
+)
+GREATER_THAN = re.compile(r"\b(?:than|least|most|below|above|over|under|exceeds?)\s[$€£]?$", re.IGNORECASE)
 COMPARES_FIRST = re.compile(
     r"\W*(?:compared|unlike|than|while|although|though|if|in contrast|as|between)\b", re.IGNORECASE
 )
@@ -169,7 +204,9 @@ class _ChoiceReader:
             (
                 letter,
                 re.compile(
-                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?", re.IGNORECASE
+                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?"
+                    rf"|(?<![{WORD}(]){letter} ?\({_bounded(text)}\)",
+                    re.IGNORECASE,
                 ),
             )
             for letter, text in self.texts.items()
@@ -213,6 +250,11 @@ class _ChoiceReader:
         return numbers if len(numbers) > 1 else None  # "Jan '21", "Feb '21": numbers that tell nothing apart
 
     @cached_property
+    def ratios(self) -> bool:
+        """Whether every option is one number to another."""
+        return all(re.fullmatch(r"\d+ ?: ?\d+", text) for text in self.texts.values())
+
+    @cached_property
     def polar(self) -> dict[str, str] | None:
         """Letters by Yes and No where these are the options."""
         words = {"true": "Yes", "false": "No"}
@@ -221,21 +263,42 @@ class _ChoiceReader:
 
     def read(self, answer: str, question: str) -> str | None:
         text = re.sub(r"\.{2,}\s*(?=or\b)", " ", IDENTIFIER.sub(r"\1 ", plain(answer)))
+        text = re.sub(r"\b(left|right)-hand\b", r"\1", text, flags=re.IGNORECASE)
         lone = re.fullmatch(r"[^A-Za-z0-9]*([A-Za-z])[^A-Za-z0-9]*", text)
         if lone and not BOXED.search(text):
             return lone[1].upper() if lone[1].upper() in self.texts else None
-        exact = self._exact(text)
+        repeated = re.fullmatch(r"\W*([A-Z])(?:[\W]+\1)+\W*", text)
+        if repeated and repeated[1] in self.texts and not BOXED.search(text):
+            return repeated[1]
+        exact = self._exact(text) or self._by_place(text)
         if exact:
             return exact
+        if self.ratios:
+            text = re.sub(r"(?<![\w.:])(\d+) to (\d+)(?![\w:]|\.\d)", r"\1:\2", text)
         whole = self._without_echo(ASKED.sub("Answer:", text))
         text = self._letters_only(whole)
         statements = [*self._weighed(text), *self._asked_and_said(text)]
         text = self._without_rejected(self._without_weighed(text))
         text = without_questions(text)
-        statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text)]
+        statements += [*self._boxed(text), *self._called(text), *self._lines(text), *self._lead(text, question)]
         if all(statement.strength == Strength.MENTION for statement in statements):
             statements = self._mentioned(text, whole, question)
         return settled(statements, text)
+
+    def _by_place(self, text: str) -> str | None:
+        """The option whose place in their order the whole answer names; not where options are places or numbers."""
+        found = BY_PLACE.fullmatch(text)
+        if (
+            not found
+            or self.numeric
+            or any(re.search("|".join([*ORDINALS, "last"]), each) for each in self.texts.values())
+        ):
+            return None
+        letters = list(self.texts)
+        if (found["ordinal"] or "").lower() == "last":
+            return letters[-1]
+        place = int(found["number"]) if found["number"] else ORDINALS.index(found["ordinal"].lower()) + 1
+        return letters[place - 1] if place <= len(letters) else None
 
     # Letters
 
@@ -259,7 +322,17 @@ class _ChoiceReader:
                 break
             letters.add(self._letter(following))
             end = following.end()
+        if len(letters) == 1 and (found["bracketed"] or found["marked"]) and self._contradicted(text, end, *letters):
+            return None, end
         return (letters.pop() if len(letters) == 1 else None), end
+
+    def _contradicted(self, text: str, at: int, letter: str) -> bool:
+        """Whether another option's text, and nothing else, stands behind the letter: "C. dog"."""
+        clause = re.compile(r"[\s:.-]*([^\n.,;!()\[\]\ue000\ue001]{1,200})(?=[\n.,;!()\[\]\ue000\ue001]|$)").match(
+            text, at
+        )
+        letters = self.letters_of.get(_folded(clause[1]), []) if clause else []
+        return bool(letters) and letter not in letters
 
     def _letter(self, found: re.Match[str]) -> str:
         """The option named. Where the options' texts are small letters themselves, `(b)` is the one that reads (b)."""
@@ -271,7 +344,9 @@ class _ChoiceReader:
         if self._letter(found) not in "AI" or found["bracketed"] or found["marked"] or found["small"]:
             return False
         rest = text[found.end() : found.end() + 200]
-        if not re.match(r" +[A-Za-z0-9]", rest):
+        if not re.match(r" +[A-Za-z0-9]", rest) or re.search(
+            r"\b(?:option|choice|letter) $", text[: found.start()][-12:]
+        ):
             return False
         own = self.texts[self._letter(found)]
         return not (re.match(rf" (?:{AFTER_LETTER})\b", rest) or (own and _folded(rest).startswith(own)))
@@ -281,6 +356,8 @@ class _ChoiceReader:
     def _boxed(self, text: str) -> Iterator[Statement]:
         for box in BOXED.finditer(text):
             value = self._whole(box[1])
+            if re.match(rf"\s*(?i:{CALLED_WRONG})", text[box.end() : box.end() + 60]):
+                continue
             if value:  # a number in a box may be a step on the way; a letter is not
                 by_text = self._exact(box[1]) is not None
                 yield Statement(Strength.ANSWER if by_text else Strength.BOXED, value[0], box.start(), box.end())
@@ -316,7 +393,8 @@ class _ChoiceReader:
         for found in CHOSEN.finditer(text):
             named = self._letters(text, found.end())
             if named and not self._is_conditional(text, found.start()):
-                yield Statement(Strength.ANSWER, named[0], found.start(), named[1])
+                value = None if self._is_valued_otherwise(text, found.start(), named[0]) else named[0]
+                yield Statement(Strength.ANSWER, value, found.start(), named[1])
         for found in self.token.finditer(text):
             if found["small"] or self._is_article(found, text):
                 continue
@@ -333,6 +411,10 @@ class _ChoiceReader:
             named = self._letters(text, found.end())
             if named:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
+        last = re.search(r"(?<![A-Z)\]]),\s+(?=[(\[]?[A-Z][)\]]?[.!]?$)", text)
+        named = self._letters(text, last.end()) if last else None
+        if last and named and not self._is_conditional(text, last.start()):
+            yield Statement(Strength.ALONE, named[0], last.start(), named[1])
         for found in re.finditer(r"(?:\b(?:is|be|are)|[:=])\s+", text):
             named = self._letters(text, found.end())
             if (
@@ -343,8 +425,14 @@ class _ChoiceReader:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
         for found in PREFIXED.finditer(text):
             named = self._letters(text, found.end())
-            if named and not self._is_conditional(text, found.start()):
+            if named and not self._is_conditional(text, found.start()) and not LABELS.match(text, found.start()):
                 yield Statement(Strength.LEAD, named[0], found.start(), named[1])
+
+    def _is_valued_otherwise(self, text: str, at: int, letter: str | None) -> bool:
+        """Whether the number just before is another option's: "The total is 180, which corresponds to option C"."""
+        before = VALUED.search(text, max(0, at - 60), at) if self.numeric else None
+        letters = (self.numeric or {}).get(read_number(before["number"]) or "", []) if before else []
+        return bool(letters) and letter not in letters
 
     def _lines(self, text: str) -> Iterator[Statement]:
         """Lines that hold nothing but an option."""
@@ -367,13 +455,14 @@ class _ChoiceReader:
                 continue
             yield Statement(Strength.ALONE, value, found.start(), found.end())
 
-    def _lead(self, text: str) -> Iterator[Statement]:
+    def _lead(self, text: str, question: str) -> Iterator[Statement]:
         """What the answer begins with."""
-        begin = len(text) - len(text.lstrip(" \n\"'"))
+        surely = SURELY.match(text)
+        begin = surely.end() if surely else len(text) - len(text.lstrip(" \n\"'"))
         found = self.token.match(text, begin)
         if found and not self._is_article(found, text):
             marked = found["bracketed"] or found["marked"] or found["small"]
-            reason = re.match(rf"\s*(?:[,;:.\n–—-]|(?:{AFTER_LETTER})\b|$)", text[found.end() : found.end() + 20])
+            reason = re.match(rf"\s*(?:[,;:.!\n–—-]|(?:{AFTER_LETTER})\b|$)", text[found.end() : found.end() + 20])
             named = self._letters(text, begin)
             own = self.texts[self._letter(found)]
             if named and (
@@ -383,12 +472,19 @@ class _ChoiceReader:
                 return
         first = re.match(r"[^\n.,;:!–—]+(?=[\n.,;:!]|\s[–—-]\s|$)", text)
         exact = self._exact(first[0]) if first else None
+        if exact and re.match(r"right,", text, re.IGNORECASE):
+            return  # "Right, let me see."
+        if first and exact and self.polar:
+            said = next((word for word, letter in self.polar.items() if letter == exact), None)
+            if takes_back(said, text[first.end() :], question):
+                exact = None
+                yield Statement(Strength.LEAD, None, 0, len(text))
         if exact:
             yield Statement(Strength.LEAD, exact, 0, len(first[0] if first else ""))
 
     def _mentioned(self, text: str, whole: str, question: str) -> list[Statement]:
         """Options that are named by their own words, and one letter in brackets."""
-        if REFUSAL.search(text):
+        if any(each[0].lower() not in question.lower() for each in REFUSAL.finditer(text)):
             return []
         marked = {
             self._letter(each)
@@ -408,6 +504,8 @@ class _ChoiceReader:
             value = same[0] if len(same) == 1 else None
             if number is None:
                 value = ended or self._only_number(text, question)
+            elif not same and "=" not in text:
+                value = ended
             return [Statement(Strength.MENTION, value, 0, 0)] if value else []
         text = SUPPOSED.sub("", text)
         parts = [part for _, part in sentences(text)]
@@ -419,24 +517,32 @@ class _ChoiceReader:
         value = (
             value
             or self._by_question(parts, HINT.sub("", question))
-            or self._first_clause(parts[0] if parts else "")
+            or self._first_clause(parts[0] if parts else "", question)
             or ended
             or (self._said_again(parts[0]) if parts else None)
+            or self._told_apart(parts, question)
         )
         return [Statement(Strength.MENTION, value, 0, 0)] if value and len(parts) <= 40 else []
 
     def _ended(self, text: str) -> str | None:
-        """The option that the last sentence ends with, behind "is" or "="."""
+        """The option that the last sentence, or its part before an explanation, ends with, behind "is" or "="."""
         last = [part for _, part in sentences(text) if re.search(r"\w", part)][-1:]
-        found = ENDED.search(last[0]) if last else None
-        return self._exact(re.sub(r"\s+", " ", found["what"])) if found else None
+        for sentence in (last[0], REASON.split(last[0])[0]) if last else ():
+            found = ENDED.search(sentence)
+            if found and (letter := self._exact(_spaced(found["what"]))):
+                return letter
+        return None
 
     def _only_number(self, text: str, question: str) -> str | None:
         """The option whose number is the only one of them in a single sentence, and not in the question."""
         if not self.numeric or len([part for _, part in sentences(text) if re.search(r"\w", part)]) != 1:
             return None
         asked = {token.value for token in tokens(HINT.sub("", question), words=False)}
-        found = {token.value for token in tokens(text, words=False)} & set(self.numeric) - asked
+        found = {
+            token.value
+            for token in tokens(text, words=False)
+            if not GREATER_THAN.search(text[max(0, token.start - 12) : token.start])
+        } & set(self.numeric) - asked
         letters = self.numeric[found.pop() or ""] if len(found) == 1 else []
         return letters[0] if len(letters) == 1 else None
 
@@ -446,16 +552,33 @@ class _ChoiceReader:
         covering: list[tuple[float, str]] = []
         for clause in (clause for part in parts for clause in CLAUSES.split(part)):
             covered = 0 if EXAMPLE.match(clause) else len(wanted & content(clause))
-            value = self._text_in(clause) if covered >= 2 and covered >= 0.6 * len(wanted) else None
+            near = covered >= 2 and covered >= 0.6 * len(wanted)
+            value = (self._text_in(clause) or (self._behind_is(clause) if len(parts) == 1 else None)) if near else None
             if value:
                 covering.append((covered / len(wanted), value))
         most = max((share for share, _ in covering), default=0)
         values = [value for share, value in covering if share >= most - 0.01]
         return values[0] if values and values[0] == values[-1] else None
 
+    def _behind_is(self, clause: str) -> str | None:
+        """The option directly behind the one "is" of a clause: "... is the adult class in figure skating"."""
+        behind = re.findall(r"\b(?:is|are|was|were)\s+(?:the |an? )?([^,;:]+)", clause)
+        if len(behind) != 1:
+            return None
+        words = behind[0].split()
+        for count in range(1, min(len(words), 12) + 1):
+            found = self._exact(" ".join(words[:count]))
+            if (
+                found
+                and words[count : count + 1]
+                and words[count] in ("in", "of", "on", "at", "with", "from", "for", "by")
+            ):
+                return found
+        return None
+
     def _said_again(self, sentence: str) -> str | None:
         """The one option whose words the sentence says in their order, or whose own word it says."""
-        clause = CLAUSES.split(sentence)[0]
+        clause = CLAUSES.split(SUPPOSED.sub("", sentence))[0]
         named = self.any_text and self.any_text.search(_spaced(clause))
         if named or REJECTED_SENTENCE.search(clause) or len(clause.split()) > 40:
             return None
@@ -466,10 +589,36 @@ class _ChoiceReader:
             again = [letter for letter, words in self.own_words.items() if words <= stems]
         return again[0] if len(again) == 1 else None
 
-    def _first_clause(self, sentence: str) -> str | None:
-        """The option that the first sentence names before it compares or explains: "Red is less than green"."""
-        if COMPARES_FIRST.match(sentence) or TURNS.search(sentence):
+    def _told_apart(self, parts: list[str], question: str) -> str | None:
+        """The option of which an answer says every word that tells options apart, none of another's and little else."""
+        clauses = [each for each in parts if re.search(r"\w", each) and not REJECTED_SENTENCE.search(each)]
+        if len(clauses) != 1 or len(clauses[0].split()) > 20 or len(parts) > 2:
             return None
+        said = {stem(word) for word in re.findall(r"[a-z0-9]+", clauses[0].lower())}
+        words = {letter: {stem(word) for word in re.findall(r"[a-z0-9]+", text)} for letter, text in self.texts.items()}
+        common = set.intersection(*words.values()) | {"a", "an", "the", "and", "or", "of", "to", "in", "it", "not"}
+        telling = {letter: own - common for letter, own in words.items()}
+        others = content(clauses[0]) - content(question) - content(" ".join(self.texts.values()))
+        if len(others) > 2:
+            return None
+        said &= set().union(*telling.values())
+        found = [
+            letter
+            for letter, own in telling.items()
+            if own and own == said and (len(own) > 1 or len(clauses[0].split()) <= 2)
+        ]
+        return found[0] if len(found) == 1 and not re.search(r"\bor\b", clauses[0]) else None
+
+    def _first_clause(self, sentence: str, question: str) -> str | None:
+        """The option that the first sentence names before it compares or explains: "Red is less than green".
+
+        None where it compares the other way round than the question does.
+        """
+        if COMPARES_FIRST.match(sentence) or TURNS.search(sentence) or opposed(sentence, question):
+            return None
+        first, *others = CONTRASTS.split(sentence)
+        if any((content(other) - content(first)) & content(question) for other in others):
+            return None  # the question asks for both
         clause = EXPLAINS.split(sentence)
         value = self._text_in(clause[0]) if len(clause) > 1 else None
         clause = AS.split(clause[0])
@@ -478,7 +627,7 @@ class _ChoiceReader:
     def _is_conditional(self, text: str, at: int) -> bool:
         begin = max(text.rfind(mark, max(0, at - 300), at) for mark in (". ", "\n", "; ", "! ", "? ")) + 1
         return bool(CONDITION.match(text[begin:at] + " ")) and bool(
-            re.match(r"\W*(?:if |otherwise)", text[begin : begin + 15], re.IGNORECASE)
+            re.match(r"\W*(?:if |otherwise|had |were )", text[begin : begin + 15], re.IGNORECASE)
         )
 
     # Texts
@@ -498,12 +647,16 @@ class _ChoiceReader:
             return None
         text = INTERJECTION.sub(" ", text)
         found: set[str] = set()
+        owners: set[str] = set()
         text = _spaced(text)
         for each in self.any_text.finditer(text):
             if not MENTION_NEGATED.search(text[max(0, each.start() - 60) : each.start()]):
-                words = _folded(each[0])
-                found.add(self.same.get(_key(words)) or self.turned.get(words) or self._inflected(words))
-        letters = self.letters_of.get(found.pop(), []) if len(found) == 1 else []
+                words = re.sub(r"^(stay|remain|become|move|turn)s ", r"\1 ", _folded(each[0]))
+                owns = re.match(r"'s\b", text[each.end() : each.end() + 2])  # "the cat's tail" is no cat, but names one
+                (owners if owns else found).add(
+                    self.same.get(_key(words)) or self.turned.get(words) or self._inflected(words)
+                )
+        letters = self.letters_of.get(found.pop(), []) if len(found) == 1 and owners <= found else []
         return letters[0] if len(letters) == 1 else None
 
     def _inflected(self, word: str) -> str:
@@ -558,7 +711,7 @@ class _ChoiceReader:
 
     def _asked_and_said(self, text: str) -> Iterator[Statement]:
         said = [each for each in ASKED_AND_SAID.finditer(text) if each["letter"].upper() in self.texts]
-        right = [each for each in said if each["said"].lower() == "yes"]
+        right = [each for each in said if each["said"].lower() in ("yes", "true", "correct", "right")]
         if len(right) == 1 and len(said) > 1:
             yield Statement(Strength.ANSWER, right[0]["letter"].upper(), right[0].start(), right[0].end())
 
@@ -596,15 +749,16 @@ def stem(word: str) -> str:
 
 
 def _in_order(words: list[str], said: list[str]) -> bool:
-    rest = iter(stem(word) for word in said)
-    return all(any(stem(word) == each for each in rest) for word in words)
+    rest = iter(stem("will" if word == "would" else word) for word in said)
+    return all(any(stem("will" if word == "would" else word) == each for each in rest) for word in words)
 
 
 def _bounded(text: str) -> str:
     """A pattern for the text as words of their own; one more or fewer plural, or hyphen, is the same word."""
     before = rf"(?<![{WORD}])(?<![{WORD}][-.,])" if re.match(rf"[{WORD}]", text) else ""
-    after = rf"(?![{WORD}])(?![.,'-][{WORD}])" if re.search(rf"[{WORD}]$", text) else ""
+    after = rf"(?![{WORD}])(?![.,-][{WORD}])(?!'(?!s\b)[{WORD}])" if re.search(rf"[{WORD}]$", text) else ""
     words = re.escape(text).replace(r"\ ", r",?[ -]").replace(r"\-", "[ -]?")
+    words = re.sub(r"^(stay|remain|become|move|turn)(?=,)", r"\1s?", words)
     words = words.replace("[ -]and,?[ -]", "[ -](?:and|&),?[ -]")
     if re.search(r"[a-z]{3}[^s]s$", text, re.IGNORECASE):
         words = words[:-1] + words[-1] + "?"

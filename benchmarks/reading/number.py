@@ -66,6 +66,8 @@ NUMBER_WORD = re.compile(
 PRONOUN = re.compile(
     r"\b(?:the|this|that|no|any|each|every|another|which|other|last|first|only|with|and)\s$", re.IGNORECASE
 )
+ONLY_ONE = re.compile(r"\b(?:is|has|with|see|shows) (?:only|just|exactly) one [a-z]{3}(?<!tha)(?<!whi)", re.IGNORECASE)
+"""A count of things, not a pronoun: "there is only one person"."""
 PRONOUN_GOES_ON = re.compile(
     r"\s(?:of|that|who|which|is|can|has|with|another|being|on|in|at|to|from|and)\b", re.IGNORECASE
 )
@@ -93,7 +95,9 @@ _BETWEEN_VERB_AND_NUMBER = (
     r"between|[a-z]{2,12}ly)[\s$€£(]+){0,4}"
 )
 IS = re.compile(
-    rf"(?:\b(?:is|are|was|were|it's|that's|equals?|be|becomes?|gets?|gives|leaves|leaving|simplifies|es|ist|est|son|hay)\b"
+    rf"(?:\b(?:is|are|was|were|it's|that's|equals?|be|becomes?|gets?|gives|leaves|leaving|left with|add(?:s"
+    rf"|ed)? up to|sums? to|amounts? to|simplifies"
+    rf"|es|ist|est|son|hay)\b"
     rf"|[=≈]|是|为){_BETWEEN_VERB_AND_NUMBER}",
     re.IGNORECASE,
 )
@@ -107,6 +111,8 @@ COMPARED = re.compile(
     re.IGNORECASE,
 )
 """What a number of the question stands behind ("greater than 0.4 %")."""
+BOUND = re.compile(r"\b(?:(?:more|less|fewer|greater) than|at (?:least|most)|over|under)\b", re.IGNORECASE)
+"""What makes a number a bound: "more than a dozen"."""
 OPERATOR = re.compile(
     r"\s?[A-Za-z/%°^$]{0,6}\s?(?:[,/:]\s?[\d.]|[-+×*÷]\s?(?:[\d(√π∠]|[A-Za-z]\b|$))|\s(?:more|less|fewer|times"
     r"|units (?:more|less)) than\b",
@@ -140,11 +146,15 @@ def read_number(answer: str, question: str = "") -> str | None:
     are 3 where it asks for millions; where it names no such size, the picture may count in one, and they are unread.
     Numbers that only repeat the question give nothing, and a sentence that says the question again gives its number.
     """
-    text = _asked_for(_cleared(NUMBERED.sub("", plain(answer))), question)
-    if re.fullmatch(r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: [^\s\d=]{1,12}){0,3}", text, re.IGNORECASE):
+    text = _asked_for(_cleared(NUMBERED.sub("", ONE_FIELD.sub(r"\1", plain(answer)))), question)
+    if re.fullmatch(
+        r"[\s(\[]*(?:[a-z]\s*=\s*)?[\s(\[]*\S{1,1200}(?: ?[×x] ?10 ?\^ ?\S{1,6})?(?: [^\s\d=]{1,12}){0,3}",
+        text,
+        re.IGNORECASE,
+    ):
         whole = ("1",) if re.fullmatch(r"\W*(?:only|just|exactly) one\W*", text, re.IGNORECASE) else _value_of(text)
         if whole and not BOXED.search(text):
-            return whole[0]
+            return None if BOUND.search(text) else whole[0]
     statements = [*_boxed(text), *_called(text, question), *_lines(text), *_concluded(text)]
     bold = _emphasised(answer)
     top = max((statement.strength for statement in statements), default=Strength.MENTION)
@@ -157,6 +167,10 @@ def read_number(answer: str, question: str = "") -> str | None:
     return None if statements else settled(bold or _mentioned(text), text)
 
 
+ONE_FIELD = re.compile(r"\A\{\s*[A-Za-z_ ]{1,30}:\s*([^{}:,]{1,60})\}\Z")
+"""JSON of a single field: {"count": 7}."""
+OF_WHICH = re.compile(rf", (?:\d{{1,9}}|{'|'.join(ONES)}) of (?:which|whom|them)\b[^.;\n]*", re.IGNORECASE)
+"""A part of what was counted: "5 apples, 3 of which are red"."""
 REJECTED = re.compile(
     rf"(?:\b(?:not|rather than|instead of)|n't)\s(?:just |only |exactly |equal to )?(?:{NUMBER.pattern}(?!\s?[-+*/=<>])"
     rf"|(?:{'|'.join(ONES)})(?![A-Za-z'-]))",
@@ -177,7 +191,7 @@ ALSO_PERCENT = re.compile(r"(?P<share>0?\.\d+)(?:,? or |,? i\.e\.,? | = | \()(?P
 
 def _cleared(text: str) -> str:
     """Without numbers that are denied or only supposed, with words for signs as signs."""
-    text = DECIMAL_COMMA.sub(r"\g<whole>.", MINUS.sub("-", text))
+    text = DECIMAL_COMMA.sub(r"\g<whole>.", MINUS.sub("-", OF_WHICH.sub("", text)))
     return SUPPOSED.sub("", ALSO_PERCENT.sub(_one_of_both, REJECTED.sub(" ", text)))
 
 
@@ -259,8 +273,13 @@ def tokens(text: str, words: bool = True) -> list[_Token]:
         if each["ordinal"] is None and not LABEL.search(text, max(0, each.start() - 12), each.start())
     ]
     for each in NUMBER_WORD.finditer(text) if words else ():
-        if (each["word"] or "").lower() == "one" and (
-            PRONOUN.search(text[max(0, each.start() - 10) : each.start()]) or PRONOUN_GOES_ON.match(text, each.end())
+        if (
+            (each["word"] or "").lower() == "one"
+            and not ONLY_ONE.search(text, max(0, each.start() - 10), each.end() + 5)
+            and (
+                PRONOUN.search(text[max(0, each.start() - 10) : each.start()])
+                or PRONOUN_GOES_ON.match(text, each.end())
+            )
         ):
             continue
         if each["scale"] and each["scale"].startswith("-"):
@@ -314,6 +333,8 @@ def canonical(value: Decimal) -> str:
 def _value_of(phrase: str) -> tuple[str | None] | None:
     """(number,) that a phrase gives; (None,) where it gives several; None where it gives none."""
     phrase = phrase.replace(BOX_OPEN, " ").replace(BOX_CLOSE, " ")
+    if EITHER.search(phrase):
+        return (None,)
     equal = re.split(r"[=≈]", phrase)
     if len(equal) > 1:
         return _said(equal[-1]) or _value_of(equal[-1])
@@ -321,6 +342,8 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
     if not numbers:
         return None
     first = numbers[0]
+    if phrase[: first.start].rstrip().endswith("±"):
+        return (None,)
     if re.search(r"\bbetween\s(?:about\s)?$|\bfrom\s$", phrase[: first.start], re.IGNORECASE) and len(numbers) > 1:
         return (None,)
     if re.search(r"[\d)]\s?[-+×x*/÷]\s?$|[\[(]\s?$", phrase[: first.start]) and len(numbers) > 1:
@@ -333,6 +356,10 @@ def _value_of(phrase: str) -> tuple[str | None] | None:
     if OPERATOR.match(phrase, first.end) or _is_part(phrase, first):
         return (None,)
     return (first.value,)
+
+
+EITHER = re.compile(r"=\s?-?[\d.]+\s?(?:or|and)\s[a-z]\w?\s?=", re.IGNORECASE)
+"""Two values: "x = 3 or x = -3"."""
 
 
 def _is_part(phrase: str, token: _Token) -> bool:
@@ -366,6 +393,9 @@ GUESSED = re.compile(
 )
 
 
+SIMPLIFIED = re.compile(r"[^.\n]{0,80}?,? which (?:simplifies to|equals|is equal to|comes to|gives)\s", re.IGNORECASE)
+
+
 def _called(text: str, question: str) -> Iterator[Statement]:
     for strength, start, at in stated(text):
         begin = max(text.rfind(mark, 0, start) for mark in (". ", "\n", "; ")) + 1
@@ -373,6 +403,8 @@ def _called(text: str, question: str) -> Iterator[Statement]:
             continue
         phrase = _phrase(text, at)
         found = _value_of(phrase)
+        if found == (None,) and (simplified := SIMPLIFIED.match(text, at + len(phrase))):
+            found = _value_of(_phrase(text, simplified.end()))
         if found:
             yield Statement(strength, found[0], start, at + len(phrase))
         elif NONE_LEFT.search(phrase):
@@ -410,10 +442,13 @@ ROUNDED = re.compile(
 """The last step: "To two decimal places, this is 21.33"."""
 
 
+CONCLUDED = re.compile(r"\b(?:we|i|you|one) (?:can |may |could )?conclude that\s", re.IGNORECASE)
+
+
 def _concluded(text: str) -> Iterator[Statement]:
     for start, sentence in sentences(text):
         rounded = ROUNDED.match(sentence)
-        lead = rounded or CONCLUSION.match(sentence.lstrip())
+        lead = rounded or CONCLUSION.match(sentence.lstrip()) or CONCLUDED.search(sentence.lstrip())
         if lead and not sentence.rstrip().endswith("?"):
             rest = sentence.lstrip()[lead.end() :]
             found = _said(rest) or _sole(rest)
@@ -431,6 +466,11 @@ def _said(sentence: str) -> tuple[str | None] | None:
     under = WHERE.search(sentence)
     if under and next(_after(IS, sentence[: under.start()]), None):
         sentence = sentence[: under.start()]
+    if EITHER.search(sentence):
+        return (None,)
+    total = _total(sentence)
+    if total:
+        return total
     if re.search(r"[=≈]", sentence):
         parts = re.split(r"[=≈]", sentence)
         final = _said(parts[-1])
@@ -440,6 +480,11 @@ def _said(sentence: str) -> tuple[str | None] | None:
             return (None,)  # "x = 0 and y = 10"
         return _value_of(_phrase(parts[-1], 0))
     said = list(dict.fromkeys(_after(IS, sentence)))
+    follows = SO.split(sentence)
+    if len(follows) > 1 and len(tokens(sentence)) > 1:
+        results = list(dict.fromkeys(_after(IS, follows[-1])))
+        if len(results) == 1:
+            return results[0]
     if said:
         return said[0] if len(said) == 1 else (None,)
     numbers = [
@@ -448,6 +493,32 @@ def _said(sentence: str) -> tuple[str | None] | None:
     if len({token.value for token in numbers}) > 1:
         return None
     return next(_after(HAS, sentence), None)
+
+
+TOTAL_OF = re.compile(r"\ba total of (?:about |approximately |exactly )?$", re.IGNORECASE)
+IN_TOTAL = re.compile(r"(?:\s[a-z]+){0,3}\s(?:in total|in all|altogether)\b", re.IGNORECASE)
+SO = re.compile(
+    r",\s(?:and )?(?:so|therefore|thus|hence)\s|,?\swhich (?=simplifies|gives|leaves|equals|is equal|makes|comes)",
+    re.IGNORECASE,
+)
+"""What a sentence comes to: "The sides are 3 cm, 4 cm and 5 cm, so the perimeter is 12 cm"."""
+
+
+def _total(sentence: str) -> tuple[str | None] | None:
+    """The one number that a sentence calls its total: "7 red and 5 green, 12 in total", "for a total of 12"."""
+    numbers = tokens(sentence)
+    if len(numbers) == 1 and re.match(r"\W*(?:in total|in all|altogether),", sentence, re.IGNORECASE):
+        return (numbers[0].value,)
+    values = {
+        token.value
+        for token in numbers
+        if IN_TOTAL.match(sentence, token.end)
+        or (
+            TOTAL_OF.search(sentence, max(0, token.start - 40), token.start)
+            and re.match(r"(?:\s[a-z]+){0,3}\s?(?:[:.,]|$)", sentence[token.end :], re.IGNORECASE)
+        )
+    }
+    return (values.pop(),) if len(values) == 1 else None
 
 
 def _after(verbs: re.Pattern[str], sentence: str) -> Iterator[tuple[str | None]]:
@@ -466,7 +537,8 @@ RESULT = re.compile(
     r"^\W*in total\b|"
     r"^\W*(?:(?:the|this|that|their|its|your|in)\s)?(?:\w+\s)?(?:difference|sum|total|range|average|mean|median|mode"
     r"|ratio|result|product|"
-    r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining|in total)\W*$",
+    r"number|amount|distance|length|perimeter|area|value|percentage|gap)\b|\b(?:left|remain|remaining"
+    r"|in total)\W*$|\b(?:leaves|leaving|left with)\b",
     re.IGNORECASE,
 )
 """A sentence that gives the result of those before it."""
@@ -639,6 +711,7 @@ def _counted(clause: str, head: str, own: set[str | None]) -> tuple[str | None] 
     """The one number that stands before what the question counts: "6 people", "three small red cubes"."""
     if not head:
         return None
+    head = "(?:peopl|perso)" if head in ("peopl", "perso") else head
     values: set[str | None] = {
         None if re.search(r"\d\s?(?:to|or|and|-|–)\s?$", clause[: token.start]) else token.value
         for token in tokens(clause)
@@ -696,7 +769,11 @@ def _only_word(text: str) -> list[Statement]:
         r"\b(?:the|these|those|both|any|between|comparing|of|with|all)\s(?:\w+\s)?$",
         text[max(0, numbers[0].start - 40) : numbers[0].start],
     )
-    return [] if before else [Statement(Strength.MENTION, numbers[0].value, 0, 0)]
+    return (
+        []
+        if before or BOUND.search(text[: numbers[0].start])
+        else [Statement(Strength.MENTION, numbers[0].value, 0, 0)]
+    )
 
 
 LIST = re.compile(r"\[([^\[\]\n]{0,2000})\]")

@@ -45,6 +45,13 @@ UNUSUAL = str.maketrans(
     }
 )
 
+ABBREVIATED = re.compile(r"\bans(?:\.\s*[:=]?|\s*[:=])\s*", re.IGNORECASE)
+UNTICKED, TICKED = (
+    re.compile(r"^[ \t]*(?:[-*] )?\[ ?\] .*$", re.MULTILINE),
+    re.compile(r"^[ \t]*(?:[-*] )?\[[xX]\] ", re.MULTILINE),
+)
+"""A list of boxes of which one is ticked: "[ ] A", "[x] B"."""
+
 _WRAPPERS = (
     r"text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|"
     r"mathbb|mathcal|bf|rm|bm|boldsymbol|operatorname|mbox|hbox|underline|emph"
@@ -99,6 +106,7 @@ def plain(answer: str, *, code: bool = False) -> str:
         answer = answer[: LONGEST // 2] + "\n" + answer[-LONGEST // 2 :]
     text = INVISIBLE.sub("", without_reasoning(answer).replace("\r\n", "\n").replace("\r", "\n"))
     text = unicodedata.normalize("NFKC", text.translate(SUPERSCRIPTS)).translate(UNUSUAL)
+    text = ABBREVIATED.sub("Answer: ", TICKED.sub("", UNTICKED.sub("", text)))
     text = BOX_TAGS.sub(lambda found: f"{BOX_OPEN}{found[1] or found[2] or ''}{BOX_CLOSE}", text)
     text = HTML.sub("", TOKENS.sub("", text))
     text = _without_latex(text)

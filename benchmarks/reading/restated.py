@@ -9,7 +9,12 @@ from .statements import CONDITION, REFUSAL, sentences
 
 AUXILIARY = r"is|are|was|were|does|do|did|can|could|has|have|will|would"
 QUESTION = re.compile(rf"(?:^|[.:\n]\s*)(?:{AUXILIARY})\s+(?P<rest>[^?\n]{{3,400}})\?", re.IGNORECASE)
-NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|cannot|false|incorrect|wrong|untrue)\b|n't\b", re.IGNORECASE)
+NEGATION = re.compile(
+    r"\b(?:not|no|never|none|neither|nor|cannot|false|incorrect|wrong|untrue|nowhere|nothing|lack(?:s|ing)?|devoid|absent"
+    r"|absence|without|missing|free of|fails? to)\b|n't\b",
+    re.IGNORECASE,
+)
+DOUBT = re.compile(r"\b(?:might|may|could|perhaps|maybe|possibly|unlikely|hardly|barely|if|whether)\b", re.IGNORECASE)
 UNIMPORTANT = frozenset(
     [
         "a",
@@ -127,11 +132,17 @@ INTERJECTION = re.compile(
     r"^\W*(?:indeed|unfortunately|however|actually|sure|certainly|well|okay|ok|hmm+|of course)\s*,\s*", re.IGNORECASE
 )
 NOT_SEEN = re.compile(
-    r"\b(?:i|we|you)\s(?:(?:do|did) ?n[o']t|can ?n[o']t|cannot|could ?n[o']t)\s"
+    r"\b(?:i|we|you)\s(?:(?:do|did) ?n[o']t|can ?not|can't|could ?n[o']t)\s"
     r"(?:see|find|spot|detect|identify|notice)\s(?=(?:any|an?|the)\b)",
     re.IGNORECASE,
 )
 """A look that found nothing is no refusal to look."""
+NO_DOUBT = re.compile(
+    r"\b(?:(?:there is |there's |there can be )?no (?:doubt|question)|without (?:a |any )?doubt|undoubtedly)"
+    r"(?: (?:about it|at all))?,?(?: that\b)?",
+    re.IGNORECASE,
+)
+"""What denies nothing."""
 PLACE = re.compile(
     r"\s(?:in|on|at|near|towards?|to)\sthe\s(?:[a-z]+(?:\s|-))?(?:left|right|upper|lower|top|bottom|middle|center|centre|"
     r"foreground|background)\b(?:[ -](?:left|right))?(?:\s(?:corner|side|part|half|hand side|edge|area))?"
@@ -152,7 +163,7 @@ def restated(text: str, question: str) -> str | None:
     opposite comparison of the same things denies it.
     """
     asked = list(QUESTION.finditer(plain(question)))
-    text = NOT_SEEN.sub("there is no ", INTERJECTION.sub("", text))
+    text = NOT_SEEN.sub("there is no ", INTERJECTION.sub("", NO_DOUBT.sub(" ", text)))
     first = next((part for _, part in sentences(text) if re.search(r"\w", part)), "")
     if not asked or REFUSAL.search(text) or CONDITION.match(first) or first.rstrip().endswith("?"):
         return None
@@ -161,8 +172,12 @@ def restated(text: str, question: str) -> str | None:
     if not re.search(r"\b(?:left|right)\b", rest, re.IGNORECASE):
         clause = PLACE.sub("", clause)
     clause = BREAK.split(clause)[0]
+    if THAN.search(rest) and not THAN.search(clause):  # "There are more cars", and not than what
+        rest = THAN.sub("", rest)
     wanted, said = _words(rest), _words(clause)
     exists = re.match(r"there\b", rest, re.IGNORECASE)
+    if exists and ONE_OF_THEM.match(first):
+        return "Yes"
     if not wanted or len(said) > len(wanted) + 6 or (exists and IS_A.search(clause) and not THERE.search(clause)):
         return None
     for one, other in OPPOSED:
@@ -172,8 +187,27 @@ def restated(text: str, question: str) -> str | None:
                 return None if NEGATION.search(clause) else "No"
     if not _same(wanted, said):
         return None
+    if DOUBT.search(clause) and not DOUBT.search(rest):
+        return None
     negations = len(NEGATION.findall(clause)) - len(NEGATION.findall(rest))
     return {0: "Yes", 1: "No"}.get(negations)
+
+
+ONE_OF_THEM = re.compile(
+    r"\W*there(?:'s| is) one(?:\W*$|\s(?:in|on|at|behind|near|next|under|by|beside|above|below)\b)", re.IGNORECASE
+)
+"""Of what the question asks about: "There's one behind the tree"."""
+THAN = re.compile(r"\sthan\b.*", re.IGNORECASE)
+
+
+def opposed(sentence: str, question: str) -> bool:
+    """Whether the sentence compares the other way round: "smaller", where the question asks what is larger."""
+    said, asked = set(_words(sentence)), set(_words(question))
+    return any(
+        theirs in said and mine in asked and mine not in said and theirs not in asked
+        for one, other in OPPOSED
+        for mine, theirs in ((one, other), (other, one))
+    )
 
 
 THERE = re.compile(r"\b(?:there|it)\b", re.IGNORECASE)
@@ -181,7 +215,8 @@ THERE = re.compile(r"\b(?:there|it)\b", re.IGNORECASE)
 
 def _same(wanted: list[str], said: list[str]) -> bool:
     """Whether the words say the same: the same comparisons, and every wanted word in its order."""
-    return set(said) & COMPARING == set(wanted) & COMPARING and _in_order(wanted, said)
+    turned = len(wanted) == 2 and said == wanted[::-1]  # "an even function": "the function is even"
+    return set(said) & COMPARING == set(wanted) & COMPARING and (turned or _in_order(wanted, said))
 
 
 def _words(text: str) -> list[str]:

@@ -86,7 +86,10 @@ REFUSAL = re.compile(
     r"|say|show enough)|not (?:provided|enough|sure|clear|given|visible)|"
     r"isn't (?:enough|clear)|no (?:information|way|idea|image|picture|context)|insufficient|please (?:provide|upload"
     r"|share)|"
-    r"need (?:more|to know|the)|is needed|unclear|undetermined|unknown|without (?:more|any|further|the)|depends on"
+    r"too [a-z]+ to (?:tell|say|see|identify|determine|make out|be sure)|(?:hard|difficult) to (?:tell|say"
+    r"|determine|make out)|"
+    r"to (?:tell|say) (?:if|whether)|need (?:more|to know|the)|is needed|unclear|undetermined|(?:is|are"
+    r"|remains?|stays?) unknown|without (?:more|any|further|the)|depends on"
     r"|it depends)\b"
     r"|无法|不能确定|抱歉|对不起|不知道",
     re.IGNORECASE,
@@ -94,7 +97,8 @@ REFUSAL = re.compile(
 """Words of one who does not answer: a value that is only mentioned beside them is not given."""
 
 CONDITION = re.compile(
-    r"^\W*(?:otherwise\b|(?:if|unless|assuming|suppose|supposing|provided that|when)\s"
+    r"^\W*(?:otherwise\b|(?:had|were) (?:there|it|this|that|the|he|she|they)\s|(?:if|unless|assuming|suppose"
+    r"|supposing|provided that|when)\s"
     r"(?!(?:we|you|i|one)\s+(?:look|see|zoom|count|observe|consider|add|compare|examine|check|take|use|subtract"
     r"|start)))",
     re.IGNORECASE,

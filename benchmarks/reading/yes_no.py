@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .plain import BOXED, plain
-from .restated import restated
+from .restated import NEGATION, restated
 from .statements import CONCLUSION, CONDITION, Statement, Strength, sentences, settled, stated, without_questions
 
 YES = r"yes|yeah|yep|yup|true|correct|ja|oui|sí|si|sim|sì|да|evet|是的?|对的?|有的|はい|예|네"
@@ -27,6 +27,23 @@ SURE = {
     "y": "Yes",
     "n": "No",
     "that is incorrect": "No",
+    "i believe so": "Yes",
+    "i think so": "Yes",
+    "it appears so": "Yes",
+    "it seems so": "Yes",
+    "i don't think so": "No",
+    "i don't believe so": "No",
+    "i do not think so": "No",
+    "it does not appear so": "No",
+    "it doesn't appear so": "No",
+    "not that i can see": "No",
+    "of course there is": "Yes",
+    "there is": "Yes",
+    "there are": "Yes",
+    "there is not": "No",
+    "there isn't": "No",
+    "none": "No",
+    "there aren't": "No",
     "that's incorrect": "No",
 }
 WORD = re.compile(rf"(?:(?P<yes>{YES})|(?P<no>{NO}))(?![A-Za-zäöüéíãõ'_-])", re.IGNORECASE)
@@ -44,8 +61,9 @@ BOTH = re.compile(rf"\s*(?:and|or|/|oder|et|ou|y|o|和|或)\s*(?:{YES}|{NO})(?![
 LISTED = re.compile(r"\s*,\s*(?P<word>yes|no)\s*(?=[,.;!?]|$)", re.IGNORECASE)
 SAID = re.compile(
     r"\b(?:i|we|i'd|we'd)\s+(?:would\s+|will\s+|can\s+|must\s+)?(?:say|answer|think|believe|guess"
-    r"|conclude)\s+(?:that\s+)?"
-    r"(?:it(?:'s| is)\s+|the answer is\s+)?(?:a\s+)?|\b(?:it's|it is|that's|that is)\s+a\s+",
+    r"|conclude)\s+(?:that\s+)?(?:(?:this|it)\s+)?(?:with\s+)?"
+    r"(?:it(?:'s| is)\s+|the answer is\s+)?(?:a\s+)?|\b(?:it's|it is|that's|that is|(?:answer|reply"
+    r"|respond)[^.,;!?\n]{0,30} with)\s+a\s+",
     re.IGNORECASE,
 )
 NOT_SAID = re.compile(
@@ -61,16 +79,54 @@ SKIPPED = re.compile(
 )
 
 
+JUDGED = re.compile(
+    r"\b(?:(?:the |this |that )?(?:statement|claim|sentence|description|assertion)|that|this|it)(?:\s+is|'s)\s+"
+    r"(?P<turned>not\s+)?(?:indeed\s+|definitely\s+|clearly\s+)?(?P<word>true|false|correct|incorrect)(?=\s*(?:[.,!;\n]|$))",
+    re.IGNORECASE,
+)
+"""A verdict on what was asked: "The statement is true"."""
+SURELY = re.compile(
+    r"\W*(?:absolutely|definitely|certainly|of course|indeed)(?:[,.!]|(?=\s(?:there|it|he|she|they|this|that"
+    r"|the)\b))[^.!?\n]*",
+    re.IGNORECASE,
+)
+COURTESY = re.compile(
+    r"\A\W*(?:no (?:problem|worries)|sure(?: thing)?|okay|ok|of course|certainly)\s*[!.]\s+(?=\S)", re.IGNORECASE
+)
+OPEN = re.compile(
+    r"\W{0,3}(?:it|this|that|one|we|i)\s(?:cannot|can't|can not|could not|couldn't)\s(?:be\s)?"
+    r"(?:determined?|said|say|known|know|tell|told|decided?|inferred|infer|confirmed?|verified|verify)\b"
+    r"|\W{0,3}(?:it|this|that)(?:\sis|'s)\s(?:not possible|impossible|unclear|not clear)\b",
+    re.IGNORECASE,
+)
+"""After a "No" that does not answer: "No, it cannot be determined"."""
+TAG = re.compile(
+    r"\W{0,3}(?:there|it|they|he|she)\s(?:is|are|was|were|does|do|did|has|have|can)(?P<denied>n't|\s?not)?\s*(?=[.,;!]|$)",
+    re.IGNORECASE,
+)
+"""The verb said again: "Yes, there is", and in a contradiction "Yes, there isn't"."""
+
+
 def read_yes_no(answer: str, question: str = "") -> str | None:
     """`Yes`, `No`, or None where the answer does not plainly say one of them.
 
     `question` lets "There is no dog in the image" answer "Is there a dog in the image?".
     """
-    text = re.sub(r"\A\s*A\s*:\s*", "", without_questions(plain(answer)))
+    text = COURTESY.sub("", re.sub(r"\A\s*(?:A|(?i:yes\s?/\s?no))\s*:\s*", "", without_questions(plain(answer))))
     whole = re.sub(r"[^\w' ]", "", text).strip().lower()
     if whole in SURE:
         return SURE[whole]
-    statements = [*_boxed(text), *_called(text), *_lines(text), *_concluded(text), *_lead(text)]
+    words = set(whole.split())
+    if len(words) == 1 and words <= {"yes", "no"}:  # said again and again
+        return words.pop().capitalize()
+    statements = [
+        *_boxed(text),
+        *_called(text),
+        *_lines(text),
+        *_concluded(text),
+        *_judged(text),
+        *_lead(text, question),
+    ]
     if (
         not statements
         and not _word(text, 0)
@@ -142,12 +198,39 @@ PLAIN_AFTER_NO = re.compile(
 )
 
 
-def _lead(text: str) -> Iterator[Statement]:
+def _judged(text: str) -> Iterator[Statement]:
+    for found in JUDGED.finditer(text):
+        if not CONDITION.match(_sentence_of(text, found.start())):
+            right = found["word"].lower() in ("true", "correct")
+            value = "Yes" if right != bool(found["turned"]) else "No"
+            yield Statement(Strength.LEAD, value, found.start(), found.end())
+
+
+def takes_back(said: str | None, rest: str, question: str) -> bool:
+    """Whether what follows the word takes it back: "Yes, there isn't", "No, it cannot be determined"."""
+    if said == "No" and OPEN.match(rest):
+        return True
+    tag = TAG.match(rest)
+    if tag:
+        return bool(tag["denied"]) == (said == "Yes") and not NEGATION.search(question)
+    return False
+
+
+def _lead(text: str, question: str) -> Iterator[Statement]:
     """What the answer begins with, and the same word corrected: "No, wait. Actually yes"."""
     said = _word(text, 0)
     if not said:
+        surely = SURELY.match(text)
+        if surely and not NEGATION.search(surely[0]):
+            yield Statement(Strength.LEAD, "Yes", 0, surely.end())
+        parts = [each for each in sentences(text) if re.search(r"\w", each[1])]
+        if len(parts) > 1 and (last := _word(parts[-1][1], 0)) and not re.search(r"\w", parts[-1][1][last[1] :]):
+            yield Statement(Strength.LEAD, last[0], parts[-1][0], len(text))
         return
     first, end = said
+    if takes_back(first, text[end:], question):
+        yield Statement(Strength.LEAD, None, 0, len(text))
+        return
     if first == "No" and not PLAIN_AFTER_NO.match(text, end):
         return
     if text.rstrip().endswith("?") and len(text) < 30:

@@ -87,14 +87,13 @@ def _read(path: Path, content: dict[str, Any]) -> Baseline:
     tasks = content["tasks"]
     results = {name: as_record(TaskResult, {**task, "task": name, "protocols": {}}) for name, task in tasks.items()}
     hashes = {name: task["prompts_sha256"] for name, task in tasks.items()}
-    stored = {name: [_score(task["headline"], each) for each in task["scores"]] for name, task in tasks.items()}
+    stored = {
+        name: [as_record(Score, {**each, "protocol": task["headline"]}) for each in task["scores"]]
+        for name, task in tasks.items()
+    }
     return Baseline(
         path, content["label"], None, results, stored=stored, hashes=hashes, asked_under=content.get("probe")
     )
-
-
-def _score(protocol: str, fields: dict[str, Any]) -> Score:
-    return as_record(Score, {**fields, "protocol": protocol})
 
 
 def write_baseline(run: RunFolder, path: Path) -> None:

@@ -114,13 +114,12 @@ class MetricComparison:
             "detectable": self.detectable,
             "num_clusters": paired.num_clusters if paired else 0,
             "num_moved": paired.num_moved if paired else 0,
-            "seeds": [_arm_json(arm) for arm in self.arms],
+            "seeds": [
+                {"values": arm.values, "ci95_questions": arm.question_interval, "ci95_seeds": arm.seed_interval}
+                for arm in self.arms
+            ],
             "variance": _variance_json(self.variances),
         }
-
-
-def _arm_json(arm: ArmEstimate) -> dict[str, Any]:
-    return {"values": arm.values, "ci95_questions": arm.question_interval, "ci95_seeds": arm.seed_interval}
 
 
 def _variance_json(variances: Variances | None) -> dict[str, Any] | None:
@@ -221,10 +220,10 @@ def compare(
     tasks: Sequence[str] | None = None,
     without: Mapping[str, Collection[str]] | None = None,
 ) -> Comparison:
-    """Compare side B with side A on `tasks`, or on every task that all runs have scored; by task, `without` some
-    questions.
+    """Compare side B with side A on `tasks`, or on every task that all runs have scored.
 
-    With `leave_out`, a task whose scores cannot be paired is left out as well, and takes no other with it.
+    By task, `without` leaves out some questions. With `leave_out`, a task whose scores cannot be paired is left out as
+    well, and takes no other with it.
 
     Raises:
         UserError: nothing in common, scores that cannot be paired, or runs that were not asked the same and `refuse`.

@@ -172,8 +172,9 @@ def open_run(path: Path) -> RunFolder:
 
 
 def label_of(path: Path, record: RunRecord | None = None) -> str:
-    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`); of a run
-    under a probe the name of the run around it, and the probe's.
+    """Short name for tables: the folder's, with its parent's where the folder's says nothing (`demo/eval`).
+
+    Of a run under a probe the name of the run around it, and the probe's.
     """
     path = path.resolve()
     if record is not None and record.probe is not None:

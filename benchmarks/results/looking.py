@@ -1,9 +1,8 @@
-"""What a run's probes say about it: column by column, what the picture contributed, what the order of options, labels,
-words and damage did.
+"""What a run's probes say about it, column by column.
 
-Every difference is one of `comparison`: paired question by question, clustered, with the same tests and the same
-reasons for none. The gains from the picture over the paper's columns are one family of Holm's correction, the effects
-of each other probe another.
+What the picture contributed; what the order of options, labels, words and damage did. Every difference is one of
+`comparison`: paired question by question, clustered, with the same tests and the same reasons for none. The gains from
+the picture over the paper's columns are one family of Holm's correction, the effects of each other probe another.
 """
 
 from __future__ import annotations
@@ -184,8 +183,9 @@ def _columns_of(pairs: Sequence[Pairs], a: Arm, b: Arm) -> dict[tuple[str, str],
 
 
 def _orders(task: str, run: RunFolder, shuffled: RunFolder | None) -> Pairs | None:
-    """One score a question, the mean over the orders of its options against the worst of them; None where there is one
-    order only. A benchmark that rolls its options itself needs no probe.
+    """One score a question, the mean over the orders of its options against the worst of them.
+
+    None where there is one order only. A benchmark that rolls its options itself needs no probe.
     """
     if run.results[task].about.rolls_options:
         return _by_question(task, run, lambda score: score.cluster, spread=True)
@@ -226,8 +226,10 @@ def _both(task: str, run: RunFolder, probe: RunFolder) -> set[str]:
 
 
 def answered_blind(task: str, run: RunFolder, probe: RunFolder | None) -> set[str]:
-    """The questions that the model answers without the picture: right without it, or, where answers are graded, graded
-    no worse. Of a benchmark that makes one question of several samples, all of these or none.
+    """The questions that the model answers without the picture.
+
+    Right without it, or, where answers are graded, graded no worse. Of a benchmark that makes one question of several
+    samples, all of these or none.
 
     A guess may be right: of questions with four options a quarter of those that nobody could answer blind are among
     these. It is a flag for choosing questions, not a measurement; that is the gain.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ..checked import Checked
 from ..errors import UserError
@@ -122,6 +122,8 @@ class RunSession(Checked):
     versions: dict[str, str]
     commit: Commit | None
     num_predicted: dict[str, int]
+    workers: list[str] = Field(default_factory=list)
+    """Names of the processes, in the order in which they came; empty while it is at work, and in older runs."""
 
 
 class ProbeRecord(Checked):

@@ -2,9 +2,9 @@
 
     RUN_DIR/run.json                       the specification, and each session that worked on it
     RUN_DIR/<task>/predictions.jsonl       appended, one line a sample, flushed to the disk with every batch
-    RUN_DIR/<task>/predictions.rank3.jsonl the same, of another process of the same job; merged when the job ends
+    RUN_DIR/<task>/predictions.NAME.jsonl  the same, of a worker that joined; merged by the last one
     RUN_DIR/<task>/scores.jsonl, metrics.json
-    RUN_DIR/.locks/rank0.lock              held while a process works here
+    RUN_DIR/.workers/                      who is at work here (`roll.py`), and at what (`aki_eval/run/chunks.py`)
 
 A line is either whole or torn: a process killed while writing leaves a last line without its line break, which is no
 answer and is cut off before the next line is appended. Everything that is not appended is replaced atomically.
@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
@@ -34,9 +33,13 @@ from benchmarks.records import Prediction, Score
 from .jsonl import cut_torn_line, predictions_files, read_predictions, to_line
 from .probes import is_probe_folder
 from .record import RunRecord, read_record
+from .roll import FOLDER, alone
 
 OURS = ("predictions*.jsonl", "likelihoods*.jsonl", "verdicts.jsonl", "scores.jsonl", "metrics.json")
 """What is written into a task's folder; all that `clear` deletes there."""
+
+MERGES = 5
+"""So often a reader may be overtaken by a merging process; then something else is wrong."""
 
 
 def _to_record(prediction: Prediction, mark: str | None) -> dict[str, Any]:
@@ -89,7 +92,7 @@ class Appender:
         return self
 
     def __call__(self, predictions: Sequence[Prediction]) -> None:
-        self._wait()
+        self.settle()
         lines = _to_lines(predictions, self.mark)
         self._file.write(lines.encode("utf-8", "backslashreplace"))
         self._file.flush()
@@ -97,18 +100,19 @@ class Appender:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._wait()
+            self.settle()
         finally:
             self._thread.shutdown()
             self._file.close()
 
-    def _wait(self) -> None:
+    def settle(self) -> None:
+        """Returns when all of it is on the disk."""
         if self._flushed is not None:
             self._flushed.result()
 
 
 class RunStore:
-    """One run on disk. Reading needs no lock; whoever appends or replaces holds the lock of its rank."""
+    """One run on disk. Anybody may read at any time; who appends or replaces stands on the folder's roll."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -126,7 +130,7 @@ class RunStore:
         if around is not None and not is_probe_folder(resolved, around):
             raise UserError(f"{self.root} lies inside the run folder {around}; choose another --out")
         try:
-            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"cannot write to the run folder {self.root}: {error.strerror}; choose another --out"
@@ -135,58 +139,27 @@ class RunStore:
             raise UserError(f"cannot write to the run folder {self.root}: permission denied; choose another --out")
 
     @contextmanager
-    def locked(self, rank: int = 0) -> Iterator[None]:
-        """Holds the folder for this process.
-
-        Rank 0 speaks for its job: it also makes sure that no process of another job, of whatever rank, is still at
-        work.
+    def alone(self, task: str) -> Iterator[None]:
+        """Holds the folder for this process, which does `task` in it.
 
         Raises:
-            UserError: one is.
+            UserError: somebody is at work there, or it cannot be written.
         """
-        with ExitStack() as stack:
-            self._acquire(stack, self._lock_path(rank))
-            if rank == 0:
-                for other in (self.root / ".locks").glob("rank*.lock"):
-                    if other != self._lock_path(0):
-                        with ExitStack() as probe:
-                            self._acquire(probe, other)
-                self._sweep()
+        with alone(self.root, task):
+            self.sweep()
             yield
 
-    def _sweep(self) -> None:
-        """Deletes what killed processes left of `write_atomically`."""
-        for pattern in (".*.json*.[0-9]*", "*/.*.json*.[0-9]*"):
+    def sweep(self) -> None:
+        """Deletes what killed processes left of `write_atomically`. Only for who holds the folder alone."""
+        for pattern in (".*.json*.[0-9]*", "*/.*.json*.[0-9]*", f"{FOLDER}/.latest.*"):
             for scratch in self.root.glob(pattern):
                 scratch.unlink(missing_ok=True)
 
-    def wait_for(self, rank: int) -> None:
-        """Returns when the process of that rank has ended, one way or another."""
-        with FileLock(self._lock_path(rank)):
-            pass
-
-    def _lock_path(self, rank: int) -> Path:
-        return self.root / ".locks" / f"rank{rank}.lock"
-
-    def _acquire(self, stack: ExitStack, path: Path) -> None:
-        try:
-            stack.enter_context(FileLock(path, timeout=0))
-        except Timeout:
-            raise UserError(
-                f"another process is working on {self.root} ({path.name} is held); wait for it or choose another --out"
-            ) from None
-        except OSError as error:
-            raise UserError(
-                f"cannot write to the run folder {self.root}: {error.strerror}; choose another --out"
-            ) from error
-
     def remove_empty(self) -> None:
         """Takes back `create` where nothing was written since."""
-        if not self.root.is_dir() or any(path.name != ".locks" for path in self.root.iterdir()):
+        if not self.root.is_dir() or any(path.name != FOLDER for path in self.root.iterdir()):
             return
-        for lock in (self.root / ".locks").glob("rank*.lock"):
-            lock.unlink()
-        (self.root / ".locks").rmdir()
+        shutil.rmtree(self.root / FOLDER, ignore_errors=True)
         self.root.rmdir()
 
     def forget(self, task: str) -> None:
@@ -251,20 +224,23 @@ class RunStore:
         elif self.read_run() != run:
             self.write_run(run)
 
-    def append(self, task: str, predictions: Sequence[Prediction], rank: int = 0) -> None:
+    def append(self, task: str, predictions: Sequence[Prediction], worker: str | None = None) -> None:
         """Adds predictions and returns when they are on the disk."""
-        with self.appender(task, rank) as append:
+        with self.appender(task, worker) as append:
             append(predictions)
 
-    def appender(self, task: str, rank: int = 0) -> Appender:
-        """For many batches: `with folder.appender(task) as append: append(predictions)`."""
-        path = self._predictions_path(task, rank)
+    def appender(self, task: str, worker: str | None = None) -> Appender:
+        """For many batches: `with folder.appender(task) as append: append(predictions)`.
+
+        Into a file of the worker's own; None is whoever has the folder without having joined anybody.
+        """
+        path = self._predictions_path(task, worker)
         path.parent.mkdir(exist_ok=True)
         return Appender(path, self.mark(task))
 
     def replace(self, task: str, predictions: Iterable[Prediction]) -> None:
         """Puts exactly these predictions in the place of all that is known of the task: all of them or none."""
-        path = self._predictions_path(task, 0)
+        path = self._predictions_path(task)
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, _to_lines(predictions, self.mark(task)))
 
@@ -281,26 +257,29 @@ class RunStore:
         Raises:
             UserError: an answer of another run.
         """
+        for _ in range(MERGES):
+            with suppress(FileNotFoundError):  # merged between the listing and the reading
+                return read_predictions(self._predictions_files(task), self.mark(task))
         return read_predictions(self._predictions_files(task), self.mark(task))
 
     def merge(self, task: str, order: Iterable[str]) -> None:
-        """Brings the files of all ranks into one, in the order of the table, one line a sample.
+        """Brings the files of all workers into one, in the order of the table, one line a sample.
 
         Only to be called by who holds the folder alone. Killed in between, the same lines stand in two files, which is
         harmless.
         """
         files = self._predictions_files(task)
-        if files in ([], [self._predictions_path(task, 0)]):
+        if files in ([], [self._predictions_path(task)]):
             return
         found = self.predictions(task)
         known = [found.pop(index) for index in order if index in found]
         self.replace(task, (*known, *found.values()))
         for path in files:
-            if path != self._predictions_path(task, 0):
+            if path != self._predictions_path(task):
                 path.unlink()
 
-    def _predictions_path(self, task: str, rank: int) -> Path:
-        return self.root / task / ("predictions.jsonl" if rank == 0 else f"predictions.rank{rank}.jsonl")
+    def _predictions_path(self, task: str, worker: str | None = None) -> Path:
+        return self.root / task / ("predictions.jsonl" if worker is None else f"predictions.{worker}.jsonl")
 
     def _predictions_files(self, task: str) -> list[Path]:
         return predictions_files(self.root / task)

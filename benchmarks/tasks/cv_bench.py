@@ -38,7 +38,7 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
         index=f"{table}/{row['index']}",
         images=images,
         question=row["question"],
-        target=row["answer"].strip("()"),
+        target=choice.target_of(row, row["answer"].strip("()")),
         choices=choice.options_of(row),
         groups=(source, kind) if kind else (source,),
         cluster=image_cluster(row, images),
@@ -82,15 +82,12 @@ def by_kit(scores: Sequence[Score]) -> dict[str, Estimate]:
     """2D is the mean over the sources that are there, 3D the mean over questions."""
     columns = Columns(scores)
     groups = mean_by_group(scores, overall=None)
-    flat = [estimate for name, estimate in groups.items() if name in _sources_2d(scores)]
+    sources_2d = {score.groups[0] for score in scores if score.index.startswith(TABLE_2D)}
+    flat = [estimate for name, estimate in groups.items() if name in sources_2d]
     halves = {"2d": weighted_sum(flat, 1 / len(flat))} if flat else {}
     if "omni3d" in groups:
         halves["3d"] = columns.mean(columns.among("omni3d"))
     return halves | groups
-
-
-def _sources_2d(scores: Sequence[Score]) -> set[str]:
-    return {score.groups[0] for score in scores if score.index.startswith(TABLE_2D)}
 
 
 TASK = Task(

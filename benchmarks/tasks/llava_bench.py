@@ -6,7 +6,8 @@ Metric: relative score in percent: 100 times the mean grade of the answers over 
 answers. It is a ratio of means and may exceed 100.
 Cluster: the picture.
 Judge protocols: `kit` and `official` send the same text (VLMEvalKit took LLaVA's) at temperature 0.2, reference
-first; `official` limits the reply to 1,024 tokens as LLaVA does.
+first; `official` limits the reply to 1,024 tokens as LLaVA does. `swapped` is `kit` with the reference second: a probe
+of the judge, which the benchmark itself never asks.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from ..estimates import Columns, Estimate
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample, Score
+from ..repeats import REFERENCE, REPEAT, with_repeats
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
 JUDGE_SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
+
+KIND, SWAPPED_KIND = "llava_bench", "llava_bench_swapped"
+SWAPPED = "swapped"
+"""The protocol under which the judge is shown the answer first and the reference second."""
 
 CATEGORIES = ("conv", "detail", "complex")
 GRADE = r"(?:assistant\s*[12]\s*:\s*)?(\d+(?:\.\d+)?)(?:\s*/\s*(?P<{}>\d+))?"
@@ -34,6 +40,11 @@ TWO_GRADES = re.compile(rf"{GRADE.format('a')}(?:\s*[,;|]\s*|\s+and\s+|\s+){GRAD
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """One question of three kinds; the target is GPT-4's answer.
+
+    Raises:
+        RowError: another kind of question than the three.
+    """
     if row["category"] not in CATEGORIES:
         raise RowError(f"row {row['index']}: category {row['category']!r} is none of {', '.join(CATEGORIES)}")
     return Sample(
@@ -64,18 +75,29 @@ def parse_grades(reply: str) -> tuple[float, float]:
     return reference, answer
 
 
-def requester(max_tokens: int | None) -> Callable[[Sample, str], JudgeRequest]:
+def parse_swapped(reply: str) -> tuple[float, float]:
+    """Reference and answer, of a judge who was shown the answer first.
+
+    Raises:
+        Unreadable: as `parse_grades`.
+    """
+    answer, reference = parse_grades(reply)
+    return reference, answer
+
+
+def requester(max_tokens: int | None, *, swapped: bool = False) -> Callable[[Sample, str], JudgeRequest]:
     limit = {"max_tokens": max_tokens} if max_tokens else {}
 
     def request(sample: Sample, answer: str) -> JudgeRequest:
+        first, second = (answer, sample.target) if swapped else (sample.target, answer)
         return JudgeRequest(
             index=sample.index,
-            kind="llava_bench",
-            prompt=kit.llava_bench_prompt(sample.row, answer),
+            kind=SWAPPED_KIND if swapped else KIND,
+            prompt=kit.llava_bench_prompt(dict(sample.row) | {"gpt4_ans": first}, second),
             system=JUDGE_SYSTEM,
             parameters={"temperature": 0.2, **limit},
             facts={"question": sample.question, "reference": sample.target, "candidate": answer},
-            parse=parse_grades,
+            parse=parse_swapped if swapped else parse_grades,
         )
 
     return request
@@ -85,11 +107,12 @@ def mean_grades(values: Sequence[Sequence[float]]) -> tuple[float, dict[str, flo
     """The answer's mean grade over the judge's repeats; the reference's beside it."""
     parts = {"reference": fmean(value[0] for value in values)}
     if len(values) > 1:
-        parts |= {f"repeat_{k}": value[1] for k, value in enumerate(values)}
-        parts |= {f"reference_repeat_{k}": value[0] for k, value in enumerate(values)}
+        parts |= {f"{REPEAT}{k}": value[1] for k, value in enumerate(values)}
+        parts |= {f"{REFERENCE}{k}": value[0] for k, value in enumerate(values)}
     return fmean(value[1] for value in values), parts
 
 
+@with_repeats
 def estimate(scores: Sequence[Score]) -> dict[str, Estimate]:
     columns = Columns(scores)
     reference = columns.part("reference")
@@ -109,6 +132,9 @@ TASK = Task(
         "kit": ProtocolRule(score=graded("kit", requester(None), mean_grades), estimate=estimate),
         "official": ProtocolRule(
             score=graded("official", requester(1024), mean_grades), estimate=estimate, on_request=True
+        ),
+        SWAPPED: ProtocolRule(
+            score=graded(SWAPPED, requester(None, swapped=True), mean_grades), estimate=estimate, on_request=True
         ),
     },
     headline="kit",

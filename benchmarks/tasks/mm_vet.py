@@ -29,6 +29,7 @@ from ..estimates import Columns, Estimate, mean_by_group
 from ..judged import Unreadable, graded, plain
 from ..prompts import from_template
 from ..records import ImageRef, JudgeRequest, Row, Sample, Score
+from ..repeats import REPEAT, with_repeats
 from ..task import DataTable, ProtocolRule, Task
 
 AKI_PROMPT = "<image>\n{question}"
@@ -148,7 +149,7 @@ def official_prompt(sample: Sample, answer: str) -> str:
 
 def mean_grade(values: Sequence[float]) -> tuple[float, dict[str, float]]:
     """The mean over the judge's repeats; each repeat's grade is kept."""
-    return fmean(values), {f"repeat_{k}": value for k, value in enumerate(values)} if len(values) > 1 else {}
+    return fmean(values), {f"{REPEAT}{k}": value for k, value in enumerate(values)} if len(values) > 1 else {}
 
 
 def by_kit(scores: Sequence[Score]) -> dict[str, Estimate]:
@@ -170,13 +171,15 @@ TASK = Task(
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},
     protocols={
-        "kit": ProtocolRule(score=graded("kit", requester("mm_vet", kit_prompt), mean_grade), estimate=by_kit),
+        "kit": ProtocolRule(
+            score=graded("kit", requester("mm_vet", kit_prompt), mean_grade), estimate=with_repeats(by_kit)
+        ),
         "strict": ProtocolRule(
-            score=graded("strict", requester("mm_vet", kit_prompt), mean_grade), estimate=mean_by_group
+            score=graded("strict", requester("mm_vet", kit_prompt), mean_grade), estimate=with_repeats(mean_by_group)
         ),
         "official": ProtocolRule(
             score=graded("official", requester("mm_vet_official", official_prompt), mean_grade),
-            estimate=mean_by_group,
+            estimate=with_repeats(mean_by_group),
             on_request=True,
         ),
     },

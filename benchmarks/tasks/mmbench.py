@@ -18,7 +18,7 @@ from ..data.tsv import whole_number
 from ..estimates import Estimate, mean_by_group
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
-from ..task import DataTable, ProtocolRule, Task
+from ..task import DataTable, Task
 
 ROTATION = 1_000_000
 ABBREVIATIONS = {
@@ -37,7 +37,7 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
         index=row["index"],
         images=images,
         question=row["question"],
-        target=row["answer"],
+        target=choice.target_of(row, row["answer"]),
         choices=choice.options_of(row),
         groups=(f"category/{ABBREVIATIONS.get(category, category)}", f"ability/{row['category']}"),
         cluster=str(whole_number(row, "index") % ROTATION),
@@ -71,10 +71,6 @@ def _roll(score: Score) -> float:
     return int(score.index) if score.index.isdecimal() else float("inf")
 
 
-def _circular(rule: ProtocolRule) -> ProtocolRule:
-    return replace(rule, score=only_complete(rule.score, is_full_circle))
-
-
 TASK = Task(
     name="mmbench",
     title="MMBench (dev, English)",
@@ -83,7 +79,10 @@ TASK = Task(
     paper_table=8,
     to_sample=to_sample,
     prompts=choice.PROMPTS,
-    protocols={name: _circular(rule) for name, rule in choice.rules(estimate).items()},
+    protocols={
+        name: replace(rule, score=only_complete(rule.score, is_full_circle))
+        for name, rule in choice.rules(estimate).items()
+    },
     headline="kit",
     headline_metrics=("overall",),
     max_new_tokens=512,

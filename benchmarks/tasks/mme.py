@@ -18,7 +18,7 @@ from ..estimates import Estimate, mean_by_group, weighted_sum
 from ..prompts import from_template
 from ..records import ImageRef, Row, Sample, Score
 from ..scoring import merged, only_complete
-from ..task import DataTable, ProtocolRule, Task
+from ..task import DataTable, Task
 
 AKI_PROMPT = "<image>\nAnswer the question using a single word or phrase. {question}"
 VLMEVALKIT_PROMPT = "<image>{question}"
@@ -42,6 +42,11 @@ FAMILY = {subtask: family for family, subtasks in SUBTASKS.items() for subtask i
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """One of the two questions about a picture.
+
+    Raises:
+        RowError: another subtask than the fourteen.
+    """
     category = row["category"]
     if category not in FAMILY:
         raise RowError(f"row {row['index']}: category {category!r} is none of MME's: {', '.join(FAMILY)}")
@@ -75,10 +80,6 @@ def estimate(scores: Sequence[Score]) -> dict[str, Estimate]:
     return {name: replace(each, unit="points") for name, each in (families | subtasks).items()}
 
 
-def _pairs_only(rule: ProtocolRule) -> ProtocolRule:
-    return replace(rule, score=only_complete(rule.score, is_pair))
-
-
 TASK = Task(
     name="mme",
     title="MME",
@@ -87,7 +88,10 @@ TASK = Task(
     paper_table=7,
     to_sample=to_sample,
     prompts={"aki": from_template(AKI_PROMPT), "vlmevalkit": from_template(VLMEVALKIT_PROMPT)},
-    protocols={name: _pairs_only(rule) for name, rule in yes_no.rules(estimate, estimate).items()},
+    protocols={
+        name: replace(rule, score=only_complete(rule.score, is_pair))
+        for name, rule in yes_no.rules(estimate, estimate).items()
+    },
     headline="kit",
     headline_metrics=("perception", "cognition"),
     max_new_tokens=512,

@@ -72,6 +72,11 @@ def name_of(cell: str) -> str:
 
 
 def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
+    """A question with options, or open; its groups name split, discipline and subject.
+
+    Raises:
+        RowError: another split than dev and validation.
+    """
     if row["split"] not in SPLITS:
         raise RowError(f"row {row['index']}: split {row['split']!r} is none of {', '.join(SPLITS)}")
     split = SPLITS[row["split"]]
@@ -79,7 +84,7 @@ def to_sample(table: str, row: Row, images: tuple[ImageRef, ...]) -> Sample:
         index=row["index"],
         images=images,
         question=row["question"],
-        target=row["answer"],
+        target=choice.target_of(row, row["answer"]),
         choices=choice.options_of(row),
         groups=(split, f"{split}/{name_of(row['l2-category'])}", f"{split}/{name_of(row['category'])}"),
         cluster=row["index"],

@@ -60,25 +60,21 @@ def audit_table(everything: bool = False) -> Table:
     """The findings as a table; without `everything` only those that do not agree."""
     found = findings()
     shown = [finding for finding in found if everything or finding.verdict != "agrees"]
+    labels = {each.model: each.label for table in ("2", "1", "appendix") for each in paper.models(table)}
     agreeing = sum(finding.verdict == "agrees" for finding in found)
     return Table(
         key="audit",
         title="Audit of the printed numbers",
         corner="Where",
         columns=tuple(Column(label=label, text=True) for label in HEADINGS),
-        rows=tuple(_row(finding) for finding in shown),
+        rows=tuple(_row(finding, labels[finding.model]) for finding in shown),
         remarks=(f"{len(found)} checks, {agreeing} agree. Question counts are the public ones of each benchmark.",),
     )
 
 
-def _row(finding: Finding) -> Row:
-    texts = (_label(finding.model), finding.check, finding.printed, finding.recomputed, finding.verdict)
+def _row(finding: Finding, model: str) -> Row:
+    texts = (model, finding.check, finding.printed, finding.recomputed, finding.verdict)
     return Row(label=f"Table {finding.table}", cells=tuple(Cell(text=text) for text in texts))
-
-
-def _label(model: str) -> str:
-    labels = {each.model: each.label for table in ("2", "1", "appendix") for each in paper.models(table)}
-    return labels[model]
 
 
 def _verdict(cell: paper.PaperValue, counterpart: paper.PaperValue | None) -> str:

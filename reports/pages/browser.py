@@ -19,6 +19,7 @@ from benchmarks.catalogue import in_order
 from benchmarks.console import PlainConsole
 from benchmarks.records import ImageRef, Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
+from benchmarks.results.rows import NOT_ASKED
 
 from ..links import unions
 from .questions import questions
@@ -54,6 +55,8 @@ class BrowserTask:
     headline: str
     note: str | None
     groups: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """What right answers and readings are, where they are few enough to choose from."""
 
 
 class PicturePlaces(Protocol):
@@ -110,6 +113,7 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
         headline=first.results[task].headline,
         note=note,
         groups=tuple(index["groups"]),
+        words=tuple(index["words"]),
     )
 
 
@@ -245,7 +249,7 @@ def _answer(index: str, evidence: Evidence | None, shared: str | None) -> dict[s
         return None
     return {
         "text": prediction.text if prediction else None,
-        "error": prediction.error if prediction else "no prediction",
+        "error": prediction.error if prediction else NOT_ASKED,
         "tokens": prediction.num_tokens if prediction else None,
         "finish": prediction.finish_reason if prediction else None,
         "prompt": prediction.prompt if prediction and prediction.prompt != shared else None,

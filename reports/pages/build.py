@@ -21,7 +21,7 @@ from benchmarks.tasks import headline_labels
 
 from .. import paper
 from ..audit import audit_table, third_version
-from ..chart_data import breakdown, others, overview
+from ..chart_data import breakdown, further_parts, others, overview
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
 from ..notices import notices
@@ -30,7 +30,7 @@ from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtas
 from ..picture_modes import PictureMode
 from ..series import run_cell
 from ..tables import Table
-from ..views import views_of
+from ..views import confusion_of, said_filter, views_of
 from .browser import BrowserTask, PicturePlaces, write_browser
 from .compare import compare_page
 from .history import history
@@ -62,7 +62,9 @@ def write_site(plan: Plan, out: Path, *, pictures: PictureMode | ServedPictures 
         with replacing(out.resolve()) as beside:
             _write_site(plan, beside, pictures)
     except OSError as error:
-        raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another --out") from error
+        # A tree that could not be copied is a list with a line for each file: the first says enough.
+        cause = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error
+        raise UserError(f"cannot write the report to {out}: {cause}; choose another --out") from error
     return out / "index.html"
 
 
@@ -186,9 +188,15 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     for task in tasks:
         yield f"benchmark-{task.name}.html", "benchmark.html.j2", _benchmark(task, plan)
     if len(plan.runs) > 1:
-        yield "compare.html", "compare.html.j2", {"active": "compare", **compare_page(plan.runs, plan.baseline)}
+        yield "compare.html", "compare.html.j2", _compare(plan)
     yield "samples.html", "samples.html.j2", {"active": "samples"}
     yield "paper.html", "paper.html.j2", {"active": "paper", "tables": [audit_table(), third_version()]}
+
+
+def _compare(plan: Plan) -> dict[str, Any]:
+    """Arms first, where there are any: what recipes differ by; then the runs they are made of, pair by pair."""
+    arms = [_without_notices(table) for table in pair_tables(plan)] if plan.grouped else []
+    return {"active": "compare", "arm_tables": arms, **compare_page(plan.runs, plan.baseline)}
 
 
 def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
@@ -201,10 +209,35 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
         "num_samples": task.num_samples,
         "headlines": [_headline(task.name, place, run) for place, run in measured],
         "chart": breakdown(number, plan) if number else None,
-        "views": [(place, views_of(run, task.name)) for place, run in measured],
+        "charts": further_parts(task.name, plan, number),
+        "views": [_answers(task, place, run) for place, run in measured],
         "chart_note": SPLIT_NOTE if task.name == "mmmu" else "",
         "tables": [_without_notices(table) for table in (*tables, every_metric(task.name, plan.runs))],
     }
+
+
+def _answers(task: BrowserTask, place: int, run: RunFolder) -> dict[str, Any]:
+    """What a run's answers look like; each count leads to its answers, where the sample browser can find them."""
+    protocol = run.results[task.name].headline
+
+    def link(wanted: Mapping[str, str]) -> str | None:
+        words = [wanted[name] for name in ("read", "target") if name in wanted]
+        if not wanted or not set(words) <= set(task.words):
+            return None
+        return samples_link(task.name, a=run.label, b=NO_OTHER, protocol=protocol, **wanted)
+
+    confusion = confusion_of(run, task.name)
+    cells = (
+        [
+            [(count, count and link(said_filter(said, right))) for said, count in zip(confusion.said, row, strict=True)]
+            for right, row in zip(confusion.right, confusion.counts, strict=True)
+        ]
+        if confusion
+        else []
+    )
+    views = views_of(run, task.name)
+    links = {(view.title, bar.label): link(bar.wanted) for view in views for bar in view.bars if bar.count}
+    return {"run": place, "views": views, "links": links, "confusion": confusion, "cells": cells}
 
 
 def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:

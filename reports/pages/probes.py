@@ -1,6 +1,4 @@
-"""The page of probes: for each run with some, its tables, a picture of every column, and the questions that are right
-without the picture.
-"""
+"""The page of probes: of each run its tables, a picture of every column, and what is right without the picture."""
 
 from __future__ import annotations
 

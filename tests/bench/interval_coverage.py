@@ -1,6 +1,6 @@
 """How often do the 95 % intervals hold the truth, and how often do equal models differ by p < .05?
 
-    python tests/bench/interval_coverage.py [--worlds N] [--only intervals|differences|arms]
+    python tests/bench/interval_coverage.py [--worlds N] [--only intervals|differences|arms|judged]
 
 For each shape of benchmark many data sets are drawn from a population whose metric is known, with clusters of the
 real sizes and a known correlation inside them, and the share of intervals that hold the population's value is
@@ -29,6 +29,7 @@ from benchmarks.arms import arm_difference
 from benchmarks.estimates import Estimate
 from benchmarks.paired_tests import paired_difference
 from benchmarks.records import Score
+from benchmarks.repeats import REFERENCE, REPEAT
 from benchmarks.tasks import TASKS
 
 Random = np.random.Generator
@@ -495,13 +496,85 @@ def arm_coverage(arms: Arms, num_worlds: int, seed: int) -> tuple[float, float, 
     return held / num_worlds, alarms / num_worlds, naive / num_worlds
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A judge who grades every answer `num_repeats` times. Beside what an answer is worth, a grade has its own luck
+    (`luck_sd`) and what all grades of one judging have in common (`common_sd`), both in shares of the scale."""
+
+    title: str
+    task: str
+    num_repeats: int
+    luck_sd: float
+    common_sd: float
+
+    @property
+    def truth(self) -> float:
+        return 40.0 if self.task == "mm_vet" else 100 * 6.0 / 8.5
+
+    def draw(self, random: Random) -> list[Score]:
+        """Scores with every judging's grades, of MM-Vet's questions or of LLaVA-Bench's pictures."""
+        if self.task == "mm_vet":
+            cluster, scale = np.arange(218), 1.0
+            worth = random.beta(0.4 * 0.6, 0.6 * 0.6, 218)
+        else:
+            cluster, scale = np.repeat(np.arange(24), random.permutation([2] * 12 + [3] * 12)), 9.0
+            worth = 6.0 + random.normal(0, 0.8, 24)[cluster] + random.normal(0, 1.2, len(cluster))
+        grades = (
+            worth
+            + scale * self.common_sd * random.normal(size=(self.num_repeats, 1))
+            + scale * self.luck_sd * random.normal(size=(self.num_repeats, len(worth)))
+        )
+        references = 8.5 + random.normal(0, 0.5, (self.num_repeats, len(worth)))
+        scores = []
+        for place, c in enumerate(cluster):
+            parts = {"reference": float(references[:, place].mean())}
+            if self.num_repeats > 1:
+                parts |= {f"{REPEAT}{k}": float(grades[k, place]) for k in range(self.num_repeats)}
+                parts |= {f"{REFERENCE}{k}": float(references[k, place]) for k in range(self.num_repeats)}
+            scores.append(score(int(c), float(grades[:, place].mean()), parts=parts))
+        return scores
+
+
+JUDGED = tuple(
+    Judged(f"{title}, {repeats} judging{'s' * (repeats > 1)}, {what}", task, repeats, luck, common)
+    for title, task in (("MM-Vet", "mm_vet"), ("LLaVA-Bench", "llava_bench"))
+    for luck, common, what in ((0.15, 0.0, "luck"), (0.15, 0.03, "luck and moods"))
+    for repeats in (1, 2, 3, 5)
+)
+
+
+def judged_coverage(judged: Judged, num_worlds: int, seed: int) -> tuple[float, float, float]:
+    """(share of intervals that hold the truth, the same of those without what judgings have in common, their widths'
+    mean ratio)."""
+    random = np.random.default_rng(seed)
+    estimate = TASKS[judged.task].protocols["kit"].estimate
+    held = without = 0
+    widths = []
+    for _ in range(num_worlds):
+        scores = judged.draw(random)
+        found, bare = estimate(scores)["overall"], estimate(_means_alone(scores))["overall"]
+        held += holds(found, judged.truth)
+        without += holds(bare, judged.truth)
+        widths.append(np.ptp(found.interval() or (0.0, 0.0)) / np.ptp(bare.interval() or (0.0, 1.0)))
+    return held / num_worlds, without / num_worlds, float(np.mean(widths))
+
+
+def _means_alone(scores: list[Score]) -> list[Score]:
+    return [Score(**{**vars(each), "parts": {"reference": each.parts["reference"]}}) for each in scores]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=1000, help="data sets drawn for each shape")
     parser.add_argument("--seed", type=int, default=2503)
-    parser.add_argument("--only", choices=("intervals", "differences", "arms"), help="one part of it; default: all")
+    parts = {
+        "intervals": _print_intervals,
+        "differences": _print_differences,
+        "arms": _print_arms,
+        "judged": _print_judged,
+    }
+    parser.add_argument("--only", choices=tuple(parts), help="one part of it; default: all")
     given = parser.parse_args()
-    parts = {"intervals": _print_intervals, "differences": _print_differences, "arms": _print_arms}
     for name, part in parts.items():
         if given.only in (None, name):
             part(given.worlds, given.seed)
@@ -527,6 +600,13 @@ def _print_arms(num_worlds: int, seed: int) -> None:
     for arms in ARMS:
         held, alarms, naive = arm_coverage(arms, num_worlds, seed)
         print(f"{arms.title:37}{arms.truth:9.2f}{held:8.1%}{alarms:8.1%}{naive:10.1%}", flush=True)
+
+
+def _print_judged(num_worlds: int, seed: int) -> None:
+    print(f"\n{'graded by a judge':45}{'truth':>9}{'held':>8}{'means alone':>13}{'width':>8}")
+    for judged in JUDGED:
+        held, without, width = judged_coverage(judged, num_worlds, seed)
+        print(f"{judged.title:45}{judged.truth:9.2f}{held:8.1%}{without:13.1%}{width:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ GOOD = {
     "aki-eval export": "{run} --format parquet --out {new}",
     "aki-eval watch": "{empty} --bench pope --data toy --once",
     "aki-eval judge-calibrate": "{run} --labels {answers}",
+    "aki-eval judge-position": "{run}",
     "aki-eval probes": "{run}",
     "aki-eval gate": "{run} --baseline {run}",
     "aki-eval inspect": "--model {model} --image {picture} --question color --out {new}",
@@ -241,7 +242,7 @@ def inventory(folder: Path) -> dict[str, int]:
     return {
         str(path): path.stat().st_mtime_ns
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".locks" not in path.parts
+        if path.is_file() and ".workers" not in path.parts
     }
 
 

@@ -131,6 +131,12 @@ def run_jobs(
     """Runs what fits and returns what did not. A job is begun when its estimate fits into the time that is left.
 
     Args:
+        wanted: in the order in which they are begun.
+        num_workers: jobs at once.
+        start: begins a job and returns its process.
+        say: takes a line for people.
+        clock: seconds.
+        pause: seconds between looks at what runs.
         costs: estimated seconds by row; corrected by what jobs really take. Empty: unknown, begin while there is time.
         budget: seconds.
 

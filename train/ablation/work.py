@@ -79,7 +79,11 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
 
 
 def measure(plan: AblationPlan, point: Snapshot, run: Path, subset: str | None) -> None:
-    """`aki-eval run`, which goes on where it was cut off."""
+    """`aki-eval run`, which goes on where it was cut off.
+
+    Raises:
+        UserError: it left no run.
+    """
     options = ["--judge", plan.judge] if plan.judge else []
     options += ["--subset", subset] if subset else []
     options += ["--device", "cpu", "--offline"] if plan.is_toy else []

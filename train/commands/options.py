@@ -98,7 +98,7 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "gradient_checkpointing": (
         Annotated[
             bool | None,
-            typer.Option(help="Compute activations twice instead of keeping them. Default: on GPUs, not on the CPU."),
+            typer.Option(help="Compute activations twice, keep none. Default: as the recipe says, else on GPUs."),
         ],
         None,
     ),
@@ -121,6 +121,10 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "shard_cache": (
+        Annotated[float, typer.Option(help="Gigabytes of remote shards that are kept here.", min=0.001, max=1e6)],
+        200.0,
+    ),
     "changed_data": (
         Annotated[
             bool, typer.Option("--changed-data", help="Go on from a checkpoint although the data have changed since.")
@@ -138,8 +142,6 @@ def _machine(
     keep: int,
     log: str,
     peak: float,
-    cpu: bool,
-    gradient_checkpointing: bool | None,
     max_hours: float | None,
     **settings: Any,
 ) -> Machine:
@@ -147,10 +149,8 @@ def _machine(
         **settings,
         until=None if max_hours is None else time.monotonic() + 3600 * max_hours,
         keep_checkpoints=keep,
-        gradient_checkpointing=not cpu if gradient_checkpointing is None else gradient_checkpointing,
         report_to=tuple(filter(None, log.split(","))),
         peak_flops=peak * 1e12,
-        cpu=cpu,
     )
 
 

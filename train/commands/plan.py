@@ -43,6 +43,8 @@ def _show_plan(recipe: Recipe, cost: Cost, stages: list[StagePlan], devices: int
     from rich.box import SIMPLE
     from rich.table import Table
 
+    from ..plan import special
+
     table = Table(
         box=SIMPLE,
         title=f"{recipe.title}: {cost.trained / 1e9:.2f} B trained, {cost.vision / 1e9:.2f} B frozen parameters",
@@ -60,6 +62,9 @@ def _show_plan(recipe: Recipe, cost: Cost, stages: list[StagePlan], devices: int
         order = "I&T" if stage.image_order == "image_first" else "T&I"
         table.add_row(stage.name, stage.attention, order, names, *sizes, f"{one.seconds / 86400:.2f}")
     PlainConsole().print(table)
+    for one in stages:
+        if words := special(one.stage):
+            say(f"{one.stage.name}: {words}")
     say("GPU's step: micro-batches x samples on the fullest GPU; idle: where the batch cannot be divided evenly")
     say("tokens: every sample at its stage's maximum, image vectors included; days: at the given peak and MFU")
     gigabytes = cost.bytes_a_device(devices) / 1e9

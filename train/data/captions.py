@@ -18,9 +18,9 @@ import random
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,8 +30,10 @@ from PIL import Image
 from benchmarks.errors import UserError
 
 from .dealing import even_rows
+from .held_out import HeldOut, Split, chosen
 from .pictures import UnreadablePicture, read_picture, to_pixels
 from .samples import Item, Skip
+from .shards import Shard, ShardCache
 
 CaptionKind = Literal["kale", "ocr"]
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -39,6 +41,7 @@ END_OF_TAR = bytes(1024)
 NAME = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?P<extension>[^/]+)", re.DOTALL)
 """Hidden files (those that macOS puts beside others, say) have no key and belong to no record."""
 MOST_IN_A_ROW = 1000
+MOST_PASSED_OVER = 10_000
 Batch = dict[str, Any]
 
 
@@ -67,11 +70,13 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         num_streams: at most; see `streams_of`.
         first_sample: of the stage, over all processes; more than 0 when resuming.
         positions: of the streams when resuming.
+        split: records that are passed over; None: all are read.
+        cache: where remote shards are fetched to.
     """
 
     def __init__(
         self,
-        shards: Sequence[Path],
+        shards: Sequence[Shard],
         kind: CaptionKind,
         *,
         image_processor: Any,
@@ -81,9 +86,12 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         lane: Lane | None = None,
         first_sample: int = 0,
         positions: Mapping[int, Position] | None = None,
+        split: Split | None = None,
+        cache: ShardCache | None = None,
     ) -> None:
         for shard in shards:
-            check_shard(shard)
+            if isinstance(shard, Path):
+                check_shard(shard)
         self.shards = list(shards)
         self.read_caption = CAPTIONS[kind]
         self.kind = kind
@@ -93,6 +101,8 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
         self.shuffle_block = shuffle_block
         self.lane = lane or Lane()
         self.first_sample = first_sample
+        self.split = split
+        self.cache = cache or ShardCache(Path(".aki/shards"))
         self.positions = {number: Position(*position) for number, position in (positions or {}).items()}
 
     def __iter__(self) -> Iterator[Item]:
@@ -117,10 +127,16 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
     def _items(self, stream: int, start: Position) -> Iterator[Item]:
         """Usable samples of one stream, endlessly; what could not be used goes with the next one that could."""
         skipped: list[Skip] = []
-        since_last = 0
+        since_last = passed_over = 0
         for record, position in self._records(stream, start):
+            if self._is_held_out(record):
+                passed_over += 1
+                if passed_over > MOST_PASSED_OVER:
+                    raise UserError(f"validation: all of {record.shard} and more is held out; lower the share")
+                continue
+            passed_over = 0
             try:
-                caption, image = self.read_caption(record), _picture(record)
+                item = self._item(record)
             except UnusableRecord as error:
                 skipped.append(Skip(source=str(record.shard), record=record.key, reason=str(error)))
                 since_last += 1
@@ -130,15 +146,39 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
                         f"({error}); is this {self.kind} data?"
                     ) from error
                 continue
-            yield Item(
-                prompt=None,
-                answer=caption,
-                picture={"pixel_values": to_pixels(self.image_processor, image)},
-                source=self.kind,
-                skipped=tuple(skipped),
-                position=(stream, position),
-            )
+            yield replace(item, skipped=tuple(skipped), position=(stream, position))
             skipped, since_last = [], 0
+
+    def _is_held_out(self, record: ShardRecord) -> bool:
+        """By its picture's bytes: whatever shard it lies in, and how often."""
+        name = _picture_name(record)
+        return self.split is not None and name is not None and self.split.holds_out(record.files[name])
+
+    def held_out(self, samples: int) -> list[HeldOut]:
+        """Up to so many usable held-out records, the first ones of the shards in their order.
+
+        Raises:
+            UserError: there is none.
+        """
+        assert self.split is not None, "asked only of what is split"
+        records = chosen(self._usable_held_out(), samples, self.kind, self.split.share)
+        return [HeldOut(self.kind, 1.0, len(records), lambda number: self._item(records[number]))]
+
+    def _usable_held_out(self) -> Iterator[ShardRecord]:
+        for record in chain.from_iterable(map(self._read, self.shards)):
+            if self._is_held_out(record):
+                with suppress(UnusableRecord):
+                    self._item(record)
+                    yield record
+
+    def _item(self, record: ShardRecord) -> Item:
+        """Raises UnusableRecord."""
+        return Item(
+            prompt=None,
+            answer=self.read_caption(record),
+            picture={"pixel_values": to_pixels(self.image_processor, _picture(record))},
+            source=self.kind,
+        )
 
     def _records(self, stream: int, start: Position) -> Iterator[tuple[ShardRecord, Position]]:
         """Records with the position after each."""
@@ -148,18 +188,33 @@ class CaptionStream(torch.utils.data.IterableDataset[Item]):
             mine = order[stream :: self.num_streams]
             read_any = shard > 0 or used > 0
             while shard < len(mine):
+                self.cache.ahead(self.shards[mine[(shard + 1) % len(mine)]])
                 for record in self._shuffled(mine[shard], epoch, used):
                     used, read_any = used + 1, True
                     yield record, Position(epoch, shard, used)
                 shard, used = shard + 1, 0
             if not read_any:
-                raise UserError(f"{self.shards[mine[0]].parent}: no record in {len(mine)} shards of a stream")
+                raise UserError(f"{self.shards[mine[0]]}: no record in it, nor in any other shard of a stream")
             epoch, shard = epoch + 1, 0
+
+    def _read(self, shard: Shard, start: int = 0) -> Iterator[ShardRecord]:
+        """A remote shard that is no archive costs its records, and is named; nobody could have known."""
+        while True:
+            try:
+                yield from read_shard(self.cache.local(shard), start, shown=shard)
+            except NoArchive as error:  # before the first record
+                if isinstance(shard, Path):
+                    raise
+                if isinstance(error.__cause__, FileNotFoundError):
+                    continue  # it made room for another one before it was opened
+                if start == 0:
+                    yield ShardRecord(shard=shard, key="?", files={}, fault=str(error))
+            return
 
     def _shuffled(self, shard: int, epoch: int, used: int) -> Iterator[ShardRecord]:
         """The records of a shard, block by block in shuffled order, `used` of them left out."""
         block, offset = divmod(used, self.shuffle_block)
-        records = read_shard(self.shards[shard], start=block * self.shuffle_block)
+        records = self._read(self.shards[shard], start=block * self.shuffle_block)
         while part := list(islice(records, self.shuffle_block)):
             random.Random(f"{self.seed} {epoch} {shard} {block}").shuffle(part)
             yield from part[offset:]
@@ -189,12 +244,13 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         self.workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
+        most = -(-self.batch_size // (self.stream.lane.world_size * self.slots))
         loader = torch.utils.data.DataLoader(
             self.stream,
             batch_size=None,
             num_workers=self.workers,
             collate_fn=as_it_is,
-            prefetch_factor=2 * self._most() if self.workers else None,
+            prefetch_factor=2 * most if self.workers else None,
         )
         items = iter(loader)
         start = self.stream.first_sample
@@ -207,9 +263,6 @@ class CaptionBatches(torch.utils.data.IterableDataset[Batch]):
         """How many of the samples start, start + 1, ... of a step are this process's."""
         rank, world_size = self.stream.lane.rank, self.stream.lane.world_size
         return len(range(start + (rank - start) % world_size, start + self.batch_size, world_size))
-
-    def _most(self) -> int:
-        return -(-self.batch_size // (self.stream.lane.world_size * self.slots))
 
 
 def as_it_is(item: Any) -> Any:
@@ -235,35 +288,44 @@ def readers_for(num_streams: int) -> str:
 class ShardRecord:
     """Files of a shard that share a name: by extension (in small letters), each as it lies there, undecoded."""
 
-    shard: Path
+    shard: Shard
     key: str
     files: Mapping[str, bytes]
     fault: str | None = None
     """Why nothing can be made of it, where the shard itself says so."""
 
 
+class NoArchive(UserError):
+    """A shard that is no tar archive at all."""
+
+
 class UnusableRecord(ValueError):
     """A record that cannot be trained on; its text says why. The next one takes its place."""
 
 
-def read_shard(path: Path, start: int = 0) -> Iterator[ShardRecord]:
+def read_shard(path: Path, start: int = 0, shown: Shard | None = None) -> Iterator[ShardRecord]:
     """Records of a shard from number `start` on. Nothing is decoded, so that no record can spoil another.
 
     A record is what webdataset takes for one: neighbouring files whose names agree up to the first dot behind the last
     slash. A file that stands twice in a record makes it unusable; where the archive breaks off, a last record says so.
 
+    Args:
+        path: where it lies.
+        start: number of the first record.
+        shown: what the shard is called, where that is not its path.
+
     Raises:
-        UserError: the file is missing or no tar archive at all.
+        NoArchive: the file is missing or no tar archive at all.
     """
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(tarfile.open(path, "r:"))
         except (OSError, tarfile.TarError) as error:
-            raise UserError(f"{path}: not a webdataset shard ({error})") from error
-        yield from islice(_grouped(path, archive), start, None)
+            raise NoArchive(f"{shown or path}: not a webdataset shard ({error})") from error
+        yield from islice(_grouped(shown or path, archive), start, None)
 
 
-def _grouped(path: Path, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
+def _grouped(path: Shard, archive: tarfile.TarFile) -> Iterator[ShardRecord]:
     key: str | None = None
     files: dict[str, bytes] = {}
     fault: str | None = None
@@ -334,18 +396,6 @@ def unusable_records(path: Path, kind: CaptionKind) -> Iterator[Skip]:
             yield Skip(source=str(path), record=record.key, reason=str(error))
 
 
-def find_shards(root: Path) -> list[Path]:
-    """The shards of a folder in the order of their names.
-
-    Raises:
-        UserError: there is none.
-    """
-    shards = sorted(root.glob("*.tar"))
-    if not shards:
-        raise UserError(f"{root}: no *.tar shard here")
-    return shards
-
-
 def _kale(record: ShardRecord) -> str:
     return _caption(_text(_file(record, "txt"), "txt"))
 
@@ -414,13 +464,17 @@ def _caption(text: Any) -> str:
 def _picture(record: ShardRecord) -> Image.Image:
     if record.fault:
         raise UnusableRecord(record.fault)
-    name = next((name for name in PICTURES if name in record.files), None)
+    name = _picture_name(record)
     if name is None:
         raise UnusableRecord(f"no picture among {sorted(record.files)}")
     try:
         return read_picture(io.BytesIO(record.files[name]))
     except UnreadablePicture as error:
         raise UnusableRecord(f"{name}: {error}") from None
+
+
+def _picture_name(record: ShardRecord) -> str | None:
+    return next((name for name in PICTURES if name in record.files), None)
 
 
 CAPTIONS: dict[str, Callable[[ShardRecord], str]] = {"kale": _kale, "ocr": _ocr}

@@ -90,6 +90,8 @@ def check_set(
     """Everything about one set.
 
     Args:
+        instruction_set: which of the eleven.
+        root: of the data.
         decode: so many of its pictures, drawn at random, are opened and decoded.
         watch: wraps the loop over samples, for a progress bar.
     """
@@ -151,15 +153,19 @@ def check_shards(
     Those that end early, are empty or are no shards, and the records that training would leave out.
 
     Args:
+        folder: of the shards.
+        kind: whose records they hold.
+        watch: wraps the loop over shards, for a progress bar.
         read: so many shards, drawn at random, are read from end to end; None: all of them. The ends of all are looked
             at.
 
     Raises:
         UserError: there is no shard.
     """
-    from .captions import check_shard, find_shards, unusable_records
+    from .captions import check_shard, unusable_records
+    from .shards import find_shards
 
-    shards = find_shards(folder)
+    shards = [shard for shard in find_shards(folder) if isinstance(shard, Path)]
     chosen = shards if read is None else sorted(random.Random(0).sample(shards, min(read, len(shards))))
     faults = []
     for path in shards:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.errors import UserError
-from model.attention import QUESTION_END, token_types
+from model.attention import IGNORED, QUESTION_END, token_types
 from model.chat_template import as_plain_text
 
 from . import templates
@@ -20,7 +20,6 @@ Truncation = Literal["open", "original"]
 """open: a sequence that is cut ends without end tokens, so that nobody learns to stop there. original: it keeps its
 last one."""
 
-IGNORED = -100
 _MARK = "\x00"
 MOST_KNOWN = 4096
 
@@ -41,6 +40,9 @@ class Encoder:
         num_image_tokens: image vectors that stand for one `<image>`.
         question_end_id: the token that ends the question; everything up to and including the first one is not learned.
         max_length: counted as in the paper, with one token for the whole image.
+
+    Raises:
+        UserError: the tokenizer lacks the token that ends an example, or the chat template the question's end.
     """
 
     def __init__(

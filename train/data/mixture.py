@@ -8,13 +8,16 @@ is drawn by its probability and a question of it uniformly, with replacement.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 
+import numpy as np
 import torch
 
 from benchmarks.errors import UserError
 
+from .held_out import HeldOut, Split, chosen
 from .instructions import InstructionData
 from .instructions.base import Example
 from .pictures import PictureReader, UnreadablePicture
@@ -30,6 +33,10 @@ class Mixture(torch.utils.data.Dataset[Item]):
         data: the sets by name.
         weights: their probabilities, any positive scale.
         num_samples: steps times batch size.
+        split: what is never drawn; None: everything may be.
+
+    Raises:
+        UserError: the split leaves nothing of a set.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class Mixture(torch.utils.data.Dataset[Item]):
         num_samples: int,
         seed: int,
         augmentation: str = "none",
+        split: Split | None = None,
     ) -> None:
         self.data = dict(data)
         self.pictures = pictures
@@ -49,6 +57,11 @@ class Mixture(torch.utils.data.Dataset[Item]):
         self.augmentation = augmentation
         self._names = list(self.data)
         self._cumulated = list(accumulate(weights[name] for name in self._names))
+        self.weights = dict(weights)
+        self.split = split
+        for name, rows in self.data.items():
+            if all(self._is_held_out(name, index) for index in range(len(rows))):
+                raise UserError(f"validation: share = {split.share if split else 0} holds out all of {name}; lower it")
 
     def __len__(self) -> int:
         return self.num_samples
@@ -78,7 +91,35 @@ class Mixture(torch.utils.data.Dataset[Item]):
         """Set, number of the question in it, and the randomness left for the sample itself."""
         rng = random.Random(f"{self.seed} {position} {attempt}")
         name = rng.choices(self._names, cum_weights=self._cumulated)[0]
-        return name, rng.randrange(len(self.data[name])), rng
+        index = rng.randrange(len(self.data[name]))
+        while self._is_held_out(name, index):
+            index = rng.randrange(len(self.data[name]))
+        return name, index, rng
+
+    def _is_held_out(self, name: str, index: int) -> bool:
+        return self.split is not None and self.split.holds_out(self.data[name].key(index))
+
+    def held_out(self, samples: int) -> list[HeldOut]:
+        """Up to so many held-out samples of each set, always the same ones.
+
+        Raises:
+            UserError: a set has none.
+        """
+        assert self.split is not None, "asked only of what is split"
+        found = []
+        for name, rows in self.data.items():
+            order = np.random.default_rng(0).permutation(len(rows)).tolist()
+            held = (index for index in order if self._is_held_out(name, index))
+            indices = chosen(held, samples, name, self.split.share)
+            item = partial(self._held_out_item, name, indices)
+            found.append(HeldOut(name, self.weights[name], len(indices), item))
+        return found
+
+    def _held_out_item(self, name: str, indices: Sequence[int], number: int) -> Item:
+        rng = random.Random(f"held out {name} {indices[number]}")
+        example = self.data[name].example(indices[number], rng)
+        picture = self.pictures(example.image, rng, False) if example.image else None
+        return Item(prompt=example.prompt, answer=example.answer, picture=picture, source=name)
 
     def outline(self, position: int) -> Item:
         """The sample without its picture: for measuring; a picture that cannot be read will make it another one."""

@@ -79,7 +79,10 @@ class PixelReader:
 
 
 class FeatureTable:
-    """The frozen vision tower's output for every picture, in memory. For small worlds: one of 384 px needs 1.7 MB."""
+    """The frozen vision tower's output for every picture, in memory. For small worlds: one of 384 px needs 1.7 MB.
+
+    `features`: by name, (patches, width) each.
+    """
 
     def __init__(self, features: Mapping[str, torch.Tensor]) -> None:
         self.features = features

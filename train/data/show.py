@@ -105,7 +105,8 @@ def _card(root: Path, title: str, example: Example, encoder: Encoder | None) -> 
 def _pieces(example: Example, encoder: Encoder | None) -> list[Piece]:
     if encoder is None:
         return [Piece(text=example.prompt, learned=False), Piece(text=example.answer, learned=True)]
-    from .collate import IGNORED
+    from model.attention import IGNORED
+
     from .samples import Item
 
     item = Item(prompt=example.prompt, answer=example.answer, picture={} if example.image else None, source="")

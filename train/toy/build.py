@@ -82,7 +82,8 @@ def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
 
 def _shared(seed: int) -> dict[str, Any]:
     """What both stages have in common."""
-    return {"weight_decay": 0.05, "betas": (0.9, 0.98), "precision": "fp32", "seed": seed}
+    # All logits: with 80 words they cost nothing, and the committed model was made with sums in that order.
+    return {"weight_decay": 0.05, "betas": (0.9, 0.98), "precision": "fp32", "seed": seed, "logits": "all"}
 
 
 def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0, processes: int = 1) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from benchmarks.errors import UserError
 from benchmarks.files import beside, write_atomically
 
+from ..held_out import picture_key
 from ..samples import Skip
 
 R = TypeVar("R")
@@ -72,6 +73,7 @@ def rows_of(records: Iterable[R], make: Callable[[R], Iterable[Row]], source: st
     """The rows of each record; a record that has another shape, or nothing to ask or to learn, becomes a Skip.
 
     Args:
+        records: of an annotation file.
         make: a record's rows. May raise any of `MALFORMED`.
         source: the annotation file, for the list of what was skipped.
     """
@@ -117,6 +119,11 @@ class InstructionData(Sequence[Row]):
     def __getitem__(self, index: int) -> Row:  # type: ignore[override]
         row: Row = self._table.slice(index, 1).to_pylist()[0]
         return row
+
+    def key(self, index: int) -> str:
+        """Of the picture that the question is about (`held_out.picture_key`), else of the question."""
+        image = self._table.column("image")[index].as_py()
+        return picture_key(image) if image else json.dumps(self[index], sort_keys=True, ensure_ascii=False)
 
     def example(self, index: int, rng: random.Random) -> Example:
         return self.instruction_set.to_example(self[index], rng)

@@ -44,7 +44,9 @@ def _rows(record: Mapping[str, Any]) -> Iterator[Row]:
 
 def without_placeholder(text: str | None) -> str | None:
     """The turn without `<image>`, wherever it stands: at an end with its line break, in a sentence as a space."""
-    return None if text is None else PLACEHOLDER.sub(lambda found: " " if found["inside"] else "", text)
+    if text is None or "<image>" not in text:
+        return text
+    return PLACEHOLDER.sub(lambda found: " " if found["inside"] else "", text).strip()
 
 
 def to_example(row: Row, rng: random.Random) -> Example:

@@ -1,0 +1,98 @@
+"""`aki-eval report TRAINING`: what was logged, of trainings that are done, at work, or cut off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import reports.training_log as log
+from benchmarks.errors import UserError
+from reports.cli import report
+from reports.training_log import is_training, read_training, training_figure, training_table
+
+
+def entries(steps: int = 40) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = [{"step": 0, "validation_loss": 5.0, "validation_loss/gqa": 5.5}]
+    for step in range(1, steps + 1):
+        made.append({"loss": 4.0 / step, "learning_rate": 1e-4, "grad_norm": float(step), "step": step, "skipped": 2.0})
+        made[-1]["tokens_per_second"] = 1000.0 + step
+        if step % 20 == 0:
+            made.append({"step": step, "validation_loss": 1.0 + (step - 20) / 100, "answer/gqa/0": "-> red"})
+    return made
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    folder = tmp_path / "mma" / "sft"
+    folder.mkdir(parents=True)
+    (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries()) + '{"loss": 0.')
+    return tmp_path / "mma"
+
+
+def test_the_table(training: Path) -> None:
+    assert is_training(training)
+    assert is_training(training / "sft")
+    (stage,) = read_training(training)
+    table = training_table(training, [stage])
+    values = [cell.value for cell in table.rows[0].cells]
+    losses = [4.0 / step for step in range(1, 41)]
+    expected = [40, sum(losses[:10]) / 10, sum(losses[-10:]) / 10, 5.0, 1.0, 1.2, 20, 1e-4, 20.5, 40.0, 1020.5]
+    assert values == pytest.approx(expected)
+    assert table.rows[0].cells[7].number == "1.0e-04"
+    assert "sft: 1 lines are no entries" in table.remarks  # a line half written
+    assert "sft: 2 records skipped" in table.remarks
+
+
+def test_the_curves_show_every_point(training: Path) -> None:
+    axes = training_figure(read_training(training)).axes
+    assert [axis.get_title() for axis in axes] == ["sft: loss", "sft: learning rate", "sft: gradient norm"]
+    training_line, held_out = axes[0].get_lines()
+    assert len(training_line.get_xdata()) == 40
+    assert list(held_out.get_ydata()) == [5.0, 1.0, 1.2]
+
+
+def test_the_command(training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report([training], "term,md,csv,json,figures", tmp_path / "o")
+    assert "held out" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "o").rglob("*") if path.is_file()} == {
+        "tables.md",
+        "tables.csv",
+        "tables.json",
+        "training-mma.png",
+        "training-mma.pdf",
+    }
+
+
+def test_what_trainings_do_not_have(training: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--format html: trainings have term, md, tex, csv, json, figures"):
+        log.report_trainings([training], ["html"], log.Output(tmp_path))
+    empty = tmp_path / "new" / "sft"
+    empty.mkdir(parents=True)
+    (empty / "log.jsonl").touch()
+    with pytest.raises(UserError, match="nothing was logged yet"):
+        read_training(empty.parent)
+
+
+def test_a_run_is_no_training(training: Path) -> None:
+    (training / "run.json").write_text("{}")
+    assert not is_training(training)
+    assert not is_training(training / "none")
+
+
+def test_tensorboard_alone_is_read(tmp_path: Path) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(tmp_path / "sft" / "runs"))
+    for step in range(1, 6):
+        values = [Summary.Value(tag=f"train/{name}", simple_value=1.0 / step) for name in ("loss", "grad_norm")]
+        writer.add_event(Event(wall_time=step, step=step, summary=Summary(value=values)))
+    writer.close()
+    (stage,) = read_training(tmp_path)
+    assert stage.name == "sft/runs"
+    assert [step for step, _ in stage.points("loss")] == [1, 2, 3, 4, 5]
+    assert stage.points("grad_norm")[3][1] == pytest.approx(0.25)
