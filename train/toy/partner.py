@@ -96,6 +96,7 @@ class PairedTrainer(AkiTrainer):
 
     def __init__(self, *, partner: Partner, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        assert (self.stage.logits, self.stage.averaging) == ("all", "token"), "what `gradients_of` computes"
         self.partner = partner
         self._source: tuple[Iterator[Any], int, torch.device]
         self._ahead: tuple[list[dict[str, Any]], Any] | None = None
