@@ -103,6 +103,7 @@ class LoadedAkiPredictor(AkiPredictor):
         self._lock = Lock()
         self._model = model
         self._processor = processor
+        self._threads = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
         self._behind = lru_cache(maxsize=65536)(self._tokens_behind)
         self._stop_ids = cache(lambda: list(processor.stop_token_ids))

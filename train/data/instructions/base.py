@@ -122,7 +122,8 @@ class InstructionData(Sequence[Row]):
 
     def key(self, index: int) -> str:
         """Of the picture that the question is about (`held_out.picture_key`), else of the question."""
-        image = self._table.column("image")[index].as_py()
+        named = "image" in self._table.column_names
+        image = self._table.column("image")[index].as_py() if named else None
         return picture_key(image) if image else json.dumps(self[index], sort_keys=True, ensure_ascii=False)
 
     def example(self, index: int, rng: random.Random) -> Example:
