@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import AkiForConditionalGeneration
+
 from ..recipe import Stage
 from ..run_stage import prepare_model
 from ..trainer import AkiTrainer
@@ -61,9 +63,9 @@ class Partner:
                 pipe.close()  # type: ignore[union-attr]  # both are pipes
         self._process.wait()
 
-    def begin(self, stage: Stage) -> None:
-        """What is trained next."""
-        self._send(stage)
+    def begin(self, stage: Stage, model: Any) -> None:
+        """What is trained next: its settings, and all weights, those that nothing will change among them."""
+        self._send((stage, model.config, {name: each.numpy() for name, each in model.state_dict().items()}))
 
     def give(
         self, model: torch.nn.Module, batches: Sequence[dict[str, Tensor]], num_items: Tensor | int | None
@@ -103,7 +105,7 @@ class PairedTrainer(AkiTrainer):
         self._own = 0
         self._place = 0
         self._given: list[Gradient] | None = None
-        partner.begin(self.stage)
+        partner.begin(self.stage, self.model)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -149,8 +151,6 @@ def _write(what: Any, pipe: IO[bytes]) -> None:
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     """The partner's side: a stage, then steps of it, until there is nothing more to read."""
-    from .build import build_model, build_processor
-
     model: Any = None
     with arithmetic.fixed():
         while True:
@@ -158,9 +158,11 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
                 request = pickle.load(source)
             except EOFError:
                 return
-            if isinstance(request, Stage):
-                model = build_model(build_processor(), request.attention)
-                prepare_model(model, request)
+            if isinstance(request[0], Stage):
+                stage, config, weights = request
+                model = AkiForConditionalGeneration(config)
+                model.load_state_dict({name: torch.from_numpy(each) for name, each in weights.items()})
+                prepare_model(model, stage)
                 model.train()
             else:
                 _write(list(gradients_of(model, *request)), sink)
