@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOG = "log.jsonl"
 EVENTS = "events.out.tfevents.*"
+DEEPEST = 3
+"""Folders between a training and its event files: a stage's `runs/` has one for each start."""
 VALIDATION = "validation_loss"
 CURVES = {"loss": "loss", "learning_rate": "learning rate", "grad_norm": "gradient norm"}
 FORMATS = ("term", "md", "tex", "csv", "json", "figures")
@@ -60,7 +62,8 @@ def _logs(folder: Path) -> list[Path]:
 
 
 def _events(folder: Path) -> list[Path]:
-    return sorted({path.parent for path in folder.rglob(EVENTS)}) if folder.is_dir() else []
+    levels = ["*/" * depth + EVENTS for depth in range(DEEPEST + 1)] if folder.is_dir() else []
+    return sorted({path.parent for level in levels for path in folder.glob(level)})
 
 
 def read_training(folder: Path) -> list[StageLog]:

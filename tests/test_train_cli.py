@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from train_helpers import pretrain, write_root
+from train_helpers import pretrain, sft, write_root
 
 from benchmarks.errors import UserError
 from train.cli import main
@@ -91,6 +91,15 @@ def test_the_three_verbs_take_the_same_machine(
         cpu="--cpu" in arguments,
     )
     assert given == [("mma", Path("."), Path("o"), machine, None if verb == "run" else verb)]
+
+
+def test_a_back_end_that_cannot_train_here_is_found_before_anything_loads(tmp_path: Path) -> None:
+    """torch's flex_attention has no backward pass on CPUs."""
+    stages = (sft(attention_backend="flex_attention"),)
+    recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=stages)
+    check_machine(recipe, Machine(micro_batch=3), tmp_path)
+    with pytest.raises(UserError, match="flex_attention cannot train on CPUs"):
+        check_machine(recipe, Machine(micro_batch=3, cpu=True), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from train_helpers import parts, pretrain, write_root
+from train_helpers import machine, parts, pretrain, write_root
 
 from benchmarks.errors import UserError
 from train.data import shards as remote
 from train.data.captions import CaptionStream
 from train.data.fingerprint import changes, fingerprint
 from train.data.shards import RemoteShard, ShardCache, find_shards
-from train.plan import missing_parts
+from train.plan import check_machine, missing_parts
 from train.recipe import ModelChoice, Recipe
 
 
@@ -139,6 +139,15 @@ def test_plan_and_fingerprint_look_there(bucket: Any, tmp_path: Path) -> None:
     assert changes(before, fingerprint(stage, tmp_path)) != []
     gone = Recipe(name="t", title="t", model=ModelChoice(), stages=(pretrain(shards=["memory://gone/"]),))
     assert any("'memory://gone/'" in line for line in missing_parts(gone, tmp_path))
+
+
+def test_a_cache_that_is_too_small_is_found_before_anything_loads(bucket: Any, tmp_path: Path) -> None:
+    bucket.pipe("/bucket/part0/00000.tar", bytes(5_000_000))
+    stage = pretrain(shards=["memory://bucket/"], streams=4)
+    recipe = Recipe(name="t", title="t", model=ModelChoice(), stages=(stage,))
+    check_machine(recipe, machine(shard_cache=0.02), tmp_path)
+    with pytest.raises(UserError, match=r"0\.005 GB each, more than --shard-cache 0\.01 holds; raise it to 0\.02"):
+        check_machine(recipe, machine(shard_cache=0.01), tmp_path)
 
 
 # Fetching

@@ -87,12 +87,12 @@ def test_tensorboard_alone_is_read(tmp_path: Path) -> None:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    writer = EventFileWriter(str(tmp_path / "sft" / "runs"))
+    writer = EventFileWriter(str(tmp_path / "sft" / "runs" / "today"))
     for step in range(1, 6):
         values = [Summary.Value(tag=f"train/{name}", simple_value=1.0 / step) for name in ("loss", "grad_norm")]
         writer.add_event(Event(wall_time=step, step=step, summary=Summary(value=values)))
     writer.close()
     (stage,) = read_training(tmp_path)
-    assert stage.name == "sft/runs"
+    assert stage.name == "sft/runs/today"
     assert [step for step, _ in stage.points("loss")] == [1, 2, 3, 4, 5]
     assert stage.points("grad_norm")[3][1] == pytest.approx(0.25)

@@ -13,7 +13,7 @@ from benchmarks.errors import UserError
 from .cost import Cost
 from .data.captions import FOLDERS, check_shard, streams_of
 from .data.instructions import SETS
-from .data.shards import find_shards
+from .data.shards import RemoteShard, Shard, find_shards
 from .machine import Machine, world_size
 from .recipe import ModelChoice, Recipe, Stage
 
@@ -112,14 +112,34 @@ def check_machine(recipe: Recipe, machine: Machine, data_root: Path) -> None:
     """Whether the processes can share the work of every stage.
 
     Raises:
-        UserError: batches or caption streams cannot be divided among them; the line says by what they could.
+        UserError: batches or caption streams cannot be divided among them; the line says by what they could. Remote
+            shards do not fit into the cache. A back end cannot train here.
     """
     for stage in recipe.stages:
+        if stage.attention_backend == "flex_attention" and machine.cpu:
+            raise UserError(f"stage {stage.name!r}: flex_attention cannot train on CPUs; leave attention_backend out")
         machine.accumulation(stage, world_size())
         for name in FOLDERS:
             if name in stage.data:
-                shards = len(find_shards(data_root / FOLDERS[name], stage.shards or ()))
-                machine.readers(streams_of(shards, stage.streams), world_size())
+                shards = find_shards(data_root / FOLDERS[name], stage.shards or ())
+                num_streams = streams_of(len(shards), stage.streams)
+                machine.readers(num_streams, world_size())
+                _check_cache(stage, shards, num_streams, machine)
+
+
+def _check_cache(stage: Stage, shards: Sequence[Shard], num_streams: int, machine: Machine) -> None:
+    """That the shards which are read at once fit into the cache; else they would be fetched again and again.
+
+    Raises:
+        UserError: they do not.
+    """
+    largest = max((shard.size or 0 for shard in shards if isinstance(shard, RemoteShard)), default=0)
+    needed = num_streams * largest / 1e9
+    if needed > machine.shard_cache:
+        raise UserError(
+            f"stage {stage.name!r}: {num_streams} streams read a shard of up to {largest / 1e9:.3g} GB each, more than "
+            f"--shard-cache {machine.shard_cache:g} holds; raise it to {needed:.3g}, or lower the stage's `streams`"
+        )
 
 
 def model_cost(choice: ModelChoice) -> Cost:

@@ -64,7 +64,7 @@ class InstructionSet:
     """True where mirroring and cropping cannot falsify an answer. Off wherever boxes, places or text are asked for."""
 
 
-MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, ArithmeticError)
 """What a record of another shape than the set's raises when it is taken apart."""
 TEXTS = ("question", "answer", "phrase", "statement")
 
@@ -122,7 +122,8 @@ class InstructionData(Sequence[Row]):
 
     def key(self, index: int) -> str:
         """Of the picture that the question is about (`held_out.picture_key`), else of the question."""
-        image = self._table.column("image")[index].as_py()
+        named = "image" in self._table.column_names
+        image = self._table.column("image")[index].as_py() if named else None
         return picture_key(image) if image else json.dumps(self[index], sort_keys=True, ensure_ascii=False)
 
     def example(self, index: int, rng: random.Random) -> Example:
