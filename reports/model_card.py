@@ -85,6 +85,8 @@ def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
     parts.append(
         {"toy": "toy world, not the benchmark", "official": "VLMEvalKit's tables"}.get(str(source), "own tables")
     )
+    if record and record.model.is_served:
+        parts.append("a server answered, mask not verified")
     versions = record.sessions[-1].versions if record and record.sessions else {}
     parts += [f"{name} {versions[name]}" for name in ("transformers", "ms-vlmeval") if name in versions]
     return "; ".join(parts)

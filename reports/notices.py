@@ -37,6 +37,8 @@ def for_figure(runs: Sequence[RunFolder]) -> tuple[str, ...]:
 def _of_one(run: RunFolder) -> Iterator[str]:
     if run.record and run.record.mask_self_test and not run.record.mask_self_test.passed:
         yield f"{run.label}: the attention self-test failed, so its numbers are not those of the attention it names."
+    if run.record and run.record.model.is_served:
+        yield f"{run.label}: a server answered; its attention mask was not verified (docs/served_models.md)."
     if run.record and run.record.model.trained_attention not in (None, run.record.model.attention):
         model = run.record.model
         yield f"{run.label}: trained with {model.trained_attention} attention, measured with {model.attention}."

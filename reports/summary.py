@@ -195,6 +195,8 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
         record = run.record
         if record and record.mask_self_test and not record.mask_self_test.passed:
             yield Text(f"{run.label}: the attention self-test failed: not the attention it names", style="bold red")
+        if record and record.model.is_served:
+            yield Text(f"{_of(run, runs)}a server answered: mask not verified", style="yellow")
     partial = {line.task for run in runs for line in lines if line.task in run.results} & {
         task for run in runs for task, result in run.results.items() if not result.complete
     }

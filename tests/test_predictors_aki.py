@@ -238,3 +238,22 @@ def test_runs_from_before_the_trained_kind_was_written_down_go_on(tmp_path: Path
     now = model | {"trained_attention": "mma", "trained_image_order": "image_first"}
     old, new = (RunRecord.of(record("m", ["pope"], model=one), "here") for one in (model, now))
     check_same(tmp_path, old, new)
+
+
+def test_pictures_are_prepared_by_several_threads_in_their_order(
+    checkpoint: Path, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = list({image.key: image for prompt in prompts for image in prompt.images}.values())
+    made = {}
+    for number in (1, 3):
+        monkeypatch.setattr("aki_eval.run.distributed.cores", lambda number=number: number)
+        predictor = AkiPredictor(checkpoint, device="cpu")
+        made[number] = [pixels.tolist() for pixels in predictor._pixels(images)]
+        with pytest.raises(OSError, match="not a picture"):
+            predictor._pixels([images[0], ImageRef("damaged", _damaged), images[1]])
+    assert made[1] == made[3]
+    assert len({str(pixels) for pixels in made[1]}) == len(images) > 5
+
+
+def _damaged() -> bytes:
+    raise OSError("not a picture")

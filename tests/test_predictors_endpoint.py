@@ -165,6 +165,7 @@ def test_a_model_is_known_by_its_id_and_server(endpoint: Endpoint) -> None:
         "id": "org/m",
         "base_url": "http://x/v1",
         "dtype": None,
+        "mask": "not verified",
     }
 
 

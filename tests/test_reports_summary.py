@@ -13,6 +13,8 @@ from rich.cells import cell_len
 from benchmarks.errors import UserError
 from benchmarks.results.folder import open_runs
 from reports.cli import report
+from reports.model_card import results
+from reports.notices import notices
 from reports.paper_tables import Plan
 from reports.summary import HEIGHT, WIDTH, summary
 
@@ -45,6 +47,17 @@ def test_one_run_is_twelve_columns_beside_the_paper_in_twenty_lines() -> None:
     assert line_about(lines, "POPE") == ["50.0", "48.0", "to", "52.0", "kit", "0", "–", "86.9", "-36.9▼"]
     assert line_about(lines, "CV-Bench 2D")[4] == "official"
     assert lines[-2:] == ["next: aki-eval view ours", "      aki-eval report ours --all   (or --table 7)"]
+
+
+@pytest.mark.parametrize("model", [{"kind": "openai"}, {"kind": "mine", "mask": "not verified"}])
+def test_a_served_models_mask_is_not_verified_and_every_view_says_so(model: dict[str, str]) -> None:
+    folder = write_run(Path("served"))
+    assert not any("mask not verified" in line for line in lines_of(folder))
+    edit_json(folder / "run.json", model={"name": "served", **model})
+    assert "a server answered: mask not verified" in lines_of(folder)
+    (run,) = runs = open_runs([folder])
+    assert "served: a server answered; its attention mask was not verified (docs/served_models.md)." in notices(runs)
+    assert all("mask not verified" in each.notes for each in results(run))
 
 
 def test_of_several_runs_the_numbers_stand_side_by_side() -> None:

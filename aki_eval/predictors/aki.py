@@ -11,6 +11,7 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 CACHE_MEGABYTES = 512
 """Of vectors kept: at AKI-4B's size (144 x 3072, bfloat16) about 580 pictures."""
+
+MOST_THREADS = 16
+"""That decode pictures: by then the vision tower of any GPU has more than it can take."""
 
 ORDERS = ("image_first", "text_first")
 
@@ -86,7 +90,9 @@ class AkiPredictor:
         self.prefixes = PrefixCache(cache_megabytes * 2**20)
         self._lock = Lock()
         self._model: Any = None
+        self._self_test: dict[str, Any] | None = None
         self._processor: Any = None
+        self._threads: ThreadPoolExecutor | None = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
         self._behind = lru_cache(maxsize=65536)(self._tokens_behind)
         self._weights_sha256 = cache(lambda: weights_checksum(checkpoint))
@@ -113,6 +119,12 @@ class AkiPredictor:
         return {name: layers for name, layers in named.items() if layers}
 
     def self_test(self) -> dict[str, Any]:
+        """Once for all runs of this predictor: its weights stay as they are."""
+        if self._self_test is None:
+            self._self_test = self._test()
+        return self._self_test
+
+    def _test(self) -> dict[str, Any]:
         from model.self_test import self_test
 
         record: dict[str, Any] = self_test(self.model, self.processor)
@@ -184,11 +196,19 @@ class AkiPredictor:
         )
 
     def _pixels(self, images: Sequence[ImageRef]) -> list[Tensor]:
-        """(3, H, W) each."""
-        if not images:
-            return []
-        decoded = [image.decode() for image in images]
-        return list(self.processor.image_processor(images=decoded, return_tensors="pt")["pixel_values"])
+        """(3, H, W) each, in their order, by as many threads as this process has cores: PIL works beside Python."""
+        return list(self._pool().map(self._pixels_of, images))
+
+    def _pixels_of(self, image: ImageRef) -> Tensor:
+        pixels: Tensor = self.processor.image_processor(images=image.decode(), return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            from ..run.distributed import cores
+
+            self._threads = ThreadPoolExecutor(max_workers=min(cores(), MOST_THREADS), thread_name_prefix="pictures")
+        return self._threads
 
     def generate(self, prepared: Prepared, max_new_tokens: int) -> list[Generation]:
         import torch

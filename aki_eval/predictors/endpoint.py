@@ -15,6 +15,7 @@ from PIL import Image
 from benchmarks.errors import UserError
 from benchmarks.images import has_eight_bits, orientation
 from benchmarks.records import ImageRef, Prompt
+from benchmarks.results.record import NOT_VERIFIED
 
 from ..chat.completion import Completion, FirstToken
 from ..chat.loops import outside_loops
@@ -65,10 +66,11 @@ class EndpointPredictor:
 
     def describe(self) -> dict[str, Any]:
         """`base_url` is the server really asked, whoever named it; None is OpenAI itself."""
-        return {"kind": "openai", "id": self.model, "base_url": self.server.address.server, "dtype": None}
+        where = self.server.address.server
+        return {"kind": "openai", "id": self.model, "base_url": where, "dtype": None, "mask": NOT_VERIFIED}
 
     def self_test(self) -> None:
-        """Nothing can be looked into from here."""
+        """Nothing can be looked into from here, and the record says so: `mask`, not verified."""
         return
 
     def render(self, prompt: Prompt) -> str:

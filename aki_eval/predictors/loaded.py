@@ -103,6 +103,7 @@ class LoadedAkiPredictor(AkiPredictor):
         self._lock = Lock()
         self._model = model
         self._processor = processor
+        self._threads = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
         self._behind = lru_cache(maxsize=65536)(self._tokens_behind)
         self._stop_ids = cache(lambda: list(processor.stop_token_ids))
@@ -114,8 +115,9 @@ class LoadedAkiPredictor(AkiPredictor):
         return {"kind": "aki", **_described(self._model, self._processor), **made_by}
 
     def self_test(self) -> dict[str, Any]:
+        """Every time anew: its caller may have trained it meanwhile."""
         with in_eval_mode(self._model):
-            return super().self_test()
+            return self._test()
 
     def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]:
         with in_eval_mode(self._model):

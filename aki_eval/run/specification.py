@@ -38,8 +38,11 @@ IDENTITY = ("model", "dtype", "prompts", "decoding", "subset", "data", "tasks")
 """The fields of run.json that decide the answers. Device, batch size and number of processes do not: `--check-batching`
 proves it. Versions may, in the last digits: they are written down for each session instead of refused."""
 
-NO_IDENTITY = ("name", "path", "trained_attention", "trained_image_order", "training_seed", "trained_attention_layers")
-"""Fields of the model's record that decide nothing: where it lies, and what its settings' checksum covers."""
+NO_IDENTITY = (
+    *("name", "path", "mask", "trained_attention", "trained_image_order", "training_seed"),
+    "trained_attention_layers",
+)
+"""Fields of the model's record that decide nothing: where it lies, what nobody knows, what its settings' sum covers."""
 
 
 def now() -> str:

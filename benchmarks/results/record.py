@@ -16,6 +16,7 @@ from ..checked import Checked
 from ..errors import UserError
 
 FORMAT: Literal[2] = 2
+NOT_VERIFIED = "not verified"
 IMPORTED = "imported"
 """The kind of model of whose answers nobody knows how they were made."""
 
@@ -46,6 +47,13 @@ class ModelRecord(Described):
     trained_image_order: str | None = None
     training_seed: int | None = None
     """Of the training that made the weights; absent where nobody knows."""
+    mask: str | None = None
+    """`not verified` where a server computes and nobody could look; absent where the self-test speaks."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server answered: what its engine does with the mask cannot be seen from here."""
+        return self.mask == NOT_VERIFIED or self.kind == "openai"
 
 
 class SelfTest(Described):

@@ -269,6 +269,7 @@ def _summary(run: RunFolder) -> str:
         f"model {model.get('path') or model.get('name') or 'unknown'}",
         f"{model['attention']} attention" if model.get("attention") else "",
         "self-test passed" if checked and checked.get("passed") else "",
+        "mask not verified" if run.record and run.record.model.is_served else "",
         f"{len(run.results)} tasks",
         f"data {next(iter(run.results.values())).data.get('source', 'unknown')}",
     ]
