@@ -150,7 +150,7 @@ def check_config(config: AkiConfig) -> None:
         if getattr(config, name) not in allowed:
             raise ValueError(f"{name}={getattr(config, name)!r}, expected one of {', '.join(map(repr, allowed))}")
     kinds = config.layer_kinds
-    for name in {*kinds} - OURS:
+    for name in sorted({*kinds} - OURS):
         from .drawn import check_kind
 
         check_kind(name, KINDS[name])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.data import load as loading
+from benchmarks.data import tsv
 from benchmarks.data.load import checksum, load_samples
 from benchmarks.errors import UserError
 from benchmarks.records import Sample
@@ -337,3 +338,18 @@ def test_a_row_that_makes_no_sense_is_unscored_and_no_other(task: str, column: s
             partners = sum(score.reason == "incomplete_group" for score in scores)
             assert sum(score.value is None for score in scores) == 1 + partners
             assert partners <= 3
+
+
+def test_a_table_is_read_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"index": "1", "image": RED, "question": "What color?", "A": "red", "B": "blue", "answer": "A"}
+    path = write(tmp_path, "RealWorldQA", [row])
+    reads: list[Path] = []
+    whole = tsv._whole
+    monkeypatch.setattr(tsv, "_whole", lambda path: reads.append(path) or whole(path))  # type: ignore[func-returns-value]
+    first = [load_samples(TASKS["real_world_qa"], tmp_path) for _ in range(3)]
+    assert (len(reads), [samples[0].target for samples in first]) == (1, ["A"] * 3)
+    write(tmp_path, "RealWorldQA", [row | {"answer": "B", "question": "What color is it?"}])
+    assert load_samples(TASKS["real_world_qa"], tmp_path)[0].target == "B"
+    monkeypatch.setattr(tsv, "KEPT", 10)
+    load_samples(TASKS["real_world_qa"], tmp_path)
+    assert reads == [path] * 3, "large tables are not kept"

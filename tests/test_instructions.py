@@ -181,6 +181,16 @@ def test_regions_that_teach_nothing_are_left_out(tmp_path: Path) -> None:
     assert len(InstructionData(SETS["visual_genome"], tmp_path, tmp_path / "cache")) == 1
 
 
+def test_a_box_larger_than_any_number_costs_its_own_record(tmp_path: Path) -> None:
+    case = golden("Visual Genome, a box over the edge")
+    (record,) = case["files"]["vg/region_descriptions.json"]
+    huge = {**record, "regions": [{**region, "x": 10**400} for region in record["regions"]]}
+    write_files(tmp_path, {**case["files"], "vg/region_descriptions.json": [*[record] * 99, huge]})
+    data = InstructionData(SETS["visual_genome"], tmp_path, tmp_path / "cache")
+    assert len(data) == 99
+    assert "OverflowError" in data.skipped[0].reason
+
+
 def test_long_lists_are_read_in_pieces(tmp_path: Path) -> None:
     elements = [{"number": number, "text": '[{\\",' * (number % 50)} for number in range(12_000)]
     path = tmp_path / "list.json"

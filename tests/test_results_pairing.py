@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +13,19 @@ from scored_run_helpers import score, scores, write_scored_run
 
 from benchmarks.errors import UserError
 from benchmarks.records import Score
+from benchmarks.results.arms import Arm, as_arm
 from benchmarks.results.folder import RunFolder, open_run
-from benchmarks.results.pairing import UNPAIRED, asked_differently, made_differently, pair, refusal
+from benchmarks.results.pairing import (
+    UNPAIRED,
+    align,
+    asked_differently,
+    asked_differently_by_arms,
+    made_differently,
+    not_one_recipe,
+    pair,
+    refusal,
+    refuse_probes,
+)
 
 TASK = "real_world_qa"
 
@@ -146,3 +159,83 @@ def test_how_runs_were_made_is_compared_field_by_field(tmp_path: Path) -> None:
         ("commit.sha", "none", "cccccccccccc..."),
         ("commit.dirty", "none", "False"),
     ]
+
+
+def made(path: Path, own: list[Score] | None = None, **record: Any) -> RunFolder:
+    """A run with other fields in its run.json; those of `model` are added to the name."""
+    folder = write_scored_run(path, {TASK: own or scores([1.0])})
+    content = json.loads((folder / "run.json").read_text())
+    content["model"] |= record.pop("model", {})
+    (folder / "run.json").write_text(json.dumps(content | record))
+    return open_run(folder)
+
+
+def test_of_two_runs_nobody_is_named_and_of_several_the_first_and_each_other_one(tmp_path: Path) -> None:
+    """Each thing that differs stands once, however many runs share it."""
+    a, b, c = (run(tmp_path / name, scores([1.0]), prompts=text) for name, text in (("a", "x"), ("b", "y"), ("c", "y")))
+    assert asked_differently_by_arms(TASK, as_arm(a), as_arm(b)) == [f"{TASK}: prompts x and y"]
+    assert asked_differently_by_arms(TASK, as_arm(a), Arm("two", (b, c))) == [
+        f"{TASK}: prompts x and y (a, b)",
+        f"{TASK}: prompts x and y (a, c)",
+    ]
+    assert asked_differently_by_arms(TASK, as_arm(b), as_arm(c)) == []
+
+
+def test_runs_under_a_probe_are_named_with_what_they_were_asked_under(tmp_path: Path) -> None:
+    plain, other = run(tmp_path / "plain", scores([1.0])), run(tmp_path / "other", scores([1.0]))
+    blind = replace(other, record=other.record.model_copy(update={"probe": SimpleNamespace(name="blank")}))
+    refuse_probes(as_arm(plain), as_arm(plain))
+    refuse_probes(as_arm(blind), as_arm(blind))
+    with pytest.raises(
+        UserError, match=r"^plain was asked plainly and other was asked under the probe blank: such runs"
+    ):
+        refuse_probes(as_arm(plain), Arm("two", (plain, blind)))
+
+
+def test_between_arms_counts_what_is_the_same_within_each(tmp_path: Path) -> None:
+    """A's runs differ in the device: that says nothing about A against B. B's share a type that A's do not have."""
+    a = [made(tmp_path / f"a{n}", device=device, model={"name": "m"}) for n, device in enumerate(("cpu", "cuda"))]
+    b = [made(tmp_path / f"b{n}", device="mps", dtype="float32", model={"name": "m"}) for n in range(2)]
+    assert made_differently(Arm("a", tuple(a)), Arm("b", tuple(b))) == [("dtype", "none", "float32")]
+    assert made_differently(Arm("b", tuple(b)), Arm("a", tuple(a))) == [("dtype", "float32", "none")]
+
+
+def test_an_arm_s_runs_may_differ_in_what_every_training_has_of_its_own(tmp_path: Path) -> None:
+    own = {"weights_sha256": "1" * 64, "training_seed": 1, "attention": "mma"}
+    first = made(tmp_path / "a", model=own, versions={"torch": "1"}, device="cpu", dtype="float32")
+    others = [
+        made(
+            tmp_path / name,
+            model=own | {"weights_sha256": digit * 64, "training_seed": int(digit)},
+            versions={"torch": "2"},
+            device="cuda",
+            dtype="bfloat16",
+        )
+        for name, digit in (("b", "2"), ("c", "3"))
+    ]
+    arm = Arm("mma", (first, *others))
+    assert not_one_recipe(arm) == ["mma: its runs differ in dtype (float32, bfloat16)"]
+    assert not_one_recipe(Arm("mma", tuple(others))) == []
+
+
+def test_an_arm_is_aligned_on_what_all_of_its_runs_scored(tmp_path: Path) -> None:
+    runs = [run(tmp_path / str(n), scores(values)) for n, values in enumerate(([1.0, 0.0], [1.0, None], [0.0, 1.0]))]
+    for size in (1, 2, 3):
+        found = align(TASK, "kit", Arm("arm", tuple(runs[:size])))
+        assert [[each.value for each in own] for own in found] == [
+            [[1.0, 0.0]],
+            [[1.0, None], [1.0, None]],
+            [[1.0, None], [1.0, None], [0.0, None]],
+        ][size - 1]
+
+
+def test_left_out_and_lost_of_arms(tmp_path: Path) -> None:
+    """Lost is what every run of A scored and some run of B did not; what A itself lacks is only left out."""
+    values = ([1.0, 1.0, 1.0, None], [1.0, 1.0, None, 1.0], [1.0, None, 1.0, 1.0])
+    first, second, third = (run(tmp_path / str(n), scores(own)) for n, own in enumerate(values))
+    pairs = pair(TASK, "kit", Arm("a", (first, second)), third)
+    assert (pairs.num_left_out, pairs.num_lost) == (3, 1)
+    pairs = pair(TASK, "kit", third, Arm("a", (first, second)))
+    assert (pairs.num_left_out, pairs.num_lost) == (3, 2)
+    pairs = pair(TASK, "kit", first, second, without={"0", "9"})
+    assert ([each.index for each in pairs.a], pairs.num_left_out, pairs.num_lost) == (["1", "2", "3"], 2, 1)

@@ -90,6 +90,7 @@ class AkiPredictor:
         self.prefixes = PrefixCache(cache_megabytes * 2**20)
         self._lock = Lock()
         self._model: Any = None
+        self._self_test: dict[str, Any] | None = None
         self._processor: Any = None
         self._threads: ThreadPoolExecutor | None = None
         self._rendered = lru_cache(maxsize=4096)(self._render)
@@ -118,6 +119,12 @@ class AkiPredictor:
         return {name: layers for name, layers in named.items() if layers}
 
     def self_test(self) -> dict[str, Any]:
+        """Once for all runs of this predictor: its weights stay as they are."""
+        if self._self_test is None:
+            self._self_test = self._test()
+        return self._self_test
+
+    def _test(self) -> dict[str, Any]:
         from model.self_test import self_test
 
         record: dict[str, Any] = self_test(self.model, self.processor)

@@ -115,8 +115,9 @@ class LoadedAkiPredictor(AkiPredictor):
         return {"kind": "aki", **_described(self._model, self._processor), **made_by}
 
     def self_test(self) -> dict[str, Any]:
+        """Every time anew: its caller may have trained it meanwhile."""
         with in_eval_mode(self._model):
-            return super().self_test()
+            return self._test()
 
     def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]:
         with in_eval_mode(self._model):

@@ -23,6 +23,8 @@ from ..images import clean_base64
 from ..kit import KIT_CELL, literal_list
 from ..records import ImageRef, Row
 
+KEPT = 8 * 2**20
+"""Bytes up to which a table stays in memory, in case it is read again."""
 LONGEST_REFERENCE = 64
 """Characters; a longer `image` cell is a picture (the kit's rule)."""
 OPTION_COLUMNS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -89,11 +91,21 @@ def content_key(text: str) -> str:
 
 
 def read_into_memory(path: Path) -> TableData:
-    """The table in a TSV file, its pictures as texts in memory.
+    """The table in a TSV file, its pictures as texts in memory. Small ones are kept: runs under probes read them again.
 
     Raises:
         UserError: the file is no such table.
     """
+    stat = path.stat()
+    return _small(path, stat.st_size, stat.st_mtime_ns) if stat.st_size <= KEPT else _whole(path)
+
+
+@lru_cache(maxsize=16)
+def _small(path: Path, size: int, changed: int) -> TableData:
+    return _whole(path)
+
+
+def _whole(path: Path) -> TableData:
     cells = list(read_cells(path))
     columns = list(cells[0])
     return in_memory(path, columns, cells)

@@ -59,6 +59,14 @@ CALLED_WRONG = (
     r"(?:not|wrong|incorrect|false|ruled out|eliminated|excluded|out\b|invalid|impossible|unlikely|inaccurate)|"
     r"[:,-]?\s*(?:wrong|incorrect|false|[✗✘❌])|(?:是)?错误|不(?:正确|对|是))"
 )
+WRONG_NEXT = re.compile(rf"\s*{CALLED_WRONG}", re.IGNORECASE)
+SIDE = re.compile(r"\b(left|right)-hand\b", re.IGNORECASE)
+REPEATED = re.compile(r"\W*([A-Z])(?:[\W]+\1)+\W*")
+RATIO = re.compile(r"(?<![\w.:])(\d+) to (\d+)(?![\w:]|\.\d)")
+AT_THE_END = re.compile(r"(?<![A-Z)\]]),\s+(?=[(\[]?[A-Z][)\]]?[.!]?$)")
+NAMED_OPTION = re.compile(r"\b(?:option|choice|letter) $")
+REST_OF_CLAUSE = re.compile(r"[\s:.-]*([^\n.,;!()\[\]\ue000\ue001]{1,200})(?=[\n.,;!()\[\]\ue000\ue001]|$)")
+THIRD_PERSON = re.compile(r"^(stay|remain|become|move|turn)s ")
 REJECTING = (
     r"(?:\bnot|n't|\bnever|\bneither|\bexclud\w+|\beliminat\w+|\brul\w+ out|\breject\w*|\bdiscard\w*|\bdismiss\w*|"
     r"\brather than|\binstead of|\bunlike|\bexcept|不是|不选|排除)"
@@ -204,8 +212,7 @@ class _ChoiceReader:
             (
                 letter,
                 re.compile(
-                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?"
-                    rf"|(?<![{WORD}(]){letter} ?\({_bounded(text)}\)",
+                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}(?:[).:]|(?= ?\()))[\s:,.-]*\(?{_bounded(text)}\)?",
                     re.IGNORECASE,
                 ),
             )
@@ -263,18 +270,18 @@ class _ChoiceReader:
 
     def read(self, answer: str, question: str) -> str | None:
         text = re.sub(r"\.{2,}\s*(?=or\b)", " ", IDENTIFIER.sub(r"\1 ", plain(answer)))
-        text = re.sub(r"\b(left|right)-hand\b", r"\1", text, flags=re.IGNORECASE)
+        text = SIDE.sub(r"\1", text)
         lone = re.fullmatch(r"[^A-Za-z0-9]*([A-Za-z])[^A-Za-z0-9]*", text)
         if lone and not BOXED.search(text):
             return lone[1].upper() if lone[1].upper() in self.texts else None
-        repeated = re.fullmatch(r"\W*([A-Z])(?:[\W]+\1)+\W*", text)
+        repeated = REPEATED.fullmatch(text)
         if repeated and repeated[1] in self.texts and not BOXED.search(text):
             return repeated[1]
         exact = self._exact(text) or self._by_place(text)
         if exact:
             return exact
         if self.ratios:
-            text = re.sub(r"(?<![\w.:])(\d+) to (\d+)(?![\w:]|\.\d)", r"\1:\2", text)
+            text = RATIO.sub(r"\1:\2", text)
         whole = self._without_echo(ASKED.sub("Answer:", text))
         text = self._letters_only(whole)
         statements = [*self._weighed(text), *self._asked_and_said(text)]
@@ -328,9 +335,7 @@ class _ChoiceReader:
 
     def _contradicted(self, text: str, at: int, letter: str) -> bool:
         """Whether another option's text, and nothing else, stands behind the letter: "C. dog"."""
-        clause = re.compile(r"[\s:.-]*([^\n.,;!()\[\]\ue000\ue001]{1,200})(?=[\n.,;!()\[\]\ue000\ue001]|$)").match(
-            text, at
-        )
+        clause = REST_OF_CLAUSE.match(text, at)
         letters = self.letters_of.get(_folded(clause[1]), []) if clause else []
         return bool(letters) and letter not in letters
 
@@ -344,8 +349,8 @@ class _ChoiceReader:
         if self._letter(found) not in "AI" or found["bracketed"] or found["marked"] or found["small"]:
             return False
         rest = text[found.end() : found.end() + 200]
-        if not re.match(r" +[A-Za-z0-9]", rest) or re.search(
-            r"\b(?:option|choice|letter) $", text[: found.start()][-12:]
+        if not re.match(r" +[A-Za-z0-9]", rest) or NAMED_OPTION.search(
+            text[max(0, found.start() - 12) : found.start()]
         ):
             return False
         own = self.texts[self._letter(found)]
@@ -356,7 +361,7 @@ class _ChoiceReader:
     def _boxed(self, text: str) -> Iterator[Statement]:
         for box in BOXED.finditer(text):
             value = self._whole(box[1])
-            if re.match(rf"\s*(?i:{CALLED_WRONG})", text[box.end() : box.end() + 60]):
+            if WRONG_NEXT.match(text[box.end() : box.end() + 60]):
                 continue
             if value:  # a number in a box may be a step on the way; a letter is not
                 by_text = self._exact(box[1]) is not None
@@ -411,7 +416,7 @@ class _ChoiceReader:
             named = self._letters(text, found.end())
             if named:
                 yield Statement(Strength.ALONE, named[0], found.start(), named[1])
-        last = re.search(r"(?<![A-Z)\]]),\s+(?=[(\[]?[A-Z][)\]]?[.!]?$)", text)
+        last = AT_THE_END.search(text)
         named = self._letters(text, last.end()) if last else None
         if last and named and not self._is_conditional(text, last.start()):
             yield Statement(Strength.ALONE, named[0], last.start(), named[1])
@@ -651,7 +656,7 @@ class _ChoiceReader:
         text = _spaced(text)
         for each in self.any_text.finditer(text):
             if not MENTION_NEGATED.search(text[max(0, each.start() - 60) : each.start()]):
-                words = re.sub(r"^(stay|remain|become|move|turn)s ", r"\1 ", _folded(each[0]))
+                words = THIRD_PERSON.sub(r"\1 ", _folded(each[0]))
                 owns = re.match(r"'s\b", text[each.end() : each.end() + 2])  # "the cat's tail" is no cat, but names one
                 (owners if owns else found).add(
                     self.same.get(_key(words)) or self.turned.get(words) or self._inflected(words)

@@ -496,6 +496,9 @@ def _said(sentence: str) -> tuple[str | None] | None:
 
 
 TOTAL_OF = re.compile(r"\ba total of (?:about |approximately |exactly )?$", re.IGNORECASE)
+TOTAL = re.compile(r"\b(?:total|in all|altogether)\b", re.IGNORECASE)
+TOTAL_FIRST = re.compile(r"\W*(?:in total|in all|altogether),", re.IGNORECASE)
+THINGS = re.compile(r"(?:\s[a-z]+){0,3}\s?(?:[:.,]|$)", re.IGNORECASE)
 IN_TOTAL = re.compile(r"(?:\s[a-z]+){0,3}\s(?:in total|in all|altogether)\b", re.IGNORECASE)
 SO = re.compile(
     r",\s(?:and )?(?:so|therefore|thus|hence)\s|,?\swhich (?=simplifies|gives|leaves|equals|is equal|makes|comes)",
@@ -506,17 +509,16 @@ SO = re.compile(
 
 def _total(sentence: str) -> tuple[str | None] | None:
     """The one number that a sentence calls its total: "7 red and 5 green, 12 in total", "for a total of 12"."""
+    if not TOTAL.search(sentence):
+        return None
     numbers = tokens(sentence)
-    if len(numbers) == 1 and re.match(r"\W*(?:in total|in all|altogether),", sentence, re.IGNORECASE):
+    if len(numbers) == 1 and TOTAL_FIRST.match(sentence):
         return (numbers[0].value,)
     values = {
         token.value
         for token in numbers
         if IN_TOTAL.match(sentence, token.end)
-        or (
-            TOTAL_OF.search(sentence, max(0, token.start - 40), token.start)
-            and re.match(r"(?:\s[a-z]+){0,3}\s?(?:[:.,]|$)", sentence[token.end :], re.IGNORECASE)
-        )
+        or (TOTAL_OF.search(sentence, max(0, token.start - 40), token.start) and THINGS.match(sentence, token.end))
     }
     return (values.pop(),) if len(values) == 1 else None
 

@@ -64,7 +64,7 @@ class InstructionSet:
     """True where mirroring and cropping cannot falsify an answer. Off wherever boxes, places or text are asked for."""
 
 
-MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, ArithmeticError)
 """What a record of another shape than the set's raises when it is taken apart."""
 TEXTS = ("question", "answer", "phrase", "statement")
 
