@@ -107,12 +107,14 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A file stays on one worker, as its tests share what they made; the longest come first (tests/conftest.py).
+XDIST := --numprocesses auto --dist loadfile --no-loadscope-reorder
 test: check
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
+	$(BIN)/python -m pytest $(XDIST) --durations 10
 
 # Kills, damage and hostile input alone; make test runs these, too, all but the 125 rounds of kills at random moments.
 test-faults: install
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10 tests/faults tests/security
+	$(BIN)/python -m pytest $(XDIST) --durations 10 tests/faults tests/security
 	$(BIN)/python tests/kill_rounds.py --rounds 25
 
 # An hour or so: what make test tries a small slice of.

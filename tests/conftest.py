@@ -13,6 +13,31 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Nothing in the tests may reach a hub; a forgotten download fails at once instead of hanging.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+LONGEST = (
+    "test_docs",
+    "test_vlmevalkit",
+    "test_train_trainer",
+    "test_train_toy",
+    "test_train_processes",
+    "test_distributed",
+    "test_cli",
+    "test_model_backends",
+    "test_frozen_toy",
+    "test_train_ablation",
+    "test_kit_parity",
+    "test_wrong_arguments",
+    "test_devices",
+    "test_probes",
+    "test_gate",
+    "test_reading_quality",
+)
+"""Files that take longest come first, so that no worker is left with one of them when the others have finished."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))  # stable: within a file nothing changes
+
 
 @pytest.fixture
 def uncompiled() -> Iterator[None]:

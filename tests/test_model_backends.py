@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 import torch
 from model_helpers import NUM_LATENTS, answer, batch, model, model_for, pixels, processor
-from test_model_generation import FAMILIES, KINDS, SLIDING, with_kinds
+from test_model_generation import FAMILIES, KINDS, SLIDING
 
 from model.attention import build_mask, positions, self_test
 
@@ -24,22 +24,25 @@ def inputs():
 @pytest.mark.parametrize(
     ("family", "text", "kind"),
     [
-        *((family, None, kind) for family, kind in with_kinds(FAMILIES)),
-        *((family, SLIDING[family], kind) for family, kind in with_kinds(SLIDING)),
+        *(("phi3", None, kind) for kind in KINDS),
+        *((family, None, "mma") for family in FAMILIES if family != "phi3"),
+        *((family, text, "mma") for family, text in SLIDING.items()),
+        ("phi3", SLIDING["phi3"], "prefix"),
     ],
 )
 def test_flex_attention(family, text, kind):
+    """Every kind, every backbone, and windows, which are laid over a kind's mask whatever the kind."""
     made, given = model(family, text, attention=kind), inputs()
     with torch.no_grad():
         sdpa = made(**given).logits
-        expected = answer(made, given, 10)
+        expected = answer(made, given, 5)
         made.set_attn_implementation({"text_config": "flex_attention"})
         flex = made(**given).logits
     real = given["attention_mask"].bool()
     assert made.config.text_config._attn_implementation == "flex_attention"
     assert torch.allclose(sdpa[real], flex[real], atol=1e-5)
-    assert answer(made, given, 10) == expected
-    assert answer(made, given, 10, use_cache=False) == expected
+    assert answer(made, given, 5) == expected
+    assert answer(made, given, 5, use_cache=False) == expected
     with pytest.raises(ValueError, match="static caches need dense masks"):
         answer(made, given, 2, cache_implementation="static")
 
@@ -57,10 +60,12 @@ def test_self_test_of_flex_attention():
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("split", [1, 3])
+@pytest.mark.parametrize(("kind", "split"), [*((kind, 3) for kind in KINDS), ("mma", 1)])
 def test_flex_attention_on_a_filled_cache(kind: str, split: int) -> None:
-    """A second turn in one pass, behind what the cache holds: as with sdpa, and as in a single pass."""
+    """A second turn in one pass, behind what the cache holds: as with sdpa, and as in a single pass.
+
+    One token behind a cache is what every answer is made of (above).
+    """
     made, given = model(attention=kind), inputs()
     ids = given["input_ids"]
     more = torch.cat([ids, torch.full((len(ids), split), 77)], dim=1)
@@ -80,7 +85,20 @@ def test_flex_attention_on_a_filled_cache(kind: str, split: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_s_mask_compiles_as_one_graph(kind):
+    torch.compiler.reset()
+    types = model().model.token_types(batch()["input_ids"])
+
+    def mask(types, padding):
+        return build_mask(kind, types, num_latents=NUM_LATENTS, padding=padding)
+
+    compiled = torch.compile(mask, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(types, batch()["attention_mask"]), mask(types, batch()["attention_mask"]))
+
+
+@pytest.mark.parametrize("kind", ["mma", "cca"])
 def test_forward_compiles_as_one_graph(kind):
+    """A mask, and positions of its own beside it: a model's kinds differ in nothing else."""
     torch.compiler.reset()
     made, given = model(attention=kind), inputs()
     compiled = torch.compile(made.forward, fullgraph=True, backend="eager")

@@ -25,8 +25,9 @@ from train import cli
 from train.plan import model_cost, plan_stages
 from train.recipe import Recipe, load_recipe, recipe_names
 from train.run_recipe import Parts, run_recipe
-from train.toy import arithmetic
+from train.toy import arithmetic, partner
 from train.toy import build as toy
+from train.toy.partner import Gradient, Partner
 from train.toy.vision import tower_config, train_vision
 
 SMOKE = toy.ToyPlan(num_images=60, num_captions=64, vision_steps=50, caption_steps=20, sft_steps=20)
@@ -42,6 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy, "QUICK", SMOKE)
+    monkeypatch.setattr(partner, "cores", lambda: 1)
     monkeypatch.setattr(toy, "ensure_training_data", lambda plan: root)
     for name, value in arithmetic.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # as the command would, which in a test's process must not outlast the test
@@ -70,13 +72,13 @@ def test_the_command_leaves_a_model_and_its_curves(small: None, tmp_path: Path) 
 TINY = replace(SMOKE, vision_steps=4, caption_steps=3, sft_steps=3)
 
 
-def digests(folder: Path, threads: int, onednn: bool) -> dict[str, str]:
-    """The weights' digest after each stage, trained in a process with these threads, with oneDNN or without."""
+def digests(folder: Path, threads: int, onednn: bool, processes: int) -> dict[str, str]:
+    """The weights' digest after each stage, trained by these processes and threads, with oneDNN or without."""
     before = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(threads)
     torch.backends.mkldnn.set_flags(onednn)
     try:
-        toy.train_toy(folder, TINY, seed=5)
+        toy.train_toy(folder, TINY, seed=5, processes=processes)
         assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (threads, onednn)
     finally:
         torch.set_num_threads(before[0])
@@ -88,11 +90,25 @@ def digests(folder: Path, threads: int, onednn: bool) -> dict[str, str]:
     return record["weights"]
 
 
-def test_the_same_seed_gives_the_same_model(small: None, tmp_path: Path) -> None:
-    """Whatever the process computes with otherwise. (Two threads alone part the weights; see the next test.)"""
-    first = digests(tmp_path / "a", threads=1, onednn=True)
+def test_the_same_seed_gives_the_same_model(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process computes with otherwise, and with a partner, even with one that is lost after a step.
+
+    (Two threads alone part the weights; see the next test.)
+    """
+    first = digests(tmp_path / "a", threads=1, onednn=True, processes=1)
     assert list(first) == ["vision", "captions", "instructions"]
-    assert digests(tmp_path / "b", threads=2, onednn=False) == first
+    taken, take = [], Partner.take
+
+    def take_once(self: Partner) -> list[Gradient]:
+        if taken:
+            self._process.kill()
+            self._process.wait()
+        taken.append(take(self))
+        return taken[-1]
+
+    monkeypatch.setattr(Partner, "take", take_once)
+    assert digests(tmp_path / "b", threads=2, onednn=False, processes=2) == first
+    assert [len(gradients) for gradients in taken] == [2, 0, 0]
 
 
 def test_threads_alone_would_part_the_weights(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def run_stage(
     changed_data: bool = False,
     save_to: Path | None = None,
     specification: Mapping[str, Any] | None = None,
+    make_trainer: Callable[..., AkiTrainer] = AkiTrainer,
 ) -> list[dict[str, Any]]:
     """Trains the model in place and returns the log.
 
@@ -63,6 +64,7 @@ def run_stage(
         changed_data: the data are not those of the checkpoint: captions begin a new pass.
         save_to: folder for the trained model and processor; the log goes beside it.
         specification: written into every checkpoint and into `save_to`, last, when all of it is on disk.
+        make_trainer: `AkiTrainer`, or one that computes the same in another way.
 
     Raises:
         Stopped: a signal or the machine's time limit ended it early, with a checkpoint.
@@ -84,7 +86,7 @@ def run_stage(
     measuring = None
     if stage.validation is not None:
         measuring = Measuring(stage.validation, dataset.held_out(stage.validation.samples), machine.micro_batch)
-    trainer = AkiTrainer(
+    trainer = make_trainer(
         stage=stage,
         peak_flops=machine.peak_flops,
         skips=out / "skipped.jsonl",

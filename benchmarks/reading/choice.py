@@ -212,8 +212,7 @@ class _ChoiceReader:
             (
                 letter,
                 re.compile(
-                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}[).:])[\s:,.-]*\(?{_bounded(text)}\)?"
-                    rf"|(?<![{WORD}(]){letter} ?\({_bounded(text)}\)",
+                    rf"(?:\({letter}\)|(?<![{WORD}]){letter}(?:[).:]|(?= ?\()))[\s:,.-]*\(?{_bounded(text)}\)?",
                     re.IGNORECASE,
                 ),
             )

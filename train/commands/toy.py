@@ -31,7 +31,8 @@ def toy(
 
     choose_kernels()  # before anything imports torch
     from ..toy.build import FULL, QUICK, train_toy
+    from ..toy.partner import cores
 
-    seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed)
+    seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed, processes=min(2, cores()))
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     say(f"{out}: model and processor saved; loss curves in {out / 'training'} ({parts})")

@@ -22,6 +22,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,6 @@ def least_squares(left: Any, right: Any) -> Any:
 def describe() -> dict[str, Any]:
     """What a training computes with. Same `operations` and same versions: the same seed gives the same weights."""
     import torch
-    import transformers
 
     return {
         "operations": {name: _digest(run()) for name, run in _operations().items()},
@@ -74,7 +74,7 @@ def describe() -> dict[str, Any]:
         "processor": _processor(),
         "libc": " ".join(platform.libc_ver()),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
     }
 
 

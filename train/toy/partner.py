@@ -1,0 +1,193 @@
+"""A second process that computes the gradients of half of each step's micro-batches, so that two cores train one toy.
+
+The weights stay the same to the bit. A micro-batch's gradient does not depend on the process that computes it, and the
+sum over a step is taken here, in the order of the micro-batches, as a single process takes it. (Two threads would cut
+sums elsewhere; see `arithmetic`.)
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model import AkiForConditionalGeneration
+
+from ..recipe import Stage
+from ..run_stage import prepare_model
+from ..trainer import AkiTrainer
+from . import arithmetic
+
+Arrays = list[np.ndarray | None]
+
+
+class Gradient(NamedTuple):
+    """Of one micro-batch: its loss (), and an array for each learned parameter that it reached."""
+
+    loss: np.ndarray
+    arrays: Arrays
+
+
+class Partner:
+    """The process. It starts at once, so that it has imported torch by the time it is needed.
+
+    A partner that is gone costs time, not the training: `take` then gives nothing.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from train.toy.partner import main; main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._there = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            self._process.kill()  # it may be in the middle of something
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):  # what was still to be written has no reader any more
+                pipe.close()  # type: ignore[union-attr]  # both are pipes
+        self._process.wait()
+
+    def begin(self, stage: Stage, model: Any) -> None:
+        """What is trained next: its settings, and all weights, those that nothing will change among them."""
+        self._send((stage, model.config, {name: each.numpy() for name, each in model.state_dict().items()}))
+
+    def give(
+        self, model: torch.nn.Module, batches: Sequence[dict[str, Tensor]], num_items: Tensor | int | None
+    ) -> None:
+        """Micro-batches of a step, with the weights that they are to be answered with."""
+        weights = [parameter.detach().numpy() for parameter in learned(model)]
+        self._send((weights, [{name: each.numpy() for name, each in batch.items()} for batch in batches], num_items))
+
+    def take(self) -> list[Gradient]:
+        """The gradients of the micro-batches last given, or none of them."""
+        if not self._there:
+            return []
+        try:
+            gradients: list[Gradient] = pickle.load(self._process.stdout)  # type: ignore[arg-type]  # a pipe
+        except (EOFError, pickle.UnpicklingError):
+            self._there = False
+            return []
+        return gradients
+
+    def _send(self, what: Any) -> None:
+        if self._there:
+            try:
+                _write(what, self._process.stdin)  # type: ignore[arg-type]  # a pipe
+            except BrokenPipeError:
+                self._there = False
+
+
+class PairedTrainer(AkiTrainer):
+    """A step's first micro-batches are its own, the others its partner's; while it waits it reads the next step's."""
+
+    def __init__(self, *, partner: Partner, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        assert (self.stage.logits, self.stage.averaging) == ("all", "token"), "what `gradients_of` computes"
+        self.partner = partner
+        self._source: tuple[Iterator[Any], int, torch.device]
+        self._ahead: tuple[list[dict[str, Any]], Any] | None = None
+        self._own = 0
+        self._place = 0
+        self._given: list[Gradient] | None = None
+        partner.begin(self.stage, self.model)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Any]:
+        batches, num_items = self._ahead or super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._own, self._place, self._given, self._ahead = (len(batches) + 1) // 2, 0, None, None
+        self._source = epoch_iterator, num_batches, device
+        self.partner.give(self.model, batches[self._own :], num_items)
+        return batches, num_items
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        place, self._place = self._place, self._place + 1
+        if place < self._own:
+            return super().training_step(model, inputs, num_items_in_batch)
+        if self._given is None:
+            if self.state.global_step + 1 < self.args.max_steps:
+                self._ahead = super().get_batch_samples(*self._source)
+            self._given = self.partner.take()
+        if not self._given:
+            return super().training_step(model, inputs, num_items_in_batch)
+        gradient = self._given[place - self._own]
+        for parameter, array in zip(learned(model), gradient.arrays, strict=True):
+            if array is not None:
+                share = torch.from_numpy(array)
+                parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
+        return torch.from_numpy(gradient.loss)
+
+
+def learned(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:
+    """The parameters that take gradients, always in the same order."""
+    return (parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write(what: Any, pipe: IO[bytes]) -> None:
+    pickle.dump(what, pipe, protocol=5)
+    pipe.flush()
+
+
+def serve(source: IO[bytes], sink: IO[bytes]) -> None:
+    """The partner's side: a stage, then steps of it, until there is nothing more to read."""
+    model: Any = None
+    with arithmetic.fixed():
+        while True:
+            try:
+                request = pickle.load(source)
+            except EOFError:
+                return
+            if isinstance(request[0], Stage):
+                stage, config, weights = request
+                model = AkiForConditionalGeneration(config)
+                model.load_state_dict({name: torch.from_numpy(each) for name, each in weights.items()})
+                prepare_model(model, stage)
+                model.train()
+            else:
+                _write(list(gradients_of(model, *request)), sink)
+
+
+def gradients_of(
+    model: Any, weights: Sequence[np.ndarray], batches: Sequence[dict[str, np.ndarray]], num_items: Any
+) -> Iterator[Gradient]:
+    """Each micro-batch's gradient, with these weights, as `Trainer.training_step` computes it."""
+    parameters = list(learned(model))
+    with torch.no_grad():
+        for parameter, array in zip(parameters, weights, strict=True):
+            parameter.copy_(torch.from_numpy(array))
+    for batch in batches:
+        model.zero_grad()
+        loss = model(
+            **{name: torch.from_numpy(each) for name, each in batch.items()}, num_items_in_batch=num_items
+        ).loss
+        loss.backward()
+        yield Gradient(loss.detach().numpy(), [None if p.grad is None else p.grad.numpy() for p in parameters])
+
+
+def main() -> None:
+    """What `Partner` starts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the training; its end is this one's
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed is no answer
+    serve(sys.stdin.buffer, answers)
