@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from train_helpers import machine, parts, sft, write_root
 
+from benchmarks.errors import UserError
 from train import evaluating
-from train.commands.options import evaluation
+from train.commands.options import check_evaluation, evaluation
 from train.evaluating import own_environment, start_evaluation
 from train.run_stage import run_stage
 from train.stopping import Stopped
@@ -108,3 +109,8 @@ def test_the_environment_is_not_that_of_a_group() -> None:
         "PATH": "/bin",
     }
     assert own_environment(given | {"HF_HOME": "h"}) == {"PATH": "/bin", "HF_HOME": "h"}
+
+
+def test_what_could_not_be_evaluated_is_refused_before_the_first_step() -> None:
+    with pytest.raises(UserError, match="no-such-benchmark"):
+        check_evaluation(evaluation("no-such-benchmark", "toy", cpu=True))

@@ -20,6 +20,7 @@ from transformers import TrainerCallback
 
 from .stopping import StopEarly
 
+AKI_EVAL = (sys.executable, "-c", "from aki_entry import main_eval; main_eval()", "run")
 SECONDS = 2.0
 """Between two looks at whether it is done."""
 FOLDER = "evaluations"
@@ -83,8 +84,7 @@ class Evaluating(TrainerCallback):  # type: ignore[misc]
 
 def start_evaluation(checkpoint: Path, place: Path, arguments: Sequence[str], log: TextIO) -> subprocess.Popen[bytes]:
     """`aki-eval run` on a checkpoint, as one process whatever this one is."""
-    command = [sys.executable, "-c", "from aki_entry import main_eval; main_eval()", "run"]
-    command += ["--model", str(checkpoint.absolute()), "--out", str(place.absolute()), *arguments]
+    command = [*AKI_EVAL, "--model", str(checkpoint.absolute()), "--out", str(place.absolute()), *arguments]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=own_environment(os.environ)
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,29 +46,8 @@ def _loggers(text: str) -> str:
     return text
 
 
-CI = "ci"
-
-
-def _benches(text: str) -> str:
-    """Names as `aki-eval run --bench` takes them, or `ci`."""
-    from benchmarks.catalogue import find_task
-    from benchmarks.plugins import names_file
-
-    for name in text.split(","):
-        if name.strip() not in (CI, "all") and not names_file(name) and find_task(name.strip()) is None:
-            raise typer.BadParameter(f"{name!r}, expected ci, all, or names of aki-eval list separated by commas")
-    return text
-
-
-def _tables(text: str) -> str:
-    """Where the tables of benchmarks are."""
-    folder = Path(text)
-    if text in ("official", "toy"):
-        return text
-    if not text.strip() or not folder.is_dir() or not any([*folder.glob("*.tsv"), *folder.rglob("*.parquet")]):
-        raise typer.BadParameter(f"{text!r}, expected official, toy, or a folder of benchmarks' tables")
-    return str(folder.absolute())
-
+CI, OFFICIAL = "ci", "official"
+"""What --eval-every evaluates where nothing is said."""
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name (mma, dot, aki_4b, ...) or a TOML file.")]
 
@@ -126,22 +107,12 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "bench": (
-        Annotated[
-            str,
-            typer.Option(
-                parser=_benches, metavar="NAMES", help="Of --eval-every: ci (a small subset of all), or names."
-            ),
-        ],
+        Annotated[str, typer.Option(help="Of --eval-every: ci (a small subset of all), or names as of aki-eval run.")],
         CI,
     ),
     "eval_data": (
-        Annotated[
-            str,
-            typer.Option(
-                parser=_tables, metavar="WHERE", help="Of --eval-every: official, toy, or a folder of tables."
-            ),
-        ],
-        "official",
+        Annotated[str, typer.Option(help="Of --eval-every: official, toy, or a folder of tables.")],
+        OFFICIAL,
     ),
     "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
     "fsdp": (
@@ -196,15 +167,22 @@ def _machine(
     log: str,
     peak: float,
     max_hours: float | None,
+    eval_every: int | None,
     bench: str,
     eval_data: str,
     cpu: bool,
     **settings: Any,
 ) -> Machine:
+    if eval_every is None and (bench, eval_data) != (CI, OFFICIAL):
+        raise UserError("--bench and --eval-data say what --eval-every evaluates, which is not given")
+    arguments = evaluation(bench, eval_data, cpu=cpu)
+    if eval_every is not None and is_first():
+        check_evaluation(arguments)
     return Machine(
         **settings,
         cpu=cpu,
-        eval_arguments=evaluation(bench, eval_data, cpu=cpu),
+        eval_every=eval_every,
+        eval_arguments=arguments,
         until=None if max_hours is None else time.monotonic() + 3600 * max_hours,
         keep_checkpoints=keep,
         report_to=tuple(filter(None, log.split(","))),
@@ -224,6 +202,24 @@ def evaluation(bench: str, data: str, *, cpu: bool) -> tuple[str, ...]:
         "--allow-partial",
         *(("--device", "cpu") if cpu else ()),
     )
+
+
+def check_evaluation(arguments: Sequence[str]) -> None:
+    """That `aki-eval run` knows the benchmarks and finds their tables, before the first step: nobody is asked.
+
+    Raises:
+        UserError: it does not, in its own words.
+    """
+    from ..evaluating import AKI_EVAL, own_environment
+
+    nobody = ("--model", "openai:nobody", "--base-url", "http://localhost/v1", "--dry-run")
+    asked = [argument for argument in arguments if argument not in ("--device", "cpu")]
+    done = subprocess.run(
+        [*AKI_EVAL, *asked, *nobody], capture_output=True, text=True, env=own_environment(os.environ), check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or f"aki-eval run ended with {done.returncode}").splitlines()[-1]
+        raise UserError(f"--eval-every: {said.removeprefix('aki-eval: ')}")
 
 
 def say(text: str) -> None:
