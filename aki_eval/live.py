@@ -22,6 +22,7 @@ from benchmarks.results.jsonl import predictions_files, read_predictions
 from benchmarks.results.record import RunRecord, read_record
 from benchmarks.scoring import metrics_of, score_task
 from benchmarks.task import Task
+from reports.asked import in_short
 from reports.pages.build import TEMPLATES, make_environment
 from reports.serving import Answer
 
@@ -174,11 +175,12 @@ class LiveRun:
             return []
         newest = list(moving.predictions.values())[-SHOWN:]
         targets = {sample.index: sample.target for sample in moving.samples or ()}
+        questions = in_short({each.index: each.prompt for each in newest})
         return [
             {
                 "task": moving.name,
                 "id": each.index,
-                "prompt": each.prompt,
+                "question": questions.get(each.index, ""),
                 "text": each.text,
                 "error": each.error,
                 "target": targets.get(each.index),

@@ -17,11 +17,14 @@ SHARED = 0.05
 
 
 def asked(run: RunFolder, task: str) -> Mapping[str, str]:
-    """The prompt of each sample in one line, without special tokens and the instructions that stand before it."""
+    """Of each sample of a task, as `in_short` tells it."""
+    return in_short({index: prediction.prompt for index, prediction in run.predictions(task).items()})
+
+
+def in_short(prompts: Mapping[str, str]) -> Mapping[str, str]:
+    """Each prompt in one line, without special tokens and the instructions that stand before it."""
     sentences = {
-        index: SENTENCE.split(" ".join(SPECIAL.sub(" ", prediction.prompt).split()))
-        for index, prediction in run.predictions(task).items()
-        if prediction.prompt
+        index: SENTENCE.split(" ".join(SPECIAL.sub(" ", prompt).split())) for index, prompt in prompts.items() if prompt
     }
     least = max(3.0, SHARED * len(sentences))
     while True:

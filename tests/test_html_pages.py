@@ -24,7 +24,7 @@ from reports.cli import report
 from reports.links import group_of, unions
 from reports.pages import write_site
 from reports.pages.browser import PAGE
-from reports.pages.compare import compare_page
+from reports.pages.compare import MOST_MOVED, compare_page
 from reports.pages.history import history
 from reports.pages.pictures import PictureFiles, ServedPictures, media_type
 from reports.paper_tables import Plan
@@ -274,6 +274,14 @@ def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> N
     table = page["pairs"][2]["table"]
     assert [column.label for column in table.columns][:5] == ["B", "C", "C \u2212 B", "gained", "lost"]
     row = next(row for row in table.rows if row.label == "RealWorldQA")
+    (worse, num_worse, down), (better, num_better, up) = page["pairs"][2]["moved"]
+    assert (worse, better) == ("Worse", "Better")
+    assert num_worse == sum((each.cells[2].value or 0) < 0 for each in table.rows) > 0
+    assert num_better == sum((each.cells[2].value or 0) > 0 for each in table.rows)
+    assert len(down) == min(num_worse, MOST_MOVED)
+    assert all(line.difference.value < 0 for line in down)
+    assert all(line.difference.value > 0 for line in up)
+    assert [line.p for line in down] == sorted(line.p for line in down)
     before, after = ({s.index: s.value for s in run.scores("real_world_qa", "kit")} for run in opened[1:])
     gained = sum(before[index] == 0 and after[index] == 1 for index in before)
     assert row.cells[3].text == str(gained)

@@ -24,6 +24,7 @@ from benchmarks.errors import UserError
 from benchmarks.records import Prompt
 from benchmarks.results.jsonl import to_line
 from benchmarks.tasks import TASKS
+from reports.asked import in_short
 from reports.serving import Answer, make_server, new_token
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -92,7 +93,14 @@ def test_what_is_answered_so_far_is_counted_scored_and_called_partial(running: P
     assert all(each["ci95"][0] <= each["value"] <= each["ci95"][1] for each in known)
     last = state_of(live)["last"]
     assert last[0]["id"] == answered[-1]["index"]
+    assert last[0]["question"] in " ".join(answered[-1]["prompt"].split())
     assert sorted(path.name for path in running.rglob("*")) == before
+
+
+def test_a_question_is_told_without_what_all_prompts_begin_with() -> None:
+    start = "<s><|system|>\nA chat with an assistant. It gives polite answers.<|end|>\n<|user|>\n<image>\n"
+    prompts = {str(number): f"{start}is the number {number} shown?<|end|>\n<|assistant|>\n" for number in range(4)}
+    assert in_short(prompts) == {str(number): f"is the number {number} shown?" for number in range(4)}
 
 
 def test_new_answers_are_seen_at_the_next_look(running: Path) -> None:

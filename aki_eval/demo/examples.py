@@ -6,7 +6,10 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from benchmarks.toy_world import Scene
 
 CARD_QUESTION = "Describe the scene of this image."
 """https://huggingface.co/Sony/AKI-4B-phi-3.5-mini"""
@@ -34,7 +37,7 @@ def write_examples(folder: Path, *, toy: bool) -> list[Suggestion]:
     return found
 
 
-def _asked() -> Iterator[tuple[object, str]]:
+def _asked() -> Iterator[tuple[Scene, str]]:
     """Scenes that no toy is trained on, each with a question of another kind that has one answer."""
     from benchmarks.toy_world import scenes, skills
 

@@ -146,7 +146,7 @@ class Demo:
         choices = word_choices(seen)
         place = word if any(word == each for _, each in choices) else (len(choices) - 1 if choices else None)
         sides = [each for side in [*kinds, None][:2] for each in self._side(talk, side, place)]
-        words = gr.Radio(choices=choices, value=place, visible=bool(choices))  # type: ignore[arg-type]
+        words = gr.Radio(choices=choices, value=place, visible=bool(choices))
         return [words, *sides]
 
     def _side(self, talk: Talk, kind: str | None, place: int | None) -> list[Any]:

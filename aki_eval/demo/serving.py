@@ -71,7 +71,7 @@ def application(page: object, folder: Path, limits: Limits, *, token: str | None
 
     inner = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-        page,  # type: ignore[arg-type]
+        page,
         path="/",
         footer_links=[],
         run_history=False,
@@ -110,13 +110,13 @@ def serve(app: object, bound: socket.socket) -> None:
 
     import uvicorn
 
-    class Server(uvicorn.Server):
+    class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not among the packages mypy reads
         def handle_exit(self, *given: Any) -> None:
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             super().handle_exit(*given)
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_level="error",
         access_log=False,
         server_header=False,

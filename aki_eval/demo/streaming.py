@@ -17,7 +17,7 @@ INCOMPLETE = "\ufffd"
 """What a tokenizer says for the first bytes of a character whose last ones are in the next token."""
 
 
-class Ear(BaseStreamer):
+class Ear(BaseStreamer):  # type: ignore[misc]  # transformers is untyped here
     """Hears each token as it is chosen, and tells it on with the likeliest ones at its place."""
 
     def __init__(self, tokenizer: Any, stops: Sequence[int], tell: Callable[[Step], None]) -> None:
@@ -63,7 +63,7 @@ class Chances:
         self.likeliest = list(zip(largest.indices.tolist(), largest.values.tolist(), strict=True))
 
 
-class Listener(LogitsProcessor):
+class Listener(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
     """Changes nothing; keeps what the next token is chosen from."""
 
     chances: Chances
@@ -73,7 +73,7 @@ class Listener(LogitsProcessor):
         return scores
 
 
-class Until(StoppingCriteria):
+class Until(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
     """Ends an answer that nobody waits for any more."""
 
     def __init__(self, *stops: Event) -> None:

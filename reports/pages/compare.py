@@ -19,6 +19,8 @@ from .signs import letter
 
 MOST_RUNS = 4
 """Up to as many runs every pair is compared; beyond, each with the baseline."""
+MOST_MOVED = 6
+"""Numbers that are named above a pair's table, for either way."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ def compare_page(runs: Sequence[RunFolder], baseline: RunFolder | None) -> dict[
                 "a": pair.places[0],
                 "b": pair.places[1],
                 "caveats": pair.caveats,
-                "table": _table(pair, pair.comparison) if pair.comparison else None,
+                "moved": _moved(table) if table else [],
+                "table": table,
             }
-            for pair in pairs
+            for pair, table in ((pair, _table(pair, pair.comparison) if pair.comparison else None) for pair in pairs)
         ],
     }
 
@@ -155,6 +158,51 @@ def _table(pair: PairOfRuns, comparison: Comparison) -> Table:
             f"gained, lost: questions of the metric that are worth more, or less, in {b} than in {a}.",
         ),
     )
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A number that moved, as one line of the list above a pair's table."""
+
+    label: str
+    difference: Cell
+    gained: str
+    lost: str
+    p: str
+
+
+def _moved(table: Table) -> list[tuple[str, int, list[Moved]]]:
+    """What got worse and what got better: the word, how many numbers, and those least like chance, first.
+
+    Columns and sub-scores alike; points and per cent have no common scale, so p and then the count of questions decide.
+    """
+    found = []
+    for word, sign in (("Worse", -1), ("Better", 1)):
+        own = [row for row in table.rows if (row.cells[2].value or 0) * sign > 0]
+        own.sort(
+            key=lambda row: (_number(row.cells[5].text), -abs(_number(row.cells[3].text) - _number(row.cells[4].text)))
+        )
+        found.append((word, len(own), [_as_moved(row) for row in own[:MOST_MOVED]]))
+    return found
+
+
+def _likeness_to_chance(row: Row) -> tuple[float, float]:
+    gained, lost, p = (_number(row.cells[place].text) for place in (3, 4, 5))
+    return p, -abs(gained - lost)
+
+
+def _number(text: str | None) -> float:
+    """As shown; what is no number stands last."""
+    try:
+        return float((text or "").lstrip("<"))
+    except ValueError:
+        return 2.0
+
+
+def _as_moved(row: Row) -> Moved:
+    label = row.label if row.kind == "run" else f"{row.section}: {row.label}"
+    gained, lost, p = (row.cells[place].text or "" for place in (3, 4, 5))
+    return Moved(label, row.cells[2], gained, lost, p)
 
 
 def _rows(pair: PairOfRuns, comparison: Comparison, task: str) -> Iterator[Row]:

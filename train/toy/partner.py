@@ -117,6 +117,7 @@ class PairedTrainer(AkiTrainer):
         return batches, num_items
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """The loss of one step, a scalar."""
         place, self._place = self._place, self._place + 1
         if place < self._own:
             return self._by_itself(model, inputs, num_items_in_batch)

@@ -37,7 +37,7 @@
   const card = (one) => {
     const box = make("article", "card");
     const heading = make("h3", null, `${one.task} ${one.id}`);
-    box.append(heading, make("p", "muted", one.prompt), make("pre", "said", one.text === null ? `No answer: ${one.error}` : one.text === "" ? "(empty)" : one.text));
+    box.append(heading, make("p", "muted", one.question), make("pre", "said", one.text === null ? `No answer: ${one.error}` : one.text === "" ? "(empty)" : one.text));
     if (one.target) box.append(make("p", "muted", `right: ${one.target}`));
     return box;
   };
