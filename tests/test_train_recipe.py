@@ -9,10 +9,21 @@ import pytest
 
 from benchmarks.errors import UserError
 from model import AkiConfig
+from train.cost import Cost
 from train.data.captions import FOLDERS
 from train.data.instructions import SETS, TABLE_4
 from train.plan import missing_parts, model_cost, special
-from train.recipe import ModelChoice, Recipe, ResamplerChoice, Stage, Validation, load_recipe, recipe_names
+from train.recipe import (
+    Ema,
+    Lora,
+    ModelChoice,
+    Recipe,
+    ResamplerChoice,
+    Stage,
+    Validation,
+    load_recipe,
+    recipe_names,
+)
 
 ROWS = {  # row of Table 1 -> recipe, and its stages as kind, attention, order
     "baseline_it_it": ("it_it", "p causal it, s causal it"),
@@ -199,7 +210,25 @@ def test_settings_of_the_resampler_reach_the_model(tmp_path: Path) -> None:
     path = write(tmp_path, "[model.resampler]\nresampler_depth = 2\nresampler_init = 'identity'\n" + STAGE)
     choice = load_recipe(path).model
     assert choice.resampler.settings() == {"resampler_depth": 2, "resampler_init": "identity"}
-    assert model_cost(choice).resampler < model_cost(load_recipe("mma").model).resampler
+    whole = model_cost(load_recipe("mma").model)
+    assert model_cost(choice).resampler < whole.resampler
+    check_sizes(whole)
+
+
+def check_sizes(cost: Cost) -> None:
+    """Of AKI-4B, by hand: Phi-3.5's four layers, 32 times; bytes of what is trained and of what is only kept."""
+    sides = (3072 + 9216) + (3072 + 3072) + (3072 + 16384) + (8192 + 3072)
+    plain = Stage(**load_recipe("mma").stages[1].model_dump())
+    adapted = plain.model_copy(update={"lora": Lora(rank=64), "ema": Ema()})
+    assert cost.trained_by(adapted) - cost.resampler == 64 * 32 * sides
+    assert cost.trained_by(adapted.model_copy(update={"lora": Lora(rank=2, layers=("o_proj",))})) == (
+        cost.resampler + 2 * 32 * 6144
+    )
+    everything, trained = cost.trained + cost.vision, cost.trained_by(adapted)
+    assert cost.bytes_a_device(plain, 8) == pytest.approx((4 * everything + 12 * cost.trained) / 8)
+    assert cost.bytes_a_device(adapted, 8) == pytest.approx((4 * everything + 16 * trained) / 8)
+    assert cost.checkpoint_bytes(plain) == 4 * everything + 8 * cost.trained
+    assert cost.checkpoint_bytes(adapted) == 4 * everything + 16 * trained
 
 
 def test_a_plan_says_what_is_special_about_a_stage(tmp_path: Path) -> None:

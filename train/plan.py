@@ -49,7 +49,7 @@ def plan_stages(
     for stage in recipe.stages:
         samples = stage.steps * stage.batch_size
         tokens = samples * (stage.max_length + cost.num_latents - 1)
-        flops = cost.training_flops(tokens, samples)
+        flops = cost.training_flops(tokens, samples, adapters=stage.lora is not None)
         slots, trouble = _divided(stage, num_devices, micro_batch)
         fullest = -(-stage.batch_size // num_devices)
         idle = 1 - stage.batch_size / (fullest * num_devices)

@@ -245,7 +245,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             "tokens_per_second": round(tokens / seconds, 1),
         }
         if self.peak_flops:
-            flops = self.cost.training_flops(tokens, images)
+            flops = self.cost.training_flops(tokens, images, adapters=self.stage.lora is not None)
             found["mfu"] = round(flops / seconds / self.peak_flops / self.args.world_size, 4)
         found["padding"] = round(1 - tokens / positions, 4)
         if self.args.world_size > 1:

@@ -67,6 +67,11 @@ def _show_plan(recipe: Recipe, cost: Cost, stages: list[StagePlan], devices: int
             say(f"{one.stage.name}: {words}")
     say("GPU's step: micro-batches x samples on the fullest GPU; idle: where the batch cannot be divided evenly")
     say("tokens: every sample at its stage's maximum, image vectors included; days: at the given peak and MFU")
-    gigabytes = cost.bytes_a_device(devices) / 1e9
-    say(f"each of {devices} GPUs holds {gigabytes:.1f} GB of weights, gradients and optimizer, plus activations")
-    say(f"a checkpoint takes {cost.checkpoint_bytes / 1e9:.0f} GB")
+    sizes_of: dict[tuple[float, float], list[str]] = {}
+    for one in stages:
+        both = (cost.bytes_a_device(one.stage, devices) / 1e9, cost.checkpoint_bytes(one.stage) / 1e9)
+        sizes_of.setdefault(both, []).append(one.stage.name)
+    for (held, saved), names_of in sizes_of.items():
+        where = "" if len(sizes_of) == 1 else f"{', '.join(names_of)}: "
+        say(f"{where}each of {devices} GPUs holds {held:.1f} GB of weights, gradients and optimizer, plus activations")
+        say(f"{where}a checkpoint takes {saved:.0f} GB")
