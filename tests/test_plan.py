@@ -15,7 +15,7 @@ from aki_eval.cli import main
 from aki_eval.judges import JudgeOptions
 from aki_eval.predictors import make_predictor
 from aki_eval.run.inputs import find_tasks, load
-from aki_eval.run.plan import TokenCounter, make_plan, past_rate
+from aki_eval.run.plan import Accelerator, ModelSize, TokenCounter, computed_time, make_plan, past_rate
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.subset import Subset
@@ -95,3 +95,20 @@ def test_the_command(plan: Callable[..., tuple[int, str, str]], tmp_path: Path) 
     code, _, error = plan("--bench", "pope", "--from", str(tmp_path))
     assert (code, error.count("\n")) == (2, 1)
     assert TASK.name not in said
+
+
+def test_time_on_a_card_is_operations_and_bytes(plan: Callable[..., tuple[int, str, str]]) -> None:
+    inputs = load(find_tasks("pope"), "toy", "aki", Subset(size=8))
+    (task,) = make_plan(inputs, ScriptedPredictor(), answer_tokens=1.0).tasks
+    size = ModelSize(parameters=1e9, cache_bytes=0.0, picture_operations=4e12)
+    time = computed_time([task], size, Accelerator(operations=1e13, bandwidth=1e10))
+    assert time.pictures == pytest.approx(task.pictures * 4e12 / (0.4 * 1e13))
+    assert time.prompts == pytest.approx(task.prompt_tokens * 2e9 / (0.4 * 1e13))
+    longest = sum(1 / n for n in range(1, task.questions + 1))
+    assert time.answers == pytest.approx(longest * 2e9 / (0.6 * 1e10))
+    code, out, _ = plan("--bench", "pope", "--on", "h100")
+    assert code == 0
+    assert "On one H100: " in out
+    assert "on eight" in out
+    _, out, _ = plan("--bench", "pope", "--on", "h100", "--format", "json")
+    assert json.loads(out)["computed"]["answers"] > 0

@@ -257,3 +257,13 @@ def test_pictures_are_prepared_by_several_threads_in_their_order(
 
 def _damaged() -> bytes:
     raise OSError("not a picture")
+
+
+def test_a_batch_ends_with_its_longest_answer(checkpoint: Path, prompts: list[Prompt]) -> None:
+    predictor = AkiPredictor(checkpoint, device="cpu")
+    prepared = predictor.prepare(prompts[:4])
+    steps: list[object] = []
+    predictor.model.register_forward_pre_hook(lambda *_: steps.append(1))
+    lengths = [one.num_tokens or 0 for one in predictor.generate(prepared, 200)]
+    assert max(lengths) < 199, "or nothing stopped here, and this shows nothing"
+    assert len(steps) == max(lengths) + 1, "one step a token, and one for the stop"

@@ -142,3 +142,10 @@ def test_order_puts_long_first_and_pictures_together() -> None:
     short = [prompt(f"short {number}", "a" * 10, f"picture {number % 2}") for number in range(4)]
     long = [prompt("long", "a" * 500, "picture 0")]
     assert [given.index for given in ordered([*short, *long])] == ["long", "short 0", "short 2", "short 1", "short 3"]
+
+
+def test_questions_without_options_do_not_hold_up_letters() -> None:
+    prompts = [prompt(str(number), image=f"picture {number}") for number in range(6)]
+    order = [each.index for each in ordered(prompts, open_ended={"1", "4"})]
+    assert order == ["1", "4", "0", "2", "3", "5"]
+    assert ordered(prompts, open_ended={each.index for each in prompts}) == ordered(prompts)

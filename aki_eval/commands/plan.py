@@ -49,6 +49,9 @@ def command(
     max_new_tokens: Annotated[
         int | None, typer.Option(help="Instead of each benchmark's own limit.", min=1, max=1_000_000)
     ] = None,
+    on: Annotated[
+        Literal["a100", "h100", "h200"] | None, typer.Option("--on", help="Compute the time on such a card, and on 8.")
+    ] = None,
     format: Annotated[Literal["term", "json"], typer.Option(help="A table for the terminal, or JSON.")] = "term",
     *,
     judge: JudgeOptions,
@@ -70,6 +73,7 @@ def command(
         judge_price=price if judge.is_served else None,
         judge_repeats=judge.repeats,
         judged=judge.is_served,
+        on=on,
     )
     if format == "json":
         typer.echo(json.dumps(asdict(plan), indent=1))
@@ -134,6 +138,8 @@ def _remarks(plan: RunPlan, judge: JudgeOptions) -> Iterator[str]:
         yield "Time: not known; give --rate, or --from a past run on this machine."
     else:
         yield f"Time: {_duration(plan.seconds)}, at {plan.total('questions') / plan.seconds:.1f} questions a second."
+    if plan.on:
+        yield _computed(plan)
     if plan.weight_bytes is not None:
         cache = (
             ""
@@ -148,6 +154,19 @@ def _remarks(plan: RunPlan, judge: JudgeOptions) -> Iterator[str]:
     yield (
         "Detectable: the smallest true difference between two runs found with 80 % power, were "
         f"{planning.FLIPPED:.0%} of the answers worth something else; of judged benchmarks from a past run's error."
+    )
+
+
+def _computed(plan: RunPlan) -> str:
+    if plan.computed is None:
+        return f"On one {plan.on.upper() if plan.on else ''}: nothing is known of this model's size."
+    time = plan.computed
+    return (
+        f"On one {str(plan.on).upper()}: {_duration(time.total)} computed ({time.pictures:.0f} s pictures, "
+        f"{time.prompts:.0f} s prompts, {time.answers:.0f} s answers), on eight {_duration(time.total / 8)}: at "
+        f"{planning.UTILISATION:.0%} of its operations, {planning.BANDWIDTH_SHARE:.0%} of its bandwidth and "
+        f"{1000 * planning.STEP_SECONDS:.0f} ms or more a step for {planning.BATCH} answers. Loading and the judge are "
+        "not included."
     )
 
 

@@ -142,7 +142,7 @@ class _TaskWork:
             self._chunk_of |= {prompt.index: chunk for prompt in prompts}
             twins = _twins(prompts) if self.working.options.probe else {each.index: [each.index] for each in prompts}
             self._twins |= twins
-            yield from ordered([prompt for prompt in prompts if prompt.index in twins])
+            yield from ordered([prompt for prompt in prompts if prompt.index in twins], self.given.open_ended)
 
     def save(self, predictions: list[Prediction]) -> None:
         """Also for the prompts that are the same; a chunk is finished when its last answer is on the disk."""

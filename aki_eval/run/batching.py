@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from benchmarks.records import Prompt
 
@@ -16,19 +16,22 @@ Padding costs less than reordering.
 LARGEST = 256
 
 
-def ordered(prompts: Sequence[Prompt]) -> list[Prompt]:
+def ordered(prompts: Sequence[Prompt], open_ended: Container[str] = ()) -> list[Prompt]:
     """Long prompts first, alike lengths together, questions about one picture next to each other.
 
     Long first, so that a batch that does not fit shows at the start and the time left is over- and not underestimated;
-    pictures together, so that a small cache of vision features is enough.
+    pictures together, so that a small cache of vision features is enough. `open_ended` are indices of questions without
+    options; they come before those with some, because a batch takes as long as its longest answer, and a letter would
+    wait for a sentence.
     """
     first_seen = {prompt: position for position, prompt in enumerate(prompts)}
     picture: dict[tuple[str, ...], int] = {}
     for prompt in prompts:
         picture.setdefault(_pictures(prompt), first_seen[prompt])
 
-    def key(prompt: Prompt) -> tuple[int, int, int, int]:
-        return -len(prompt.images), -(len(prompt.text) // LENGTH_STEP), picture[_pictures(prompt)], first_seen[prompt]
+    def key(prompt: Prompt) -> tuple[bool, int, int, int, int]:
+        length = -len(prompt.images), -(len(prompt.text) // LENGTH_STEP)
+        return prompt.index not in open_ended, *length, picture[_pictures(prompt)], first_seen[prompt]
 
     return sorted(prompts, key=key)
 

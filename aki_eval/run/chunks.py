@@ -57,7 +57,7 @@ def pending(folder: RunStore, given: TaskInput) -> list[Prompt]:
     """What has no answer yet. An error is no answer: it is asked again."""
     predictions = folder.predictions(given.task.name)
     known = {index for index, prediction in predictions.items() if prediction.error is None}
-    return ordered([prompt for prompt in given.prompts if prompt.index not in known])
+    return ordered([prompt for prompt in given.prompts if prompt.index not in known], given.open_ended)
 
 
 class Chunk(NamedTuple):

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks import catalogue, kit_tasks, plugins
@@ -41,6 +42,11 @@ class TaskInput:
     """Why the probe does not ask some of the questions, and how many of them."""
     unprobed: dict[str, Prompt] = field(default_factory=dict)
     """By the table's index, the prompts without the probe."""
+
+    @cached_property
+    def open_ended(self) -> frozenset[str]:
+        """Indices of the samples without options."""
+        return frozenset(sample.index for sample in self.samples if not sample.choices)
 
     @property
     def max_new_tokens(self) -> int:

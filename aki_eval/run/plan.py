@@ -36,6 +36,92 @@ JUDGE_WORDS = {"llava_bench": 150}
 JUDGE_SHORT = 5
 
 
+@dataclass(frozen=True)
+class Accelerator:
+    """What a card can do by its data sheet: dense bf16 operations and bytes of its memory a second."""
+
+    operations: float
+    bandwidth: float
+
+
+ACCELERATORS = {
+    "a100": Accelerator(312e12, 2.04e12),
+    "h100": Accelerator(989e12, 3.35e12),
+    "h200": Accelerator(989e12, 4.8e12),
+}
+"""NVIDIA's data sheets, SXM, 80 GB (H200: 141 GB)."""
+UTILISATION, BANDWIDTH_SHARE, STEP_SECONDS, BATCH = 0.4, 0.6, 0.025, 128
+"""Assumed: share of the operations in prompts and pictures, share of the bandwidth while answers are written, seconds
+that `generate` needs for one step however little it computes, questions in a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """Parameters that a token passes, bytes of keys and values that it leaves, operations for a picture."""
+
+    parameters: float
+    cache_bytes: float
+    picture_operations: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputedTime:
+    """Seconds on one card, by what takes them. Loading, the judge and reading picture files are not among them."""
+
+    pictures: float
+    prompts: float
+    answers: float
+
+    @property
+    def total(self) -> float:
+        return self.pictures + self.prompts + self.answers
+
+
+def computed_time(tasks: Sequence[TaskPlan], size: ModelSize, card: Accelerator) -> ComputedTime:
+    """What a run would take on a card, from data sheets and assumptions that are named.
+
+    A batch's longest answer is that of exponentially distributed lengths (the harmonic number of the batch times their
+    mean) up to the limit; each of its steps reads the weights and the batch's keys and values once.
+    """
+    speed = UTILISATION * card.operations
+    answers = 0.0
+    for task in tasks:
+        if not task.questions:
+            continue
+        batch = min(BATCH, task.questions)
+        longest = min(task.answer_tokens * sum(1 / n for n in range(1, batch + 1)), task.most_answer_tokens)
+        context = task.prompt_tokens / task.questions + longest / 2
+        read = 2 * size.parameters + batch * context * size.cache_bytes
+        answers += task.questions / batch * longest * max(STEP_SECONDS, read / (BANDWIDTH_SHARE * card.bandwidth))
+    return ComputedTime(
+        pictures=sum(task.pictures for task in tasks) * size.picture_operations / speed,
+        prompts=sum(task.prompt_tokens for task in tasks) * 2 * size.parameters / speed,
+        answers=answers,
+    )
+
+
+def model_size(predictor: Predictor) -> ModelSize | None:
+    """Of an AKI in bf16, by its settings and the size of its files; None of any other model."""
+    weights = _weight_bytes(predictor)
+    if not isinstance(predictor, AkiPredictor) or not weights:
+        return None
+    from model import AkiConfig
+
+    config = AkiConfig(**{key: predictor.config[key] for key in ("text_config", "vision_config")})
+    text, vision = config.text_config, config.vision_config
+    stored = SIZES.get(str(predictor.config.get("dtype")), 4)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    wide = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    patches = (vision.image_size // vision.patch_size) ** 2
+    layer = 4 * vision.hidden_size**2 + 2 * vision.hidden_size * vision.intermediate_size
+    attention = 2 * patches * vision.hidden_size
+    return ModelSize(
+        parameters=weights / stored,
+        cache_bytes=4 * text.num_hidden_layers * heads * wide,
+        picture_operations=2 * vision.num_hidden_layers * patches * (layer + attention),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskPlan:
     """Of one task. `answer_tokens` is a mean; `judge_requests` those that are certain, or counted on past answers."""
@@ -69,6 +155,9 @@ class RunPlan:
     """Of keys and values for one batch of `batch_size` of the longest questions with the longest answers."""
     batch_size: int
     judge_cost_usd: float | None
+    on: str | None = None
+    """The card for which the time was computed; None: none was asked for."""
+    computed: ComputedTime | None = None
 
     def total(self, name: str) -> float:
         total: float = sum(getattr(task, name) for task in self.tasks)
@@ -106,6 +195,7 @@ def make_plan(
     judge_price: Any | None = None,
     judge_repeats: int = 1,
     judged: bool = True,
+    on: str | None = None,
 ) -> RunPlan:
     """`rate` is in questions a second, `answer_tokens` a mean; both instead of what the past run says."""
     tokens = TokenCounter(predictor)
@@ -126,6 +216,8 @@ def make_plan(
         cache_bytes=_cache_bytes(predictor, longest),
         batch_size=predictor.batch_size,
         judge_cost_usd=cost,
+        on=on,
+        computed=computed_time(tasks, size, ACCELERATORS[on]) if on and (size := model_size(predictor)) else None,
     )
 
 
