@@ -37,7 +37,7 @@ from benchmarks.results.comparison import compare
 from benchmarks.results.folder import open_run
 from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
-from benchmarks.results.looking import looks, open_probes
+from benchmarks.results.looking import Looks, looks, open_probes
 from benchmarks.results.probes import not_its_own, probe_folder
 from benchmarks.tasks import TASKS
 from reports.links import samples_link
@@ -391,9 +391,14 @@ def blind_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_who_does_not_look_gains_nothing(blind_run: Path) -> None:
+@pytest.fixture(scope="module")
+def blind_looks(blind_run: Path) -> Looks:
+    return looks(open_probes(open_run(blind_run)))
+
+
+def test_who_does_not_look_gains_nothing(blind_run: Path, blind_looks: Looks) -> None:
     """The truth about the blind: not a single answer moves without the picture, or with another."""
-    found = looks(open_probes(open_run(blind_run)))
+    found = blind_looks
     assert [column.label for column in found.columns] == ["MME-P", "MME-C", "MMB", "SEED-I", "POPE"]
     for column in found.columns:
         assert column.gain is not None
@@ -410,8 +415,8 @@ def test_who_does_not_look_gains_nothing(blind_run: Path) -> None:
     assert all(wrong.values())
 
 
-def test_who_always_says_b_is_right_in_no_question_in_all_orders(blind_run: Path) -> None:
-    found = {column.label: column for column in looks(open_probes(open_run(blind_run))).columns}
+def test_who_always_says_b_is_right_in_no_question_in_all_orders(blind_looks: Looks) -> None:
+    found = {column.label: column for column in blind_looks.columns}
     seed, bench = found["SEED-I"].consistency, found["MMB"].consistency
     assert seed is not None
     assert bench is not None
@@ -448,8 +453,8 @@ def test_only_where_looking_matters(blind_run: Path, tmp_path: Path, capsys: pyt
         compare_command([blind_run, plain], only="needs-picture")
 
 
-def test_gains_are_one_family(blind_run: Path) -> None:
-    columns = looks(open_probes(open_run(blind_run))).columns
+def test_gains_are_one_family(blind_looks: Looks) -> None:
+    columns = blind_looks.columns
     consistency = [column.consistency for column in columns if column.consistency]
     assert [each.p_holm for each in consistency] == pytest.approx(holm([each.p for each in consistency]))  # type: ignore[misc]
 
@@ -467,7 +472,9 @@ def test_a_probe_of_another_model_is_left_out(tmp_path: Path) -> None:
     assert data.is_dir()
 
 
-def test_the_pages_say_it(blind_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pages_say_it(
+    blind_run: Path, blind_looks: Looks, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     probes_command(blind_run)
     said = capsys.readouterr().out
     assert "Does it look?" in said
@@ -480,7 +487,7 @@ def test_the_pages_say_it(blind_run: Path, tmp_path: Path, capsys: pytest.Captur
     page = (write_site(plan([open_run(blind_run)]), tmp_path / "html").parent / "probes.html").read_text("utf-8")
     for column in ("SEED-I", "POPE"):
         assert f"<strong>{column}</strong>" in page
-    (first, *_) = looks(open_probes(open_run(blind_run))).blind["pope"]
+    (first, *_) = blind_looks.blind["pope"]
     assert f'href="{escape(samples_link("pope", a=content["run"], id=first))}"' in page
 
 

@@ -367,8 +367,13 @@ def test_tables_read_back_as_written(entries: dict[str, list[Entry]], tables: Pa
 # --- the priors
 
 
-def test_priors_leave_room_to_learn() -> None:
-    found = priors()
+@pytest.fixture(scope="module")
+def all_priors() -> dict[str, Prior]:
+    return priors()
+
+
+def test_priors_leave_room_to_learn(all_priors: dict[str, Prior]) -> None:
+    found = all_priors
     for skill in ("existence", "color", "count", "number", "shape", "position", "relation", "depth", "conditional"):
         assert 0.1 < found[f"skill/{skill}"].value < 0.72, skill
     assert found["table/MME"].majority == pytest.approx(0.5)
@@ -376,7 +381,8 @@ def test_priors_leave_room_to_learn() -> None:
     assert isinstance(found["table/CV-Bench-3D"], Prior)
 
 
-def test_the_notes_quote_the_priors() -> None:
+def test_the_notes_quote_the_priors(all_priors: dict[str, Prior], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.toy_world.priors.priors", lambda: all_priors)  # computed once for both tests
     notes = Path(toy_world.__file__).with_name("toy_world.md").read_text(encoding="utf-8")
     assert priors_table() in notes
 

@@ -193,19 +193,18 @@ class _ChoiceReader:
         self.item = re.compile(
             rf"^\W*(?:option\s+|choice\s+)?\(?([{upper}])\s*[).:\]]\s*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE
         )
-        by_length = sorted({text for text in self.texts.values() if text}, key=len, reverse=True)
+        by_length = sorted({text for text in self.texts.values() if text}, key=lambda text: (-len(text), text))
         words = [text for text in by_length if not re.fullmatch(r"[a-z]", text)]
         self.turned = {" ".join(reversed(text.split(" "))): text for text in words if text.count(" ") == 1}
         self.lettered = {text: letter for letter, text in self.texts.items() if re.fullmatch(r"[a-z]", text)}
-        self.letters_of = {
-            text: [letter for letter, own in self.texts.items() if own == text] for text in set(by_length)
-        }
+        self.letters_of = {text: [letter for letter, own in self.texts.items() if own == text] for text in by_length}
         for text in list(self.letters_of):
             short = BEGINS.sub("", text)
             if short not in self.letters_of and not re.fullmatch(r"[a-z]", short):
                 self.letters_of[short] = self.letters_of[text]
         words = [text for text in self.letters_of if text not in self.lettered]
-        self.same = {_key(text): text for text in self.letters_of}
+        keys = [_key(text) for text in self.letters_of]  # of "cat" and "cats" one: then only the text itself tells
+        self.same = {key: text for key, text in zip(keys, self.letters_of, strict=True) if keys.count(key) == 1}
         patterns = [_bounded(text) for text in sorted([*words, *self.turned], key=len, reverse=True)]
         self.any_text = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
         self.named = [
@@ -659,14 +658,15 @@ class _ChoiceReader:
                 words = THIRD_PERSON.sub(r"\1 ", _folded(each[0]))
                 owns = re.match(r"'s\b", text[each.end() : each.end() + 2])  # "the cat's tail" is no cat, but names one
                 (owners if owns else found).add(
-                    self.same.get(_key(words)) or self.turned.get(words) or self._inflected(words)
+                    self.same.get(_key(words)) or self.turned.get(words) or self._of_form(words)
                 )
         letters = self.letters_of.get(found.pop(), []) if len(found) == 1 and owners <= found else []
         return letters[0] if len(letters) == 1 else None
 
-    def _inflected(self, word: str) -> str:
-        """The option that a verb is a form of: "flipped" is "flip"."""
-        return next((text for text in self.letters_of if len(text) > 3 and word.startswith(text)), word)
+    def _of_form(self, word: str) -> str:
+        """The option itself, or the longest that a verb is a form of: "flipped" is "flip"."""
+        begins = (text for text in self.letters_of if len(text) > 3 and word.startswith(text))
+        return word if word in self.letters_of else max(begins, key=len, default=word)
 
     # What states nothing
 

@@ -117,21 +117,26 @@ class PairedTrainer(AkiTrainer):
         return batches, num_items
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """The loss of one step, a scalar."""
         place, self._place = self._place, self._place + 1
         if place < self._own:
-            return super().training_step(model, inputs, num_items_in_batch)
+            return self._by_itself(model, inputs, num_items_in_batch)
         if self._given is None:
             if self.state.global_step + 1 < self.args.max_steps:
                 self._ahead = super().get_batch_samples(*self._source)
             self._given = self.partner.take()
         if not self._given:
-            return super().training_step(model, inputs, num_items_in_batch)
+            return self._by_itself(model, inputs, num_items_in_batch)
         gradient = self._given[place - self._own]
         for parameter, array in zip(learned(model), gradient.arrays, strict=True):
             if array is not None:
                 share = torch.from_numpy(array)
                 parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
         return torch.from_numpy(gradient.loss)
+
+    def _by_itself(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
 
 
 def learned(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:
