@@ -348,6 +348,7 @@ def test_faults_are_one_line(
         monkeypatch.setenv(name, "")  # put back behind the test
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert "pip install --no-deps gradio==" in complaint(monkeypatch, capsys)
+    assert "expected a checkpoint's folder, or its Hub id" in complaint(monkeypatch, capsys, "--model", "openai:gpt-4o")
     assert "--host: it is empty" in complaint(monkeypatch, capsys, "--host", "")
     assert "--max-megapixels" in complaint(monkeypatch, capsys, "--max-megapixels", "90")
     assert "neither a folder nor a Hub id" in complaint(

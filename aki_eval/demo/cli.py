@@ -50,6 +50,8 @@ def demo(
     """
     if not host.strip():
         raise UserError("--host: it is empty; expected an address, such as 127.0.0.1 or 0.0.0.0")
+    if model is not None and ":" in model and not Path(model).is_dir():
+        raise UserError(f"--model {model}: the demo is for AKI's masks; expected a checkpoint's folder, or its Hub id")
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels)
     if export_space is not None:
         from .space import export

@@ -162,7 +162,7 @@ class Demo:
         picture = next((turn.picture for turn in reversed(talk.turns) if turn.picture), None)
         shown = picture.decode() if picture and talk.seen.get(kind) else None
         return [
-            gr.Image(value=image, label=label, visible=image is not None)
+            gr.Image(value=image, label=label, alt_text=label, visible=image is not None)
             for image, label in maps(talk.seen.get(kind), shown, place)
         ]
 

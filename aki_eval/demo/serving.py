@@ -58,7 +58,9 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError, UnicodeError) as error:
         where = f"--port {port}" if host == HOST else f"--host {host} --port {port}"
-        raise UserError(f"{where}: {error}; choose another, or 0 for any free one") from error
+        raise UserError(
+            f"{where}: {getattr(error, 'strerror', None) or error}; choose another, or 0 for any free one"
+        ) from error
 
 
 def application(page: object, folder: Path, limits: Limits, *, token: str | None, public: bool) -> object:
