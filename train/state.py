@@ -102,10 +102,8 @@ def _check_names(
     Raises:
         UserError: a weight is missing or unknown.
     """
-    names = model.state_dict()
-    if trained_only:
-        names = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    expected = {name.removeprefix("module.") for name in names}
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    expected = {name.removeprefix("module.") for name in (trained if trained_only else model.state_dict())}
     tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
     optional = set(getattr(model, "_tied_weights_keys", None) or {}) if tied else set()
     for word, names in (("missing", expected - found - optional), ("unknown", found - expected)):

@@ -27,6 +27,8 @@ from .data.captions import CaptionBatches, CaptionStream, as_it_is
 from .data.dealing import Dealing, DealtBatches
 from .data.mixture import Mixture
 from .data.samples import Notes
+from .lora import FOLDER as ADAPTER
+from .lora import load_adapter, merged, save_adapter
 from .recipe import Stage
 from .schedule import CosineSchedule
 from .state import load_optimizer, load_weights, save_optimizer
@@ -260,10 +262,8 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Adapters are saved by themselves, and merged into the weights that `from_pretrained` reads."""
         if self.stage.lora is not None and self.args.should_save:
-            from .lora import FOLDER, merged, save_adapter
-
             state = state_dict or self.model.state_dict()
-            save_adapter(Path(output_dir or self.args.output_dir) / FOLDER, self.model, state, self.stage.lora)
+            save_adapter(Path(output_dir or self.args.output_dir) / ADAPTER, self.model, state, self.stage.lora)
             state_dict = merged(state, self.stage.lora)
         super()._save(output_dir, state_dict)
 
@@ -275,9 +275,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        read = None
-        if self.stage.lora is not None:
-            from .lora import load_adapter as read
+        read = load_adapter if self.stage.lora is not None else None
         load_weights(model or self.model, Path(resume_from_checkpoint), sharded=self.is_fsdp_enabled, read=read)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

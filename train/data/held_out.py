@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from benchmarks.errors import UserError
 
 from .samples import Item
 
+T = TypeVar("T")
 NUMBERED = re.compile(r"(?:COCO_[a-z]+\d+_)?0*(\d+)\.\w+")
 """COCO's releases of 2014 and 2017 name a picture differently and share its number, as GQA and Visual Genome do. That
 Visual Genome took some of its pictures from COCO no name tells: those may be held out in one set and not in another."""
@@ -56,13 +57,13 @@ def picture_key(path: str) -> str:
     return found[1] if found else path
 
 
-def chosen(indices: Iterator[int], wanted: int, name: str, share: float) -> Sequence[int]:
-    """The first `wanted` indices.
+def chosen(held: Iterator[T], wanted: int, name: str, share: float) -> Sequence[T]:
+    """The first `wanted` of what is held out.
 
     Raises:
         UserError: there is none.
     """
-    found = list(islice(indices, wanted))
+    found = list(islice(held, wanted))
     if not found:
         raise UserError(
             f"validation: no sample of {name} is held out by share = {share}; raise it, or leave the table out"

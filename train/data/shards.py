@@ -72,7 +72,7 @@ class ShardCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 if not path.exists():
-                    _tried(lambda: self._fetch(shard, path), f"{shard}: cannot be fetched")
+                    _tried(lambda: self._fetch(shard, path), f"{shard}: cannot be fetched", len(WAITS) + 1)
                     self._make_room(path)
         with suppress(FileNotFoundError):
             os.utime(path)
@@ -208,9 +208,13 @@ def _file_system(address: str) -> Any:
     """
     import fsspec
 
-    scheme = address.partition("://")[0]
+    scheme, options = address.partition("://")[0], {}
     try:
-        return fsspec.filesystem(scheme)
+        if scheme in ("http", "https"):  # of a whole shard 5 minutes may not be enough; a silent minute is
+            from aiohttp import ClientTimeout
+
+            options["client_kwargs"] = {"timeout": ClientTimeout(total=None, sock_connect=30, sock_read=60)}
+        return fsspec.filesystem(scheme, **options)
     except (ImportError, ValueError) as error:
         first_line = str(error).splitlines()[0]
         raise UserError(
@@ -224,13 +228,18 @@ def _bare(address: str) -> str:
     return address if scheme in ("http", "https") else rest
 
 
-def _tried(action: Callable[[], T], what: str) -> T:
+def _tried(action: Callable[[], T], what: str, tries: int = 3) -> T:
     """The action's result; a failure that may pass is waited for.
+
+    Args:
+        action: one request.
+        what: the beginning of the line that says that it failed.
+        tries: while people wait for an answer fewer than while a training does.
 
     Raises:
         UserError: the last try failed as well, or trying again is no use.
     """
-    waits = iter(WAITS)
+    waits = iter(WAITS[: tries - 1])
     while True:
         try:
             return action()
