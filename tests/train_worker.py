@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 from train_helpers import machine, parts, pretrain, sft
 
+from train import run_recipe as recipes
 from train import run_stage as stages
 from train.recipe import Ema, Lora, ModelChoice, Recipe, Validation
 from train.run_recipe import Parts, run_recipe
@@ -67,7 +69,7 @@ def main(root: str, out: str, *flags: str) -> None:
     torch.set_num_threads(1)
     if "fsdp" in flags:
         let_cpus_shard()
-    stages.AkiTrainer = Telling
+    recipes.run_stage = partial(stages.run_stage, make_trainer=Telling)
     Telling.last = next((int(flag.removeprefix("die=")) for flag in flags if flag.startswith("die=")), -1)
     chosen = (pretrain(steps=4), sft(steps=6))
     if "bf16" in flags:
