@@ -175,8 +175,8 @@ def _machine(
 ) -> Machine:
     if eval_every is None and (bench, eval_data) != (CI, OFFICIAL):
         raise UserError("--bench and --eval-data say what --eval-every evaluates, which is not given")
-    arguments = evaluation(bench, eval_data, cpu=cpu)
-    if eval_every is not None and is_first():
+    arguments = () if eval_every is None else evaluation(bench, eval_data, cpu=cpu)
+    if arguments and is_first():
         check_evaluation(arguments)
     return Machine(
         **settings,
