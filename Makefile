@@ -57,6 +57,8 @@ docs: $(DOCS)/venv/bin/mkdocs
 	git ls-files --cached --others --exclude-standard | grep -v '^tests/data/' | xargs cp --parents -t $(DOCS)/source
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --strict
 
+# So small a model is fastest on one thread; a second one only waits, on busy cores for very long.
+demo toy-seeds: export OMP_NUM_THREADS ?= 1
 demo: install
 	$(BIN)/aki-train toy --out $(RUN)/model
 	$(BIN)/aki-eval run --bench all --model $(RUN)/model --data toy --judge offline --out $(RUN)/eval

@@ -9,6 +9,7 @@ import struct
 import sys
 import tomllib
 import zlib
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from threading import Event
@@ -207,6 +208,48 @@ def test_examples_are_the_toys_own_and_the_cards(tmp_path: Path) -> None:
 
 HttpReply = tuple[int, dict[str, str], bytes]
 """Status, headers, body."""
+
+
+class EndlessTalker:
+    """Says "so" until it is stopped; has no room for a second turn."""
+
+    own, kinds = "mma", ("mma", "causal")
+
+    def answer(self, turns: list[Turn], kind: str, stop: Event) -> Iterator[StreamedAnswer]:
+        if len(turns) > 1:
+            raise UserError("no room")
+        said = ""
+        while not stop.is_set():
+            said += "so "
+            yield StreamedAnswer(said, ())
+        yield StreamedAnswer(said, (), "ended")
+
+    def look(self, turns: list[Turn], kind: str) -> None:
+        raise AssertionError("nobody waits for that any more")
+
+
+def test_stop_ends_an_answer_and_a_turn_without_one_is_taken_back() -> None:
+    gradio = pytest.importorskip("gradio", reason="needs Gradio (make install)")
+    from aki_eval.demo.page import NONE, Demo, Talk
+
+    demo, talk, other = Demo(EndlessTalker(), Limits()), Talk(), Talk()  # type: ignore[arg-type]
+    asked = demo.ask(talk, None, " why? ", False, "mma", NONE, None)
+    drawn = [next(asked) for _ in range(3)]
+    demo.end(other)
+    drawn.append(next(asked))
+    assert [part[0] for part in drawn[:1]] == [""]  # the box is emptied once, and then left to who writes the next
+    assert [place for place, part in enumerate(drawn[-1]) if part != gradio.skip()] == [3, 4]  # the chat, its tokens
+    demo.end(talk)
+    drawn += list(asked)
+    assert [(turn.question, turn.answers["mma"].finished) for turn in talk.turns] == [("why?", "ended")]
+    assert other.turns == []
+    again = demo.ask(talk, None, "and then?", False, "mma", NONE, None)
+    with pytest.raises(gradio.Error, match="no room"):
+        list(again)
+    assert [turn.question for turn in talk.turns] == ["why?"]
+    for question, kind, told in ((" ", "mma", "Write a question first"), ("why?", "future", "no such mask")):
+        with pytest.raises(gradio.Error, match=told):
+            next(demo.ask(talk, None, question, False, kind, NONE, None))
 
 
 class Visitor:

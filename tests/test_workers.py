@@ -22,10 +22,13 @@ import pytest
 from run_helpers import TASK, ScriptedPredictor, prompt, write_table
 from run_worker import work
 
+from aki_eval.judges import JudgeOptions
 from aki_eval.run.chunks import LARGEST, SMALLEST, cut
 from aki_eval.run.distributed import World, find_world
+from aki_eval.run.inputs import find_tasks
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, RunResult, run
+from aki_eval.run.subset import Subset
 from benchmarks.errors import UserError
 from benchmarks.results import roll
 
@@ -326,3 +329,41 @@ def test_another_host_has_another_place(monkeypatch: pytest.MonkeyPatch) -> None
     assert not here.has_ended()
     assert not replace(here, place="elsewhere", pid=1, started="never").has_ended(), "nobody knows from here"
     assert replace(here, started="1").has_ended(), "its number is somebody else's now"
+
+
+class Sure(ScriptedPredictor):
+    """Holds the first option for probable; at the third batch something breaks that is no sample's fault."""
+
+    knows_texts = False
+    breaks = False
+
+    def continuation_logprobs(self, prompts: Any, continuations: Any) -> list[list[tuple[float, int]]]:
+        self.batches.append([f"probability {prompt.index}" for prompt in prompts])
+        if self.breaks and len(self.batches) == 3:
+            raise KeyboardInterrupt
+        return [[(-0.1 - place, 1) for place, _ in enumerate(texts)] for texts in continuations]
+
+
+def test_probabilities_are_shared_like_answers(tmp_path: Path) -> None:
+    pope = find_tasks("pope")
+    options = RunOptions(
+        tasks=pope,
+        data="toy",
+        out=tmp_path / "run",
+        subset=Subset(size=60),
+        batch_size=8,
+        judge=JudgeOptions(protocols=("likelihood",)),
+        join=True,
+    )
+    first, second = Sure(lambda prompt: "Yes"), Sure(lambda prompt: "Yes")
+    run(replace(options, judge=JudgeOptions()), Sure(lambda prompt: "Yes"), Progress(quiet=True))
+    first.breaks = True
+    with pytest.raises(KeyboardInterrupt):
+        run(options, first, Progress(quiet=True))
+    result = run(options, second, Progress(quiet=True))
+    stored = [json.loads(line) for line in (tmp_path / "run/pope/likelihoods.jsonl").read_text().splitlines()]
+    assert [path.name for path in (tmp_path / "run/pope").glob("likelihoods*")] == ["likelihoods.jsonl"]
+    asked = Counter(first.asked[:16] + second.asked)
+    assert Counter(f"probability {line['index']}" for line in stored) == asked
+    assert set(asked.values()) == {1}
+    assert result.results[0].metrics["protocols"]["likelihood"]["f1"]["num_scored"] == len(stored)

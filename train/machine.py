@@ -33,6 +33,10 @@ class Machine:
     """Of `time.monotonic`: when to stop, with a checkpoint."""
     shard_cache: float = 200.0
     """Gigabytes of remote shards that are kept."""
+    eval_every: int | None = None
+    """Optimizer steps between evaluations of checkpoints; None: there are none."""
+    eval_arguments: Sequence[str] = ()
+    """Of `aki-eval run`, beside the model and the run folder."""
     changed_data: bool = False
     """Go on from a checkpoint although the data are others now."""
 

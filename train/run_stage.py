@@ -24,6 +24,8 @@ from .data.instructions import SETS, InstructionData
 from .data.mixture import Mixture
 from .data.pictures import PictureReader, PixelReader
 from .data.shards import ShardCache, find_shards
+from .evaluating import FOLDER as EVALUATIONS
+from .evaluating import Evaluating
 from .lora import adapt, check_base
 from .machine import Machine, world_size
 from .progress import StageProgress, quiet
@@ -98,7 +100,12 @@ def run_stage(
         args=arguments,
         train_dataset=dataset,
         data_collator=collator(stage, processor, several=arguments.world_size > 1),
-        callbacks=[StageProgress(stage.name, stage.steps), *([measuring] if measuring else []), stop],
+        callbacks=[
+            StageProgress(stage.name, stage.steps),
+            *([measuring] if measuring else []),
+            stop,
+            *evaluations(machine, out, stop),
+        ],
     )
     if measuring is not None:
         measuring.trainer = trainer
@@ -112,6 +119,13 @@ def run_stage(
         _save(trainer, save_to, specification or {})
     log: list[dict[str, Any]] = trainer.state.log_history
     return log
+
+
+def evaluations(machine: Machine, out: Path, stop: StopEarly) -> list[Evaluating]:
+    """None, or the one that evaluates this stage's checkpoints."""
+    if machine.eval_every is None:
+        return []
+    return [Evaluating(machine.eval_every, machine.eval_arguments, out / EVALUATIONS, stop)]
 
 
 def _save(trainer: AkiTrainer, folder: Path, specification: Mapping[str, Any]) -> None:

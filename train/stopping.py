@@ -49,6 +49,11 @@ class StopEarly(TrainerCallback):  # type: ignore[misc]
         for one, handler in self._before.items():
             signal.signal(one, handler)
 
+    @property
+    def told(self) -> bool:
+        """Whether this process was told to stop, or its time is over: the next step's end will."""
+        return self._told is not None or (self.until is not None and time.monotonic() >= self.until)
+
     def _tell(self, number: int, frame: Any) -> None:
         self._told = signal.Signals(number).name
 

@@ -15,6 +15,12 @@ from .rows import metric_rows, model_name, sample_rows
 
 PROJECT = "aki-eval"
 
+HOW_TO_INSTALL = {
+    "wandb": "pip install wandb",
+    # gradio, which trackio 0.43 brings, wants Pillow below 13, and Pillow 12 resizes pictures to other bytes.
+    "trackio": "pip install trackio into an environment of its own: it brings an older Pillow than is used here",
+}
+
 
 def scalars(run: RunFolder) -> Iterator[tuple[str, float]]:
     """`task/protocol/metric`, and of headline metrics both ends of the interval."""
@@ -43,11 +49,14 @@ def write_tensorboard(run: RunFolder, out: Path, step: int) -> list[Path]:
 def write_tracker(run: RunFolder, name: str, step: int) -> str:
     """The same to `wandb` or `trackio`, and a table of samples a task. Returns what was made.
 
+    Tried with wandb 0.31 (offline) and trackio 0.43: every scalar comes back from their files as it was, every task's
+    samples as a table.
+
     Raises:
         UserError: it is not installed.
     """
     if find_spec(name) is None:
-        raise UserError(f"--format {name}: {name} is not installed; pip install {name}")
+        raise UserError(f"--format {name}: {name} is not installed; {HOW_TO_INSTALL[name]}")
     tracker: Any = import_module(name)
     tracker.init(project=PROJECT, name=run.label, config=run.made_by)
     tables = {

@@ -92,7 +92,10 @@ def ask_likelihoods(
             path.parent.mkdir(exist_ok=True)
             if path.exists():
                 cut_torn_line(path)
-        for batch in _batches(ordered([prompts[index] for index in chunk.indices]), batch_size):
+        texts = _with_texts(given, names)
+        known = read_likelihoods(folder, given.task.name) if chunk.taken_over else {}
+        todo = [prompts[index] for index in chunk.indices if not _is_known(known.get(index), texts)]
+        for batch in _batches(ordered(todo), batch_size):
             lines = list(_ask(predictor, batch, options))
             check()
             with path.open("a", encoding="utf-8") as file:

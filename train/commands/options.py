@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,9 @@ def _loggers(text: str) -> str:
             raise typer.BadParameter(f"{name} is not installed; pip install {name}, or leave it out")
     return text
 
+
+CI, OFFICIAL = "ci", "official"
+"""What --eval-every evaluates where nothing is said."""
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name (mma, dot, aki_4b, ...) or a TOML file.")]
 
@@ -89,6 +94,25 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "save_steps": (
         Annotated[int, typer.Option(help="Optimizer steps between checkpoints.", min=1, max=10_000_000)],
         500,
+    ),
+    "eval_every": (
+        Annotated[
+            int | None,
+            typer.Option(
+                help="Evaluate a checkpoint every so many steps, and the last: aki-eval run, into evaluations/.",
+                min=1,
+                max=10_000_000,
+            ),
+        ],
+        None,
+    ),
+    "bench": (
+        Annotated[str, typer.Option(help="Of --eval-every: ci (a small subset of all), or names as of aki-eval run.")],
+        CI,
+    ),
+    "eval_data": (
+        Annotated[str, typer.Option(help="Of --eval-every: official, toy, or a folder of tables.")],
+        OFFICIAL,
     ),
     "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
     "fsdp": (
@@ -143,15 +167,59 @@ def _machine(
     log: str,
     peak: float,
     max_hours: float | None,
+    eval_every: int | None,
+    bench: str,
+    eval_data: str,
+    cpu: bool,
     **settings: Any,
 ) -> Machine:
+    if eval_every is None and (bench, eval_data) != (CI, OFFICIAL):
+        raise UserError("--bench and --eval-data say what --eval-every evaluates, which is not given")
+    arguments = () if eval_every is None else evaluation(bench, eval_data, cpu=cpu)
+    if arguments and is_first():
+        check_evaluation(arguments)
     return Machine(
         **settings,
+        cpu=cpu,
+        eval_every=eval_every,
+        eval_arguments=arguments,
         until=None if max_hours is None else time.monotonic() + 3600 * max_hours,
         keep_checkpoints=keep,
         report_to=tuple(filter(None, log.split(","))),
         peak_flops=peak * 1e12,
     )
+
+
+def evaluation(bench: str, data: str, *, cpu: bool) -> tuple[str, ...]:
+    """Arguments of `aki-eval run`. Option probabilities come first, as one pass a question, then the answers."""
+    asked = ("--bench", "all", "--subset", "ci") if bench == CI else ("--bench", bench)
+    return (
+        *asked,
+        "--data",
+        data,
+        "--protocols",
+        "likelihood",
+        "--allow-partial",
+        *(("--device", "cpu") if cpu else ()),
+    )
+
+
+def check_evaluation(arguments: Sequence[str]) -> None:
+    """That `aki-eval run` knows the benchmarks and finds their tables, before the first step: nobody is asked.
+
+    Raises:
+        UserError: it does not, in its own words.
+    """
+    from ..evaluating import AKI_EVAL, own_environment
+
+    nobody = ("--model", "openai:nobody", "--base-url", "http://localhost/v1", "--dry-run")
+    asked = [argument for argument in arguments if argument not in ("--device", "cpu")]
+    done = subprocess.run(
+        [*AKI_EVAL, *asked, *nobody], capture_output=True, text=True, env=own_environment(os.environ), check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or f"aki-eval run ended with {done.returncode}").splitlines()[-1]
+        raise UserError(f"--eval-every: {said.removeprefix('aki-eval: ')}")
 
 
 def say(text: str) -> None:
