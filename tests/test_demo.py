@@ -238,6 +238,7 @@ def test_stop_ends_an_answer_and_a_turn_without_one_is_taken_back() -> None:
     demo.end(other)
     drawn.append(next(asked))
     assert [part[0] for part in drawn[:1]] == [""]  # the box is emptied once, and then left to who writes the next
+    assert [place for place, part in enumerate(drawn[-1]) if part != gradio.skip()] == [3, 4]  # the chat, its tokens
     demo.end(talk)
     drawn += list(asked)
     assert [(turn.question, turn.answers["mma"].finished) for turn in talk.turns] == [("why?", "ended")]

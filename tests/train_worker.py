@@ -2,10 +2,9 @@
 
 Under torchrun each process trains its share. The samples, the batches and so the weights are those of one process.
 
-fsdp: sharded. bf16: by autocast, three steps, measured on five
-held-out samples of each set. text: mostly questions without pictures, gradients checkpointed.
-short: four steps of fine-tuning. chain: both stages, streams for two, three and four
-processes, averages of the weights. die=N: killed when step N is done.
+fsdp: sharded. bf16: by autocast, three steps, measured on five held-out samples of each set. text: mostly questions
+without pictures, gradients checkpointed. short: four steps of fine-tuning. chain: both stages, streams for two, three
+and four processes, averages of the weights. lora: adapters and averages. die=N: killed when step N is done.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 from train_helpers import machine, parts, pretrain, sft
 
+from train import run_recipe as recipes
 from train import run_stage as stages
-from train.recipe import Ema, ModelChoice, Recipe, Validation
+from train.recipe import Ema, Lora, ModelChoice, Recipe, Validation
 from train.run_recipe import Parts, run_recipe
 from train.stopping import Stopped
 from train.trainer import AkiTrainer
@@ -68,7 +69,7 @@ def main(root: str, out: str, *flags: str) -> None:
     torch.set_num_threads(1)
     if "fsdp" in flags:
         let_cpus_shard()
-    stages.AkiTrainer = Telling
+    recipes.run_stage = partial(stages.run_stage, make_trainer=Telling)
     Telling.last = next((int(flag.removeprefix("die=")) for flag in flags if flag.startswith("die=")), -1)
     chosen = (pretrain(steps=4), sft(steps=6))
     if "bf16" in flags:
@@ -78,6 +79,8 @@ def main(root: str, out: str, *flags: str) -> None:
         chosen = (sft(steps=4, data={"scienceqa": 1.0, "vqav2": 0.2}),)
     if "short" in flags:
         chosen = (sft(steps=4),)
+    if "lora" in flags:
+        chosen = (sft(steps=4, lora=Lora(rank=4, alpha=8.0), ema=Ema(decay=0.9)),)
     if "chain" in flags:
         chosen = (pretrain(steps=4, streams=12), sft(steps=5, ema=Ema(decay=0.9, export=True)))
     recipe = Recipe(name="test", title="test", model=ModelChoice(), stages=chosen)

@@ -104,7 +104,7 @@ class Demo:
                         continue
                     for answer in self.talker.answer(talk.turns[: place + 1], kind, stop):
                         turn.answers[kind] = answer
-                        yield self._drawn(talk, kinds, word)
+                        yield self._said(talk, kinds)
                 if talk.turns and not stop.is_set() and kind not in talk.seen:
                     talk.seen[kind] = self.talker.look(talk.turns, kind)
         except (UserError, ValueError) as error:
@@ -149,12 +149,23 @@ class Demo:
         words = gr.Radio(choices=choices, value=place, visible=bool(choices))
         return [words, *sides]
 
+    def _said(self, talk: Talk, kinds: list[str]) -> list[Any]:
+        """What changes with a token: both chats and the tokens. No picture is decoded or drawn for it."""
+        parts: list[Any] = [gr.skip()]
+        for kind in [*kinds, None][:2]:
+            changed = [gr.skip(), gr.skip()] if kind is None else self._chat(talk, kind)
+            parts += [gr.skip(), *changed, gr.skip(), gr.skip()]
+        return parts
+
+    @staticmethod
+    def _chat(talk: Talk, kind: str) -> list[Any]:
+        last = talk.turns[-1].answers.get(kind) if talk.turns else None
+        return [gr.Chatbot(messages(talk.turns, kind), label=KINDS[kind].title), tokens(last)]
+
     def _side(self, talk: Talk, kind: str | None, place: int | None) -> list[Any]:
         if kind is None:
             return [gr.Column(visible=False), [], "", gr.Image(visible=False), gr.Image(visible=False)]
-        last = talk.turns[-1].answers.get(kind) if talk.turns else None
-        chat = gr.Chatbot(messages(talk.turns, kind), label=KINDS[kind].title)
-        return [gr.Column(visible=True), chat, tokens(last), *self._maps(talk, kind, place)]
+        return [gr.Column(visible=True), *self._chat(talk, kind), *self._maps(talk, kind, place)]
 
     def _maps(self, talk: Talk, kind: str | None, place: int | None) -> list[Any]:
         if kind is None:
