@@ -254,6 +254,19 @@ def _unread(metric: Metric, why: str | None) -> str:
     return f"{start}{metric.num_unread} of {metric.num_scored} answers unread, counted as the protocol does{bounds}."
 
 
+def why_unread(result: TaskResult, protocol: str) -> str:
+    """Why a protocol's rule leaves an answer unread, in words for a reader of that answer."""
+    if nothing_extracts(result, protocol):
+        return "the rule recognises only plain answers, and no judge was there to extract this one"
+    return "the rule finds no answer in the text"
+
+
+def nothing_extracts(result: TaskResult, protocol: str) -> bool:
+    """Whether a judge would extract what the rule does not recognise, and none did; a rubric extracts nothing."""
+    rule = result.about.protocols.get(protocol)
+    return rule is not None and rule.extractor != "none" and (result.judge is None or not result.comparable_judge)
+
+
 def judge_caveat(result: TaskResult) -> str:
     name = str((result.judge or {}).get("name", "unknown"))
     if not result.comparable_judge:

@@ -235,7 +235,7 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if len(runs) == 1 and not runs[0].toy:
         yield Text("▲ ▼ the paper's number lies outside the interval", style="dim")
     if len(runs) == 2:
-        yield Text("B - A: paired by question, ± or bounds: 95 %; ▲ ▼ p < 0.05 after Holm's correction", style="dim")
+        yield Text("B - A: paired by question, 95 %; ▲ ▼ p < 0.05 after Holm's correction", style="dim")
 
 
 def _of(run: RunFolder, runs: Sequence[RunFolder]) -> str:

@@ -62,6 +62,8 @@ class AnswerView:
     bars: tuple[Bar, ...]
     tick: str = ""
     """What the marks beside the bars say."""
+    covers: str = ""
+    """Of how many answers it speaks, where it leaves some out."""
 
 
 def views_of(run: RunFolder, task: str) -> list[AnswerView]:
@@ -145,7 +147,8 @@ def _letters(scores: Sequence[Score]) -> Iterator[AnswerView]:
     said = Counter(_said(score, letters) for score in asked)
     names = [*letters, *([UNREAD] if said[UNREAD] else [])]
     bars = _bars(((name, said[name]) for name in names), right, said_filter)
-    yield AnswerView(title="Letters said", bars=bars, tick="how often it is right")
+    covers = f"{len(asked)} of {len(scores)} answers: those to a letter"
+    yield AnswerView(title="Letters said", bars=bars, tick="how often it is right", covers=covers)
 
 
 def _lettered(scores: Sequence[Score]) -> tuple[list[Score], list[str]]:

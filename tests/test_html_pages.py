@@ -18,11 +18,13 @@ from PIL import Image
 from reports_helpers import edit_json, metric, plan, write_lines, write_run
 from scored_run_helpers import score, scores, write_scored_run
 
+from benchmarks.data.load import checksum
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Score
 from benchmarks.results.comparison import compare
 from benchmarks.results.folder import RunFolder, open_runs
-from reports.chart_data import further_parts, overview
+from benchmarks.tasks import TASKS
+from reports.chart_data import breakdown, further_parts, overview, part_label
 from reports.cli import report
 from reports.comparison_tables import count_table
 from reports.links import group_of, unions
@@ -248,6 +250,20 @@ def test_unread_and_cut_off_answers_and_readings_are_in_the_index(tmp_path: Path
     assert index["read"]["kit"][0][3] is None
 
 
+def test_the_list_shows_questions_without_the_instructions_before_them(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    table = run / "tables" / "RealWorldQA.tsv"
+    text = table.read_text("utf-8").replace("What colour", "Hint: Please answer with a word. Question: What colour")
+    table.write_text(text, encoding="utf-8")
+    tables = checksum(TASKS["real_world_qa"], run / "tables")
+    edit_json(run / "real_world_qa" / "metrics.json", data={"source": str(run / "tables"), "tables": tables})
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    sample = data_of(site, "real_world_qa/page-0")[2]
+    assert sample["question"].startswith("Hint: ")
+    assert sample["short"] == "What colour is number 2?"
+    assert data_of(site, "pope/page-0")[7]["short"] == "Is it 7?"
+
+
 def test_metrics_lead_to_their_groups_and_unions() -> None:
     groups = ["perception/OCR", "perception/count", "cognition/code", "ade20k", "coco", "omni3d", "popular"]
     assert group_of("perception/OCR", groups) == "perception/OCR"
@@ -372,6 +388,56 @@ def test_many_runs_have_a_history_in_the_order_of_their_beginnings(tmp_path: Pat
     assert [point.label for point in panel.points] == ["a", "b", "c"]
     assert [point.x for point in panel.points] == sorted(point.x for point in panel.points)
     assert history(open_runs(runs[:2])) == []
+
+
+def test_parts_are_called_the_same_on_every_page() -> None:
+    assert part_label("mmbench", "category/CP") == "CP"
+    assert part_label("mmbench", "ability/object_localization") == "ability: object localization"
+    assert part_label("pope", "popular/f1") == "Popular: F1"
+    labels = {row.label for row in breakdown("8", Plan(())).rows}
+    assert "CP" in labels
+
+
+def test_answers_that_were_cut_off_are_said_on_top_and_on_the_card(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    path = run / "real_world_qa" / "predictions.jsonl"
+    answers = [json.loads(line) for line in path.read_text().splitlines()]
+    write_lines(
+        path, [each | {"finish_reason": "length" if number < 3 else "stop"} for number, each in enumerate(answers)]
+    )
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    wanted = {"task": ["real_world_qa"], "a": ["first"], "b": ["-"], "result": ["cut"]}
+    for page in ("index", "benchmark-real_world_qa"):
+        text = (site / f"{page}.html").read_text("utf-8")
+        assert "3 of 40 (7.5 %)" in text
+        assert wanted in links_in(text)
+    assert "cut at the limit on tokens" not in (site / "benchmark-pope.html").read_text("utf-8")
+
+
+def test_the_page_says_that_nothing_extracts_and_what_to_pass(tmp_path: Path) -> None:
+    """And so does an answer that the rule leaves unread, until a judge has been there."""
+    own = [replace(score(n, 0.0, target="2", answer=""), reason="unread") for n in range(3)] + [
+        score(9, 1.0, target="A")
+    ]
+    run = write_scored_run(tmp_path / "a", {"mathvista": own})
+    page = (write_site(plan(open_runs([run])), tmp_path / "html").parent / "benchmark-mathvista.html").read_text(
+        "utf-8"
+    )
+    assert f"aki-eval score {run} --judge gpt-4o" in page
+    assert "1 of 4 answers: those to a letter" not in page  # a single letter makes no view
+    found = data_of(tmp_path / "html", "mathvista/page-0")[0]["runs"][0]["scores"]["kit"]
+    assert "no judge was there to extract" in found["why"]
+    assert "why" not in data_of(tmp_path / "html", "mathvista/page-0")[3]["runs"][0]["scores"]["kit"]
+    judged = write_scored_run(tmp_path / "b", {"mathvista": own}, judge={"name": "gpt", "comparable": True})
+    text = (write_site(plan(open_runs([judged])), tmp_path / "other").parent / "benchmark-mathvista.html").read_text()
+    assert "--judge gpt-4o" not in text
+
+
+def test_shared_questions_of_pope_and_the_papers_own_values_are_labelled(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    assert "numbers over all splits stand on 1200 questions" in (site / "benchmark-pope.html").read_text("utf-8")
+    assert re.search(r'<span class="muted">paper [\d.]+</span>', (site / "index.html").read_text("utf-8"))
 
 
 def test_parts_without_a_line_in_the_paper_have_charts_of_their_own(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from benchmarks.results.comparison import Comparison, MetricComparison, compare
 from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.results.pairing import WARNING
 
+from ..chart_data import part_label
 from ..comparison_tables import HOW, difference_cell, making_lines, moved_texts, p_text, verdict
 from ..links import group_of, samples_link, unions
 from ..tables import Cell, Column, Row, Table
@@ -244,7 +245,7 @@ def _lines(pair: PairOfRuns, comparison: Comparison, task: str) -> Iterator[Line
         gained = sum(flip.b > flip.a for flip in own)
         lost = len(own) - gained
         row = Row(
-            label=metric.label if metric.is_column else metric.metric,
+            label=metric.label if metric.is_column else part_label(task, metric.metric),
             section=result.about.title,
             kind="run" if metric.is_column else "reading",
             cells=_cells(pair, metric, group, gained, lost),
