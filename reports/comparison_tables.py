@@ -121,11 +121,23 @@ def moved_texts(metric: MetricComparison, gained: int, lost: int) -> tuple[str, 
     """
     if metric.groups_moved is None:
         return str(gained), str(lost)
-    task = TASKS.get(metric.task)
-    word = "roll" if task and task.rolls_options else "answer"
+    word = _answer_word(metric)
     pairs = zip((gained, lost), metric.groups_moved, strict=True)
-    first, second = (f"{_counted(own, word)}, {_counted(groups, 'group')}" for own, groups in pairs)
+    first, second = (
+        f"{_counted(own, word)}, {_counted(groups, 'group')}" if own or groups else "0" for own, groups in pairs
+    )
     return first, second
+
+
+def answers_text(metric: MetricComparison) -> str:
+    """How many answers stand on either side: `200`, `27 rolls`."""
+    num = metric.num_pairs
+    return str(num) if metric.groups_moved is None else _counted(num, _answer_word(metric))
+
+
+def _answer_word(metric: MetricComparison) -> str:
+    task = TASKS.get(metric.task)
+    return "roll" if task and task.rolls_options else "answer"
 
 
 def _counted(number: int, word: str) -> str:

@@ -192,7 +192,9 @@ def _with_interval(cell: Cell, size: int) -> str:
     if cell.value is None or cell.ci95 is None:
         return number
     own = cell.interval
-    texts = [own] if " to " not in own else [own.replace(" to ", "..").replace("+", ""), _outwards(*cell.ci95)]
+    texts = (
+        [own] if " to " not in own else [own.strip("()").replace(" to ", "..").replace("+", ""), _outwards(*cell.ci95)]
+    )
     return f"{number} {next((text for text in texts if len(number) + len(text) + 2 <= size), '(--all)')}"
 
 

@@ -79,7 +79,7 @@ class Cell:
 
     @property
     def interval(self) -> str:
-        """`±1.2`, `54.1 to 100.0`, or nothing; of an arm `±1.2 q ±0.8 s`: by questions and by seeds, kept apart."""
+        """`±1.2`, `(54.1 to 100.0)`, or nothing; of an arm `±1.2 q ±0.8 s`: by questions and by seeds, kept apart."""
         if self.value is None:
             return ""
         own = "" if self.ci95 is None else interval_text(self.value, self.ci95, signed=self.signed)
@@ -90,7 +90,7 @@ class Cell:
 
 
 def interval_text(value: float, bounds: tuple[float, float], *, signed: bool = False) -> str:
-    """Of a 95 % interval: `±1.2` where the value is in its middle, and else its bounds, `54.1 to 100.0`.
+    """Of a 95 % interval: `±1.2` where the value is in its middle, and else its bounds, `(54.1 to 100.0)`.
 
     The one place that decides it, for every format. Half a width beside 100 % of a few questions would promise more
     than there is on one side, and less on the other.
@@ -99,7 +99,7 @@ def interval_text(value: float, bounds: tuple[float, float], *, signed: bool = F
     if abs(below - above) <= MOST_UNEVEN * max(below, above):
         return f"±{(bounds[1] - bounds[0]) / 2:.1f}"
     sign = "+" if signed else ""
-    return f"{bounds[0]:{sign}.1f} to {bounds[1]:{sign}.1f}"
+    return f"({bounds[0]:{sign}.1f} to {bounds[1]:{sign}.1f})"
 
 
 @dataclass(frozen=True, kw_only=True)

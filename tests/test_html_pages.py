@@ -294,9 +294,10 @@ def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> N
     table = page["pairs"][2]["table"]
     assert [column.label for column in table.columns][:5] == ["B", "C", "C \u2212 B", "gained", "lost"]
     row = next(row for row in table.rows if row.label == "RealWorldQA")
-    (worse, down, down_more), (better, up, up_more) = page["pairs"][2]["moved"]
+    (worse, down, down_more, down_untested), (better, up, up_more, up_untested) = page["pairs"][2]["moved"]
     assert (worse, better) == ("Worse", "Better")
     num_worse = sum((each.cells[2].value or 0) < 0 for each in table.rows)
+    assert down_untested == up_untested == []
     assert len(down + down_more) == num_worse > 0
     assert len(up + up_more) == sum((each.cells[2].value or 0) > 0 for each in table.rows)
     assert len(down) == min(num_worse, MOST_MOVED)
@@ -348,9 +349,10 @@ def test_what_was_not_tested_comes_last_and_says_why(tmp_path: Path) -> None:
     first = [score(number, 0.0, groups=("x" if number else "alone",)) for number in range(9)]
     second = [replace(each, value=1.0) if each.index in "012" else each for each in first]
     page = compare_page(write_pair(tmp_path, "seed_image", first, second), None)["pairs"][0]
-    better = page["moved"][1][1]
-    assert [line.untested is None for line in better] == [True, True, False]
-    assert "fewer than two" in better[-1].untested
+    _, tested, _, untested = page["moved"][1]
+    assert [line.untested for line in tested] == [None, None]
+    assert [line.label for line in untested] == ["SEED-Bench (image): alone"]
+    assert "fewer than two" in untested[0].untested
     assert page["verdict"].endswith(" 1 more could not be tested.")
 
 
@@ -367,9 +369,9 @@ def test_rolls_of_a_question_stand_beside_the_groups_that_p_counts(tmp_path: Pat
     runs = write_pair(tmp_path, "mmbench", rolls({(0, 0)}), rolls({(0, 0), (0, 1), (1, 2)}))
     pair = compare_page(runs, None)["pairs"][0]
     row = pair["table"].rows[0]
-    assert [cell.text for cell in row.cells[3:5]] == ["0 rolls, 0 groups", "2 rolls, 1 group"]
+    assert [cell.text for cell in row.cells[3:5]] == ["0", "2 rolls, 1 group"]
     (cells,) = (row.cells for row in count_table(compare(*runs)).rows)
-    assert [cell.text for cell in cells] == ["0 rolls, 0 groups", "2 rolls, 1 group"]
+    assert [cell.text for cell in cells] == ["0", "2 rolls, 1 group"]
 
 
 def test_a_column_that_a_run_lacks_is_shown_as_missing(tmp_path: Path) -> None:

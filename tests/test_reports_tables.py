@@ -330,8 +330,8 @@ def test_answered_but_unscored_task_is_named(tmp_path: Path) -> None:
     [
         (50.0, (48.0, 52.0), "±2.0"),
         (50.0, (48.0, 51.91), "±2.0"),  # sides of 2.0 and 1.91 differ by less than 5 %
-        (50.0, (48.0, 51.89), "48.0 to 51.9"),
-        (100.0, (53.8, 100.0), "53.8 to 100.0"),
+        (50.0, (48.0, 51.89), "(48.0 to 51.9)"),
+        (100.0, (53.8, 100.0), "(53.8 to 100.0)"),
         (0.0, (0.0, 0.0), "±0.0"),
     ],
 )
@@ -343,4 +343,4 @@ def test_an_interval_that_is_not_even_shows_its_bounds_in_every_format(
     column = Column(label="x", kind="run")
     table = Table(key="k", title="t", corner="c", columns=(column,), rows=(Row(label="r", cells=(cell,)),))
     assert f"{cell.number} {shown}" in markdown.render(table)
-    assert Cell(value=1.0, ci95=(-0.2, 3.0), signed=True).interval == "-0.2 to +3.0"
+    assert Cell(value=1.0, ci95=(-0.2, 3.0), signed=True).interval == "(-0.2 to +3.0)"

@@ -13,7 +13,7 @@ from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.results.pairing import WARNING
 
 from ..chart_data import part_label
-from ..comparison_tables import HOW, difference_cell, making_lines, moved_texts, p_text, verdict
+from ..comparison_tables import HOW, answers_text, difference_cell, making_lines, moved_texts, p_text, verdict
 from ..links import group_of, samples_link, unions
 from ..tables import Cell, Column, Row, Table
 from .signs import letter
@@ -204,18 +204,18 @@ class Moved:
     untested: str | None
 
 
-def _moved(lines: Sequence[LineOfPair]) -> list[tuple[str, list[Moved], list[Moved]]]:
-    """What got worse and what got better: the word, those least like chance, and the others.
+def _moved(lines: Sequence[LineOfPair]) -> list[tuple[str, list[Moved], list[Moved], list[Moved]]]:
+    """What got worse and what got better: the word, those least like chance, the others, and those without a test.
 
     Columns and sub-scores alike; points and per cent have no common scale, so p and then the count of questions decide.
-    What could not be tested comes last.
     """
     found = []
     for word, sign in (("Worse", -1), ("Better", 1)):
         own = [line for line in lines if (line.metric.difference or 0) * sign > 0]
         own.sort(key=_likeness_to_chance)
-        moved = [_as_moved(line) for line in own]
-        found.append((word, moved[:MOST_MOVED], moved[MOST_MOVED:]))
+        tested = [_as_moved(line) for line in own if line.metric.p is not None]
+        untested = [_as_moved(line) for line in own if line.metric.p is None]
+        found.append((word, tested[:MOST_MOVED], tested[MOST_MOVED:], untested))
     return found
 
 
@@ -260,7 +260,7 @@ def _cells(pair: PairOfRuns, metric: MetricComparison, group: str | None, gained
     texts = moved_texts(metric, gained, lost)
     difference = replace(difference_cell(metric), link=_link(pair, metric, group, "flipped"))
     if metric.difference == 0 and not gained and not lost:
-        difference = replace(difference, ci95=None, text=f"identical on all {metric.num_pairs}", link=None)
+        difference = replace(difference, ci95=None, text=f"identical on all {answers_text(metric)}", link=None)
     own = Cell(task=metric.task, metric=metric.metric, protocol=metric.protocol)
     return (
         replace(own, value=metric.a, run=pair.a.label),
