@@ -17,8 +17,8 @@ HOW = (
     "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
     "over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
-    "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
-    "where, and why.",
+    "circular group. detectable: the true difference that two runs on these same questions show with 80 % power, if as "
+    "many answers change as did here. It is paired: compare it with ± of B - A, never with the ± of one run.",
 )
 
 
@@ -49,6 +49,27 @@ def metric_table(comparison: Comparison, metrics: Sequence[MetricComparison], ke
         notices=(WARNING, *comparison.warnings) if comparison.warnings else (),
         remarks=(*_how(comparison), *(f"Not compared. {why}." for why in chain(*comparison.left_out.values()))),
     )
+
+
+NAMED = 3
+"""Differences that the verdict names."""
+
+
+def verdict(metrics: Sequence[MetricComparison]) -> str:
+    """One sentence: how many of the differences lie beyond noise, and which."""
+    tested = [metric for metric in metrics if metric.p_holm is not None]
+    found = sorted((metric for metric in tested if metric.significant), key=lambda metric: metric.p_holm or 0.0)
+    missing = len(metrics) - len(tested)
+    untested = f"; {missing} could not be tested" if missing else ""
+    if not tested:
+        return f"Verdict: nothing could be tested; {len(metrics)} differences have no test."
+    count = f"{len(found)} of {len(tested)} difference{'' if len(tested) == 1 else 's'}"
+    if not found:
+        return f"Verdict: nothing lies beyond noise: {count} after Holm's correction{untested}."
+    named = [f"{metric.label} {metric.difference:+.1f}" for metric in found[:NAMED]]
+    more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
+    verb = "lies" if len(found) == 1 else "lie"
+    return f"Verdict: {count} {verb} beyond noise after Holm's correction: {', '.join(named + more)}{untested}."
 
 
 def _how(comparison: Comparison) -> tuple[str, ...]:
@@ -150,6 +171,7 @@ def count_table(comparison: Comparison, links: Links | None = None) -> Table:
         corner="benchmark",
         columns=(Column(label="gained: better in B", kind="run"), Column(label="lost: worse in B", kind="run")),
         rows=tuple(rows),
+        notices=(links.remark,) if links and links.remark and comparison.flips else (),
     )
 
 
@@ -182,7 +204,7 @@ def flip_table(
         corner="question",
         columns=tuple(columns),
         rows=tuple(_flip_row(flip, text if questions else None, bool(questions), links) for flip, text in shown),
-        remarks=(links.remark,) if links and links.remark else (),
+        notices=(links.remark,) if links and links.remark else (),
         as_list=True,
     )
 

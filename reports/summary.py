@@ -23,6 +23,7 @@ from benchmarks.tasks import COLUMNS, TASKS
 from . import paper
 from .comparison_tables import difference_cell, p_text
 from .differences import to_paper
+from .notices import cut_off
 from .other_tables import other_entries
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
@@ -37,6 +38,10 @@ RULES = {("cv_bench", "official"): "an exact letter only", ("cv_bench", "cambria
 """What a protocol counts that is much stricter than others: said where the two are far apart."""
 LETTERS = "ABCD"
 SHOWN_NAMES = 3
+NOT_COMPARED = "n.c."
+"""Instead of a difference to the paper; beside several runs, of which none may be compared, instead of its number."""
+RUN_SIZE = 15
+"""Of a run's column beside others."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def _difference(run: RunFolder, own: Cell, difference: Cell, theirs: Cell) -> st
     if own.value is None or theirs.value is None:
         return DASH
     if run.toy or own.suffix or difference.value is None:
-        return "n.c."
+        return NOT_COMPARED
     return difference.number.removesuffix(difference.suffix) if not difference.significant else difference.number
 
 
@@ -161,6 +166,7 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
     shown = [baseline, *others[-(SHOWN_RUNS - 1) :]]
     table, row = reference_row(plan.reference)
     printed = paper_series(table, row)
+    minus = [to_paper(run, table, row) for run in shown]
     pair = plan.pair(shown[1]) if len(shown) == 2 else None
     body = [Text(printable(_cut(f"{letter} {run.label}"))) for letter, run in zip(LETTERS, shown, strict=False)]
     if len(others) + 1 > len(shown):
@@ -169,18 +175,31 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
     body.append(Text(_spread("", headings, "paper"), style="dim"))
     for line in lines:
         cells = [run_cell(run.results[line.task], line.metric) if line.task in run.results else Cell() for run in shown]
-        words = [f"{cell.number.removesuffix(cell.suffix)} {cell.interval}".rstrip() for cell in cells]
+        words = [_marked(cell) for cell in cells]
         if pair:
             found = pair.comparison.of_task(line.task).get(line.metric)
             cell = Cell() if found is None else difference_cell(found)
             words += [f"{cell.number} {cell.interval}".rstrip(), p_text(found.p_holm if found else None)]
         theirs = printed.cell(line.entry) if line.entry else Cell()
-        body.append(Text(_spread(_short(line.label), words, theirs.number.removesuffix(theirs.suffix))))
+        against = {
+            _difference(run, cell, each.cell(line.entry), theirs)
+            for run, cell, each in zip(shown, cells, minus, strict=True)
+            if line.entry and cell.value is not None
+        }
+        paper_s = NOT_COMPARED if against == {NOT_COMPARED} else theirs.number.removesuffix(theirs.suffix)
+        body.append(Text(_spread(_short(line.label), words, paper_s)))
     return body
 
 
+def _marked(cell: Cell) -> str:
+    """A number with its interval; of one that is not comparable the mark, where both do not fit."""
+    parts = [cell.number.removesuffix(cell.suffix), cell.interval, cell.suffix.strip()]
+    words = " ".join(part for part in parts if part)
+    return words if len(words) < RUN_SIZE or not cell.suffix else f"{parts[0]} {parts[2]}"
+
+
 def _spread(label: str, words: Sequence[str], last: str) -> str:
-    return printable((f"{label:<11}" + "".join(f"{word:>15}" for word in words) + f"{last:>8}").rstrip())
+    return printable((f"{label:<11}" + "".join(f"{word:>{RUN_SIZE}}" for word in words) + f"{last:>8}").rstrip())
 
 
 # -- what must be known, and where to look ----------------------------------------------------------------------------
@@ -203,6 +222,7 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if partial:
         names = ", ".join(sorted(partial)) if len(partial) <= SHOWN_NAMES else f"{len(partial)} tasks"
         yield Text(f"incomplete: {names}; unscored samples are left out, not wrong", style="yellow")
+    yield from (Text(f"{_of(run, runs)}{cut}", style="yellow") for run in runs if (cut := cut_off(run)))
     if any(run.toy for run in runs):
         yield Text("toy world: compare with nothing but runs of the toy world", style="yellow")
     yield from (Text(line, style="yellow") for line in _incomparable(runs, lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,7 +21,8 @@ from benchmarks.results.comparison import compare
 from benchmarks.results.folder import RunFolder, open_runs
 from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
-from reports.asked import asked
+from reports.asked import asked, in_short
+from reports.comparison_tables import verdict
 from reports.links import links_between
 from reports.render import markdown, terminal
 from reports.tables import Table
@@ -99,3 +101,29 @@ def test_the_gates_markdown_links_to_what_was_lost(runs: list[RunFolder]) -> Non
 
 def test_instructions_are_no_question(tmp_path: Path, runs: list[RunFolder]) -> None:
     assert asked(runs[0], "real_world_qa")["7"] == "What is number 7? Options: A B"
+
+
+@pytest.mark.parametrize("question", ["what color is the circle?", "Complete the sentence."])
+def test_a_question_that_many_samples_share_is_no_instruction(question: str) -> None:
+    head = "<|system|>\nA chat with an assistant.<|end|>\n<|user|>\n<image>\nAnswer with a letter. "
+    prompts = {str(number): f"{head}{question}\nOptions:\nA. {number}\nB. blue square\n" for number in range(40)}
+    assert in_short(prompts)["7"] == f"{question} Options: A. 7 B. blue square"
+
+
+def test_the_links_are_explained_before_the_first_of_them(runs: list[RunFolder]) -> None:
+    links = links_between(*((run.label, run.path) for run in runs), None)
+    lines = shown(comparison_tables(compare(*runs), 2, links=links), 100)
+    first = next(number for number, line in enumerate(lines) if "http://127.0.0.1" in line)
+    assert any("The links open while" in line for line in lines[:first])
+
+
+def test_compare_ends_with_a_verdict(runs: list[RunFolder], capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = compare(*runs).columns
+    assert verdict(metrics) == (
+        "Verdict: 1 of 1 difference lies beyond noise after Holm's correction: RealWorldQA -66.7."
+    )
+    same = compare(runs[0], replace(runs[0], label="again")).columns
+    assert verdict(same) == "Verdict: nothing lies beyond noise: 0 of 1 difference after Holm's correction."
+    assert verdict([replace(metrics[0], p_holm=None)]) == (
+        "Verdict: nothing could be tested; 1 differences have no test."
+    )
