@@ -14,8 +14,8 @@ from .links import Links
 from .tables import DASH, Cell, Column, Row, Table
 
 HOW = (
-    "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
-    "over the columns, or over the sub-scores of one task.",
+    "B - A with its 95 % interval (both bounds where it is not in the middle), paired question by question; ▲ and ▼: "
+    "p < 0.05 after Holm's correction, which is over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
     "circular group. detectable: the true difference that two runs on these same questions show with 80 % power, if as "
     "many answers change as did here. It is paired: compare it with ± of B - A, never with the ± of one run.",
@@ -49,27 +49,6 @@ def metric_table(comparison: Comparison, metrics: Sequence[MetricComparison], ke
         notices=(WARNING, *comparison.warnings) if comparison.warnings else (),
         remarks=(*_how(comparison), *(f"Not compared. {why}." for why in chain(*comparison.left_out.values()))),
     )
-
-
-NAMED = 3
-"""Differences that the verdict names."""
-
-
-def verdict(metrics: Sequence[MetricComparison]) -> str:
-    """One sentence: how many of the differences lie beyond noise, and which."""
-    tested = [metric for metric in metrics if metric.p_holm is not None]
-    found = sorted((metric for metric in tested if metric.significant), key=lambda metric: metric.p_holm or 0.0)
-    missing = len(metrics) - len(tested)
-    untested = f"; {missing} could not be tested" if missing else ""
-    if not tested:
-        return f"Verdict: nothing could be tested; {len(metrics)} differences have no test."
-    count = f"{len(found)} of {len(tested)} difference{'' if len(tested) == 1 else 's'}"
-    if not found:
-        return f"Verdict: nothing lies beyond noise: {count} after Holm's correction{untested}."
-    named = [f"{metric.label} {metric.difference:+.1f}" for metric in found[:NAMED]]
-    more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
-    verb = "lies" if len(found) == 1 else "lie"
-    return f"Verdict: {count} {verb} beyond noise after Holm's correction: {', '.join(named + more)}{untested}."
 
 
 def _how(comparison: Comparison) -> tuple[str, ...]:
@@ -135,6 +114,44 @@ def difference_cell(metric: MetricComparison) -> Cell:
     )
 
 
+def moved_texts(metric: MetricComparison, gained: int, lost: int) -> tuple[str, str]:
+    """How many answers moved for the better and for the worse, with the groups that the metric and its p count.
+
+    MMBench's answers are to rolls of a question, which is right when all are: `1 roll, 0 groups`.
+    """
+    if metric.groups_moved is None:
+        return str(gained), str(lost)
+    task = TASKS.get(metric.task)
+    word = "roll" if task and task.rolls_options else "answer"
+    pairs = zip((gained, lost), metric.groups_moved, strict=True)
+    first, second = (f"{_counted(own, word)}, {_counted(groups, 'group')}" for own, groups in pairs)
+    return first, second
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence over all metrics: how many differences are more than noise."""
+    tested = [metric for metric in comparison.metrics if metric.p_holm is not None]
+    beyond = sum(metric.significant for metric in tested)
+    left = len(comparison.metrics) - len(tested)
+    untested = f" {left} more could not be tested." if left else ""
+    if not tested:
+        return f"No difference could be tested, of {_counted(left, 'number')}."
+    verb = "lies" if beyond == 1 else "lie"
+    return f"{beyond} of {_counted(len(tested), 'difference')} {verb} beyond noise after Holm's correction.{untested}"
+
+
+def making_lines(comparison: Comparison, names: tuple[str, str]) -> list[str]:
+    """`making_table` in words, for runs that go by `names` on their page."""
+    return [
+        f"{row.label}: {row.cells[0].number} in {names[0]}, {row.cells[1].number} in {names[1]}"
+        for row in making_table(comparison).rows
+    ]
+
+
 def p_text(p: float | None) -> str:
     """Four digits; a p-value is never shown as 0."""
     return DASH if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
@@ -160,9 +177,11 @@ def count_table(comparison: Comparison, links: Links | None = None) -> Table:
     for task in dict.fromkeys(metric.task for metric in comparison.metrics):
         own = [flip for flip in comparison.flips if flip.task == task]
         better = sum(flip.b > flip.a for flip in own)
+        headline = next(metric for metric in comparison.metrics if metric.task == task)
+        counts = moved_texts(headline, better, len(own) - better)
         cells = tuple(
-            Cell(text=str(number), link=links.filtered(task, result) if links and number else None)
-            for result, number in (("gained", better), ("lost", len(own) - better))
+            Cell(text=text, link=links.filtered(task, result) if links and number else None)
+            for result, number, text in zip(("gained", "lost"), (better, len(own) - better), counts, strict=True)
         )
         rows.append(Row(label=TASKS[task].title if task in TASKS else task, cells=cells))
     return Table(

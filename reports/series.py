@@ -32,8 +32,8 @@ PROTOCOLS = {
 
 BARS = (
     "Rows of several seeds are means over trainings, on the questions that all of them scored: ±q is half the width of "
-    "the 95 % interval for other questions (n of them), ±s for other training seeds. The two are never added here; "
-    "differences between arms have both."
+    "the 95 % interval for other questions (n of them), ±s for other training seeds, or x to y its bounds where the "
+    "mean is not in its middle. The two are never added here; differences between arms have both."
 )
 
 Found = TypeVar("Found")

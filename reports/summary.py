@@ -11,6 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from textwrap import wrap
 
 from rich.console import Console
@@ -40,8 +41,6 @@ LETTERS = "ABCD"
 SHOWN_NAMES = 3
 NOT_COMPARED = "n.c."
 """Instead of a difference to the paper; beside several runs, of which none may be compared, instead of its number."""
-RUN_SIZE = 15
-"""Of a run's column beside others."""
 
 
 @dataclass(frozen=True)
@@ -172,34 +171,49 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
     if len(others) + 1 > len(shown):
         body[0].append(f"   ({len(others) + 1 - len(shown)} more: --all)", style="dim")
     headings = [*LETTERS[: len(shown)], *(("B - A", "p, Holm") if pair else ())]
-    body.append(Text(_spread("", headings, "paper"), style="dim"))
+    sizes = (18, 18, 16, 9) if pair else (60 // len(shown),) * len(shown)
+    body.append(Text(_spread("", headings, "paper", sizes), style="dim"))
     for line in lines:
         cells = [run_cell(run.results[line.task], line.metric) if line.task in run.results else Cell() for run in shown]
-        words = [_marked(cell) for cell in cells]
+        words = [_with_interval(cell, size) for cell, size in zip(cells, sizes, strict=False)]
         if pair:
             found = pair.comparison.of_task(line.task).get(line.metric)
             cell = Cell() if found is None else difference_cell(found)
-            words += [f"{cell.number} {cell.interval}".rstrip(), p_text(found.p_holm if found else None)]
+            words += [_with_interval(cell, sizes[2]), p_text(found.p_holm if found else None)]
         theirs = printed.cell(line.entry) if line.entry else Cell()
         against = {
             _difference(run, cell, each.cell(line.entry), theirs)
             for run, cell, each in zip(shown, cells, minus, strict=True)
             if line.entry and cell.value is not None
         }
-        paper_s = NOT_COMPARED if against == {NOT_COMPARED} else theirs.number.removesuffix(theirs.suffix)
-        body.append(Text(_spread(_short(line.label), words, paper_s)))
+        paper_number = NOT_COMPARED if against == {NOT_COMPARED} else theirs.number.removesuffix(theirs.suffix)
+        body.append(Text(_spread(_short(line.label), words, paper_number, sizes)))
     return body
 
 
-def _marked(cell: Cell) -> str:
-    """A number with its interval; of one that is not comparable the mark, where both do not fit."""
-    parts = [cell.number.removesuffix(cell.suffix), cell.interval, cell.suffix.strip()]
-    words = " ".join(part for part in parts if part)
-    return words if len(words) < RUN_SIZE or not cell.suffix else f"{parts[0]} {parts[2]}"
+def _spread(label: str, words: Sequence[str], last: str, sizes: Sequence[int]) -> str:
+    parts = [f"{word:>{size}}" for word, size in zip(words, sizes, strict=True)]
+    return printable((f"{label:<11}" + "".join(parts) + f"{last:>8}").rstrip())
 
 
-def _spread(label: str, words: Sequence[str], last: str) -> str:
-    return printable((f"{label:<11}" + "".join(f"{word:>{RUN_SIZE}}" for word in words) + f"{last:>8}").rstrip())
+def _with_interval(cell: Cell, size: int) -> str:
+    """A number with its interval as tables have it, bounds as close as `size` asks for: 54.1..99.2, 54..100.
+
+    The mark of a number that is not comparable stays, whatever gives way.
+    """
+    number, mark = cell.number.removesuffix(cell.suffix), cell.suffix
+    if cell.value is None or cell.ci95 is None:
+        return number + mark
+    own = cell.interval
+    texts = [own] if " to " not in own else [own.replace(" to ", "..").replace("+", ""), _outwards(*cell.ci95)]
+    fitting = [text for text in texts if len(number) + len(text) + len(mark) + 2 <= size]
+    if not fitting and mark:
+        return number + mark
+    return f"{number} {fitting[0] if fitting else '(--all)'}{mark}"
+
+
+def _outwards(low: float, high: float) -> str:
+    return f"{floor(low)}..{ceil(high)}"
 
 
 # -- what must be known, and where to look ----------------------------------------------------------------------------
@@ -238,7 +252,7 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if len(runs) == 1 and not runs[0].toy:
         yield Text("▲ ▼ the paper's number lies outside the interval", style="dim")
     if len(runs) == 2:
-        yield Text("B - A: paired by question, ± 95 %; ▲ ▼ p < 0.05 after Holm's correction", style="dim")
+        yield Text("B - A: paired by question, ± or bounds: 95 %; ▲ ▼ p < 0.05 after Holm's correction", style="dim")
 
 
 def _of(run: RunFolder, runs: Sequence[RunFolder]) -> str:

@@ -95,7 +95,7 @@ def test_overview_draws_twelve_rows_with_dots_intervals_and_words(site: str, bro
     assert len(plot.find_elements("css selector", "line.interval")) == 2
     assert len(plot.find_elements("css selector", "path.reference")) == 1
     words = plot.get_attribute("aria-label")
-    assert re.match(r"POPE: first [\d.]+ ±[\d.]+; second .*AKI-4B \(Ours\) 86.9; other rows", words)
+    assert re.match(r"POPE: first [\d.]+ (±[\d.]+|[\d.]+ to [\d.]+); second .*AKI-4B \(Ours\) 86.9; other rows", words)
     circle = plot.find_element("css selector", "circle.point")
     share = float(circle.find_element("xpath", "..").get_attribute("x").rstrip("%"))
     shown = float(words.split("first ")[1].split(" ")[0])

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ import pytest
 from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
 from PIL import Image
 from reports_helpers import edit_json, metric, plan, write_lines, write_run
+from scored_run_helpers import score, scores, write_scored_run
 
 from benchmarks.errors import UserError
-from benchmarks.records import ImageRef
-from benchmarks.results.folder import open_runs
+from benchmarks.records import ImageRef, Score
+from benchmarks.results.comparison import compare
+from benchmarks.results.folder import RunFolder, open_runs
 from reports.chart_data import further_parts, overview
 from reports.cli import report
+from reports.comparison_tables import count_table
 from reports.links import group_of, unions
 from reports.pages import write_site
 from reports.pages.browser import PAGE
@@ -274,10 +278,11 @@ def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> N
     table = page["pairs"][2]["table"]
     assert [column.label for column in table.columns][:5] == ["B", "C", "C \u2212 B", "gained", "lost"]
     row = next(row for row in table.rows if row.label == "RealWorldQA")
-    (worse, num_worse, down), (better, num_better, up) = page["pairs"][2]["moved"]
+    (worse, down, down_more), (better, up, up_more) = page["pairs"][2]["moved"]
     assert (worse, better) == ("Worse", "Better")
-    assert num_worse == sum((each.cells[2].value or 0) < 0 for each in table.rows) > 0
-    assert num_better == sum((each.cells[2].value or 0) > 0 for each in table.rows)
+    num_worse = sum((each.cells[2].value or 0) < 0 for each in table.rows)
+    assert len(down + down_more) == num_worse > 0
+    assert len(up + up_more) == sum((each.cells[2].value or 0) > 0 for each in table.rows)
     assert len(down) == min(num_worse, MOST_MOVED)
     assert all(line.difference.value < 0 for line in down)
     assert all(line.difference.value > 0 for line in up)
@@ -296,6 +301,59 @@ def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> N
     ahead, behind = matrix.rows[2].cells[1].text, matrix.rows[1].cells[2].text
     plus, minus = ahead.split()
     assert behind == f"+{minus[1:]} \u2212{plus[1:]}"
+
+
+def write_pair(root: Path, task: str, first: list[Score], second: list[Score]) -> list[RunFolder]:
+    return open_runs([write_scored_run(root / name, {task: own}) for name, own in (("a", first), ("b", second))])
+
+
+def test_a_comparison_begins_with_its_verdict_and_how_the_two_were_made(tmp_path: Path) -> None:
+    values = [float(number % 2) for number in range(40)]
+    runs = write_pair(tmp_path, "real_world_qa", scores(values), scores([1.0] * 20 + values[20:]))
+    edit_json(tmp_path / "b" / "run.json", dtype="float32")
+    page = compare_page(open_runs([run.path for run in runs]), None)["pairs"][0]
+    assert page["verdict"] == "1 of 1 difference lies beyond noise after Holm's correction."
+    assert any(line.startswith("dtype: ") and line.endswith(" in A, float32 in B") for line in page["made"])
+    text = (
+        write_site(plan(open_runs([run.path for run in runs])), tmp_path / "html").parent / "compare.html"
+    ).read_text()
+    assert page["verdict"] in unescape(text)
+    assert "float32 in B" in text
+
+
+def test_answers_that_are_all_the_same_are_said_to_be(tmp_path: Path) -> None:
+    own = scores([1.0, 0.0] * 10)
+    (row,) = compare_page(write_pair(tmp_path, "real_world_qa", own, own), None)["pairs"][0]["table"].rows
+    assert (row.cells[2].number, row.cells[2].interval) == ("identical on all 20", "")
+
+
+def test_what_was_not_tested_comes_last_and_says_why(tmp_path: Path) -> None:
+    """One question in a group of its own moved: nothing can be tested there."""
+    first = [score(number, 0.0, groups=("x" if number else "alone",)) for number in range(9)]
+    second = [replace(each, value=1.0) if each.index in "012" else each for each in first]
+    page = compare_page(write_pair(tmp_path, "seed_image", first, second), None)["pairs"][0]
+    better = page["moved"][1][1]
+    assert [line.untested is None for line in better] == [True, True, False]
+    assert "fewer than two" in better[-1].untested
+    assert page["verdict"].endswith(" 1 more could not be tested.")
+
+
+def test_rolls_of_a_question_stand_beside_the_groups_that_p_counts(tmp_path: Path) -> None:
+    """Of question 0 one more roll is wrong, which was wrong before; of question 1 one, which was right."""
+
+    def rolls(wrong: set[tuple[int, int]]) -> list[Score]:
+        places = [(question, roll) for question in range(6) for roll in range(3)]
+        return [
+            score(question + roll * 1_000_000, float((question, roll) not in wrong), cluster=str(question))
+            for question, roll in places
+        ]
+
+    runs = write_pair(tmp_path, "mmbench", rolls({(0, 0)}), rolls({(0, 0), (0, 1), (1, 2)}))
+    pair = compare_page(runs, None)["pairs"][0]
+    row = pair["table"].rows[0]
+    assert [cell.text for cell in row.cells[3:5]] == ["0 rolls, 0 groups", "2 rolls, 1 group"]
+    (cells,) = (row.cells for row in count_table(compare(*runs)).rows)
+    assert [cell.text for cell in cells] == ["0 rolls, 0 groups", "2 rolls, 1 group"]
 
 
 def test_a_column_that_a_run_lacks_is_shown_as_missing(tmp_path: Path) -> None:

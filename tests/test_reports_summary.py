@@ -16,7 +16,8 @@ from reports.cli import report
 from reports.model_card import results
 from reports.notices import notices
 from reports.paper_tables import Plan
-from reports.summary import HEIGHT, WIDTH, summary
+from reports.summary import HEIGHT, WIDTH, _with_interval, summary
+from reports.tables import Cell
 
 
 def lines_of(*folders: Path, **options: Any) -> list[str]:
@@ -179,6 +180,16 @@ def test_of_a_pattern_what_is_no_run_is_named_and_left_out(capsys: pytest.Captur
     assert said.out.splitlines()[:2] == ["A a", "B b"]
     with pytest.raises(UserError, match="runs/notes is no run folder"):
         report([folders[0], Path("runs/notes")])
+
+
+def test_bounds_are_set_as_close_as_the_column_is_wide() -> None:
+    cell = Cell(value=98.8, ci95=(97.04, 99.42))
+    assert _with_interval(cell, 18) == "98.8 97.0..99.4"
+    assert _with_interval(cell, 15) == "98.8 97..100"  # never narrower than it is
+    assert _with_interval(cell, 10) == "98.8 (--all)"
+    marked = Cell(value=98.8, ci95=(97.04, 99.42), suffix=" n.c.")
+    assert _with_interval(marked, 20) == "98.8 97..100 n.c."
+    assert _with_interval(marked, 15) == "98.8 n.c."
 
 
 def answered(folder: Path, task: str, cut: int, of: int = 200) -> None:

@@ -15,14 +15,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from scored_run_helpers import score, write_scored_run
 
-from aki_eval.commands.compare import comparison_tables
+from aki_eval.commands.compare import _closing, command, comparison_tables
 from aki_eval.commands.gate import decision_table
 from benchmarks.results.comparison import compare
 from benchmarks.results.folder import RunFolder, open_runs
 from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
 from reports.asked import asked, in_short
-from reports.comparison_tables import verdict
 from reports.links import links_between
 from reports.render import markdown, terminal
 from reports.tables import Table
@@ -117,13 +116,14 @@ def test_the_links_are_explained_before_the_first_of_them(runs: list[RunFolder])
     assert any("The links open while" in line for line in lines[:first])
 
 
-def test_compare_ends_with_a_verdict(runs: list[RunFolder], capsys: pytest.CaptureFixture[str]) -> None:
-    metrics = compare(*runs).columns
-    assert verdict(metrics) == (
-        "Verdict: 1 of 1 difference lies beyond noise after Holm's correction: RealWorldQA -66.7."
+def test_compare_ends_with_a_verdict_and_where_the_rest_is(
+    runs: list[RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command([run.path for run in runs])
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == (
+        "Verdict: 1 of 1 difference lies beyond noise after Holm's correction."
     )
-    same = compare(runs[0], replace(runs[0], label="again")).columns
-    assert verdict(same) == "Verdict: nothing lies beyond noise: 0 of 1 difference after Holm's correction."
-    assert verdict([replace(metrics[0], p_holm=None)]) == (
-        "Verdict: nothing could be tested; 1 differences have no test."
-    )
+    comparison = compare(*runs)
+    part = replace(comparison.metrics[0], metric="part", is_column=False)
+    closing = _closing(replace(comparison, metrics=[*comparison.metrics, part]), all_metrics=False)
+    assert closing[1] == "--all-metrics shows 1 sub-score as well."

@@ -102,11 +102,11 @@ def _answered_blind(runs: Sequence[RunFolder]) -> dict[str, set[str]]:
 
 
 def _closing(comparison: Comparison, *, all_metrics: bool) -> list[str]:
-    """The verdict on what was shown, and where the rest is."""
+    """The verdict on all metrics, and where those are that were not shown."""
     shown = comparison.metrics if all_metrics else comparison.columns
-    lines = [verdict(shown)]
-    if len(shown) < len(comparison.metrics):
-        lines.append(f"--all-metrics shows {len(comparison.metrics) - len(shown)} sub-scores as well.")
+    lines = [f"Verdict: {verdict(comparison)}"]
+    if more := len(comparison.metrics) - len(shown):
+        lines.append(f"--all-metrics shows {more} sub-score{'' if more == 1 else 's'} as well.")
     return lines
 
 
