@@ -17,8 +17,8 @@ HOW = (
     "B - A with its 95 % interval (both bounds where it is not in the middle), paired question by question; ▲ and ▼: "
     "p < 0.05 after Holm's correction, which is over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
-    "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
-    "where, and why.",
+    "circular group. detectable: the true difference that two runs on these same questions show with 80 % power, if as "
+    "many answers change as did here. It is paired: compare it with ± of B - A, never with the ± of one run.",
 )
 
 
@@ -202,6 +202,7 @@ def count_table(comparison: Comparison, links: Links | None = None) -> Table:
         corner="benchmark",
         columns=(Column(label="gained: better in B", kind="run"), Column(label="lost: worse in B", kind="run")),
         rows=tuple(rows),
+        notices=(links.remark,) if links and links.remark and comparison.flips else (),
     )
 
 
@@ -234,7 +235,7 @@ def flip_table(
         corner="question",
         columns=tuple(columns),
         rows=tuple(_flip_row(flip, text if questions else None, bool(questions), links) for flip, text in shown),
-        remarks=(links.remark,) if links and links.remark else (),
+        notices=(links.remark,) if links and links.remark else (),
         as_list=True,
     )
 

@@ -27,7 +27,7 @@ PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
     "cambrian": "Cambrian's normalised letter",
-    "strict": "our reading and counting of the answers, see docs/reading_quality.md",
+    "strict": "our own reading and counting of the answers, without a judge",
 }
 
 BARS = (
@@ -250,7 +250,7 @@ def _unread(metric: Metric, why: str | None) -> str:
     bounds = ""
     if metric.unread_bounds:
         wrong, right = metric.unread_bounds
-        bounds = f"; {wrong:.1f} were all of them wrong, {right:.1f} were all right"
+        bounds = f"; {wrong:.1f} if all were wrong, {right:.1f} if all were right"
     return f"{start}{metric.num_unread} of {metric.num_scored} answers unread, counted as the protocol does{bounds}."
 
 

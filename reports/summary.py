@@ -24,6 +24,7 @@ from benchmarks.tasks import COLUMNS, TASKS
 from . import paper
 from .comparison_tables import difference_cell, p_text
 from .differences import to_paper
+from .notices import cut_off
 from .other_tables import other_entries
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
@@ -38,6 +39,8 @@ RULES = {("cv_bench", "official"): "an exact letter only", ("cv_bench", "cambria
 """What a protocol counts that is much stricter than others: said where the two are far apart."""
 LETTERS = "ABCD"
 SHOWN_NAMES = 3
+NOT_COMPARED = "n.c."
+"""Instead of a difference to the paper; beside several runs, of which none may be compared, instead of its number."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _difference(run: RunFolder, own: Cell, difference: Cell, theirs: Cell) -> st
     if own.value is None or theirs.value is None:
         return DASH
     if run.toy or own.suffix or difference.value is None:
-        return "n.c."
+        return NOT_COMPARED
     return difference.number.removesuffix(difference.suffix) if not difference.significant else difference.number
 
 
@@ -162,6 +165,7 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
     shown = [baseline, *others[-(SHOWN_RUNS - 1) :]]
     table, row = reference_row(plan.reference)
     printed = paper_series(table, row)
+    minus = [to_paper(run, table, row) for run in shown]
     pair = plan.pair(shown[1]) if len(shown) == 2 else None
     body = [Text(printable(_cut(f"{letter} {run.label}"))) for letter, run in zip(LETTERS, shown, strict=False)]
     if len(others) + 1 > len(shown):
@@ -177,7 +181,13 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
             cell = Cell() if found is None else difference_cell(found)
             words += [_with_interval(cell, sizes[2]), p_text(found.p_holm if found else None)]
         theirs = printed.cell(line.entry) if line.entry else Cell()
-        body.append(Text(_spread(_short(line.label), words, theirs.number.removesuffix(theirs.suffix), sizes)))
+        against = {
+            _difference(run, cell, each.cell(line.entry), theirs)
+            for run, cell, each in zip(shown, cells, minus, strict=True)
+            if line.entry and cell.value is not None
+        }
+        paper_number = NOT_COMPARED if against == {NOT_COMPARED} else theirs.number.removesuffix(theirs.suffix)
+        body.append(Text(_spread(_short(line.label), words, paper_number, sizes)))
     return body
 
 
@@ -187,15 +197,20 @@ def _spread(label: str, words: Sequence[str], last: str, sizes: Sequence[int]) -
 
 
 def _with_interval(cell: Cell, size: int) -> str:
-    """A number with its interval as tables have it, bounds as close as `size` asks for: 54.1..99.2, 54..100."""
-    number = cell.number.removesuffix(cell.suffix)
+    """A number with its interval as tables have it, bounds as close as `size` asks for: 54.1..99.2, 54..100.
+
+    The mark of a number that is not comparable stays, whatever gives way.
+    """
+    number, mark = cell.number.removesuffix(cell.suffix), cell.suffix
     if cell.value is None or cell.ci95 is None:
-        return number
+        return number + mark
     own = cell.interval
-    texts = (
-        [own] if " to " not in own else [own.strip("()").replace(" to ", "..").replace("+", ""), _outwards(*cell.ci95)]
-    )
-    return f"{number} {next((text for text in texts if len(number) + len(text) + 2 <= size), '(--all)')}"
+    close = own.strip("()").replace(" to ", "..").replace("+", "")
+    texts = [own] if " to " not in own else [close, _outwards(*cell.ci95)]
+    fitting = [text for text in texts if len(number) + len(text) + len(mark) + 2 <= size]
+    if not fitting and mark:
+        return number + mark
+    return f"{number} {fitting[0] if fitting else '(--all)'}{mark}"
 
 
 def _outwards(low: float, high: float) -> str:
@@ -222,6 +237,7 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if partial:
         names = ", ".join(sorted(partial)) if len(partial) <= SHOWN_NAMES else f"{len(partial)} tasks"
         yield Text(f"incomplete: {names}; unscored samples are left out, not wrong", style="yellow")
+    yield from (Text(f"{_of(run, runs)}{cut}", style="yellow") for run in runs if (cut := cut_off(run)))
     if any(run.toy for run in runs):
         yield Text("toy world: compare with nothing but runs of the toy world", style="yellow")
     yield from (Text(line, style="yellow") for line in _incomparable(runs, lines))

@@ -201,9 +201,9 @@ def _lengths(predictions: Sequence[Prediction]) -> Iterator[AnswerView]:
             for start, bound in zip(starts, bounds, strict=False)
         ]
         yield AnswerView(title="Tokens of an answer", bars=_bars(bars))
-    known_ends = [each.finish_reason for each in predictions if each.finish_reason is not None]
+    known_ends = [each for each in predictions if each.finish_reason is not None]
     if known_ends:
-        cut = sum(reason == "length" for reason in known_ends)
+        cut = sum(each.cut for each in known_ends)
         bars = [("ended by itself", len(known_ends) - cut), ("cut at the limit", cut)]
         wanted: dict[str, dict[str, str]] = {"cut at the limit": {"result": "cut"}}
         yield AnswerView(title="How answers ended", bars=_bars(bars, wanted=lambda label: wanted.get(label, {})))

@@ -412,8 +412,9 @@ def test_answers_that_were_cut_off_are_said_on_top_and_on_the_card(tmp_path: Pat
     for page in ("index", "benchmark-real_world_qa"):
         text = (site / f"{page}.html").read_text("utf-8")
         assert "3 of 40 (7.5 %)" in text
+        assert ("see --max-new-tokens" in text) == (page != "index")  # said once, with its links
         assert wanted in links_in(text)
-    assert "cut at the limit on tokens" not in (site / "benchmark-pope.html").read_text("utf-8")
+    assert "were cut at the limit on tokens" not in (site / "benchmark-pope.html").read_text("utf-8")
 
 
 def test_the_page_says_that_nothing_extracts_and_what_to_pass(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reports_helpers import all_metrics, edit_json, metric, write_run
+from reports_helpers import all_metrics, edit_json, metric, write_lines, write_run
 from rich.cells import cell_len
 
 from benchmarks.errors import UserError
@@ -57,7 +57,7 @@ def test_a_served_models_mask_is_not_verified_and_every_view_says_so(model: dict
     edit_json(folder / "run.json", model={"name": "served", **model})
     assert "a server answered: mask not verified" in lines_of(folder)
     (run,) = runs = open_runs([folder])
-    assert "served: a server answered; its attention mask was not verified (docs/served_models.md)." in notices(runs)
+    assert "served: a server answered; its attention mask was not verified, as no request shows it." in notices(runs)
     assert all("mask not verified" in each.notes for each in results(run))
 
 
@@ -187,3 +187,45 @@ def test_bounds_are_set_as_close_as_the_column_is_wide() -> None:
     assert _with_interval(cell, 18) == "98.8 97.0..99.4"
     assert _with_interval(cell, 15) == "98.8 97..100"  # never narrower than it is
     assert _with_interval(cell, 10) == "98.8 (--all)"
+    marked = Cell(value=98.8, ci95=(97.04, 99.42), suffix=" n.c.")
+    assert _with_interval(marked, 20) == "98.8 97..100 n.c."
+    assert _with_interval(marked, 15) == "98.8 n.c."
+
+
+def answered(folder: Path, task: str, cut: int, of: int = 200) -> None:
+    lines = [
+        {"index": str(at), "prompt": "?", "prediction": "A", "finish_reason": "length" if at < cut else "stop"}
+        for at in range(of)
+    ]
+    write_lines(folder / task / "predictions.jsonl", lines)
+
+
+def test_answers_cut_at_the_token_limit_are_said_in_summary_and_tables() -> None:
+    folder = write_run(Path("ours"))
+    answered(folder, "pope", 2)
+    assert not any("token limit" in line for line in lines_of(folder))
+    answered(folder, "pope", 3)
+    (line,) = (line for line in lines_of(folder) if "token limit" in line)
+    assert line == "answers cut off at the token limit: POPE 3 of 200; see --max-new-tokens"
+    for task in ("mme", "mmmu", "mm_vet", "seed_image"):
+        answered(folder, task, 200)
+    lines = lines_of(folder)
+    assert len(lines) <= HEIGHT
+    text = " ".join(" ".join(lines).split())
+    assert "200 of 200" in text
+    assert "2 more benchmarks" in text
+    assert any("2 more benchmarks" in notice for notice in notices(open_runs([folder])))
+
+
+def test_runs_side_by_side_bear_the_marks_of_one() -> None:
+    def unread(metrics: dict[str, dict[str, Any]]) -> None:
+        metrics["pope"]["f1"]["num_unread"] = 50
+
+    first, second = with_metrics("first", unread), with_metrics("second", unread)
+    alone = line_about(lines_of(first), "POPE")
+    assert alone[-1] == "n.c."
+    together = line_about(lines_of(first, second), "POPE")
+    assert together.count("n.c.") == 3
+    assert "86.9" not in together
+    other = write_run(Path("other"))
+    assert line_about(lines_of(first, other), "POPE")[-1] == "86.9"

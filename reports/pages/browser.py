@@ -50,11 +50,6 @@ class Evidence:
     why_unread: Mapping[str, str] = field(default_factory=dict)
     """By protocol."""
 
-    @property
-    def num_cut(self) -> int:
-        """Answers that ended at the limit on tokens."""
-        return sum(prediction.finish_reason == "length" for prediction in self.predictions.values())
-
 
 @dataclass(frozen=True, kw_only=True)
 class BrowserTask:
@@ -69,8 +64,6 @@ class BrowserTask:
     groups: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     """What right answers and readings are, where they are few enough to choose from."""
-    cut: tuple[tuple[int, int], ...] = ()
-    """Of each run: answers cut at the limit on tokens, and all answers."""
 
 
 class PicturePlaces(Protocol):
@@ -129,7 +122,6 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
         note=note,
         groups=tuple(index["groups"]),
         words=tuple(index["words"]),
-        cut=tuple((each.num_cut, len(each.predictions)) if each else (0, 0) for each in evidence),
     )
 
 

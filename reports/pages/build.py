@@ -25,7 +25,7 @@ from ..audit import audit_table, third_version
 from ..chart_data import TABLE_OF, breakdown, further_parts, others, overview, part_label
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
-from ..notices import notices
+from ..notices import cut_notice, cut_tasks, notices
 from ..other_tables import measures_paper
 from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtask_table
 from ..picture_modes import PictureMode
@@ -181,6 +181,8 @@ Page = tuple[str, str, Mapping[str, Any]]
 
 def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     """(file, template, what the template is given) of every page."""
+    cuts = [found for run in plan.runs if (found := _cuts(tasks, run))]
+    with_links = [cut_notice(run) for run in plan.runs if _cuts(tasks, run)]
     yield (
         "index.html",
         "index.html.j2",
@@ -191,7 +193,8 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
             "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan))],
             "reference": reference_row(plan.reference)[1].label,
             "history": history(plan.runs),
-            "cuts": [found for place, run in enumerate(plan.runs) if (found := _cuts(tasks, place, run))],
+            "cuts": cuts,
+            "notices": [line for line in notices(plan.runs) if line not in with_links],
             "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
     )
@@ -217,7 +220,7 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
         "active": task.name,
         "task": measured[0][1].results[task.name].about,
         "num_samples": task.num_samples,
-        "headlines": [{**_headline(task.name, place, run), "cut": _cut(task, place, run)} for place, run in measured],
+        "headlines": [{**_headline(task.name, place, run), "cut": _cut(task, run)} for place, run in measured],
         "chart": breakdown(number, plan) if number else None,
         "charts": further_parts(task.name, plan, number),
         "views": [_answers(task, place, run) for place, run in measured],
@@ -235,23 +238,23 @@ def _chart_note(task: str, run: RunFolder) -> str:
     return ""
 
 
-MOST_CUT = 0.01
-"""The share of answers cut at the limit on tokens from which on the pages say so: they may have ended otherwise."""
-
-
-def _cut(task: BrowserTask, place: int, run: RunFolder) -> dict[str, str] | None:
+def _cut(task: BrowserTask, run: RunFolder) -> dict[str, str] | None:
     """How many answers of a task were cut off, and where they are; None where they are few."""
-    num_cut, num_answers = task.cut[place]
-    if not num_answers or num_cut <= MOST_CUT * num_answers:
+    try:
+        found = cut_tasks(run).get(task.name)
+    except UserError:  # the notices say so
         return None
+    if found is None:
+        return None
+    num_cut, num_answers = found
     share = 100 * num_cut / num_answers
     link = samples_link(task.name, a=run.label, b=NO_OTHER, result="cut")
     return {"title": task.title, "text": f"{num_cut} of {num_answers} ({share:.1f} %)", "link": link}
 
 
-def _cuts(tasks: list[BrowserTask], place: int, run: RunFolder) -> dict[str, Any] | None:
+def _cuts(tasks: list[BrowserTask], run: RunFolder) -> dict[str, Any] | None:
     """What the overview says of a run's answers that were cut off."""
-    found = [cut for task in tasks if (cut := _cut(task, place, run))]
+    found = [cut for task in tasks if (cut := _cut(task, run))]
     return {"run": run.label, "tasks": found} if found else None
 
 
