@@ -26,8 +26,8 @@ def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
 MOST_IN_FIGURES = 4
 SHOWN_CUT = 0.01
 """The share of a task's answers beyond which it is said that they were cut off."""
-MOST_CUT = 3
-"""Benchmarks named for it."""
+MOST_CUT = 2
+"""Benchmarks named for it; of more only the worst."""
 
 
 def for_figure(runs: Sequence[RunFolder]) -> tuple[str, ...]:
@@ -80,14 +80,13 @@ def cut_tasks(run: RunFolder) -> dict[str, tuple[int, int]]:
 def cut_off(run: RunFolder) -> str | None:
     """Where more than `SHOWN_CUT` of a task's answers were cut off at the limit on tokens: the worst tasks first."""
     try:
-        known = cut_tasks(run)
+        cut = cut_tasks(run)
     except UserError as error:
         return f"whether answers were cut off is not known: {error}"
-    worst = sorted((number / of, task) for task, (number, of) in known.items())[::-1]
-    named = [f"{run.results[task].about.title} {known[task][0]} of {known[task][1]}" for _, task in worst[:MOST_CUT]]
-    if len(worst) > MOST_CUT:
-        named.append(f"{len(worst) - MOST_CUT} more benchmarks")
-    return f"answers cut off at the token limit: {', '.join(named)}; see --max-new-tokens" if named else None
+    worst = sorted(cut, key=lambda task: -cut[task][0] / cut[task][1])
+    named = [f"{run.results[task].about.title} {cut[task][0]} of {cut[task][1]}" for task in worst]
+    where = ", ".join(named) if len(named) <= MOST_CUT else f"{len(named)} benchmarks, most in {named[0]}"
+    return f"answers cut off at the token limit: {where}" if named else None
 
 
 def missing_tasks(runs: Sequence[RunFolder]) -> Iterator[str]:

@@ -412,7 +412,7 @@ def test_answers_that_were_cut_off_are_said_on_top_and_on_the_card(tmp_path: Pat
     for page in ("index", "benchmark-real_world_qa"):
         text = (site / f"{page}.html").read_text("utf-8")
         assert "3 of 40 (7.5 %)" in text
-        assert ("see --max-new-tokens" in text) == (page != "index")  # said once, with its links
+        assert ("answers cut off at the token limit" in text) == (page != "index")  # said once, with its links
         assert wanted in links_in(text)
     assert "were cut at the limit on tokens" not in (site / "benchmark-pope.html").read_text("utf-8")
 
