@@ -63,11 +63,6 @@ class Cell:
         return self.num_scored if self.num_units is None else self.num_units
 
     @property
-    def half_width(self) -> float | None:
-        """Half the width of the 95 % interval."""
-        return None if self.ci95 is None else (self.ci95[1] - self.ci95[0]) / 2
-
-    @property
     def number(self) -> str:
         """The number as text, one decimal as in the paper, without interval and marks."""
         if self.text is not None:

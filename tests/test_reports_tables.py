@@ -87,7 +87,7 @@ def test_main_table_sets_runs_beside_the_paper(tmp_path: Path) -> None:
     assert row(table, "AKI-4B (Ours)")[0].value == 1491.9
     mine = row(table, "mine")
     assert [cell.value for cell in mine] == [50.0] * 12
-    assert mine[0].half_width == 2.0
+    assert mine[0].interval == "±2.0"
     assert mine[0].num_scored == 100
 
 
