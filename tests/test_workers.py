@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forking
 from run_helpers import TASK, ScriptedPredictor, prompt, write_table
 from run_worker import work
 
@@ -53,8 +53,7 @@ class Team:
     def __init__(self, root: Path, rows: int = ROWS) -> None:
         self.tables = write_table(root / "tables", rows=rows, pictures=30)
         self.out, self.log = root / "run", root / "log"
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["run_worker"])
+        self.context = forking()
         self.workers: list[BaseProcess] = []
 
     def start(self, seconds: float = 0.02, **options: Any) -> BaseProcess:
