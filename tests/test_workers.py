@@ -130,7 +130,7 @@ def test_killed_at_random_on_two_hosts_and_replaced_every_question_stands_once(
     for name in ("node1", "node1", "node2", None):
         team.start(host=name, join=True)
     while len(set(team.asked())) < ROWS - 8:
-        time.sleep(source.uniform(0.0, 0.25))
+        time.sleep(source.uniform(0.0, 0.05))
         living = [worker for worker in team.workers if worker.is_alive()]
         if kills < 6 and living:
             source.choice(living).kill()
