@@ -75,8 +75,9 @@ GROUPS = {
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 samples without a score, a table that is not the published one, or NO-GO; 2 something to be "
-    "fixed, in one line; 3 INCONCLUSIVE (gate); 130 stopped by Ctrl-C. Files: docs/run_folder.md describes a run "
-    "folder field by field."
+    "fixed, in one line; 3 INCONCLUSIVE (gate); 130 stopped by Ctrl-C. A run folder: run.json (what was "
+    "done) and, for each benchmark, predictions.jsonl (answers), scores.jsonl and metrics.json; every field stands in "
+    "docs/run_folder.md of the source."
 )
 
 

@@ -25,7 +25,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .estimates import ALPHA, Estimate, Floats, weighted_sum
-from .paired_tests import ClusteredT, Difference, check_same_clusters, minus, moved_clusters, paired_difference
+from .paired_tests import (
+    ClusteredT,
+    Difference,
+    check_same_clusters,
+    minus,
+    moved_clusters,
+    paired_difference,
+    smallest_detectable_difference,
+)
 
 CROSSED_T = "crossed t"
 
@@ -101,7 +109,7 @@ class Variances:
         """The true difference found with 80 % power at the two-sided 5 % level; None where it cannot be said."""
         if self.total <= 0 or self.degrees < 0.5:
             return None
-        return _quantiles(self.degrees) * float(np.sqrt(self.total))
+        return smallest_detectable_difference(float(np.sqrt(self.total)), degrees=self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,12 +210,6 @@ def same_again(arm: Variances) -> Variances:
         seed_degrees=None if arm.seed_degrees is None else 2 * arm.seed_degrees,
         num_seeds=arm.num_seeds * 2,
     )
-
-
-def _quantiles(degrees: float, power: float = 0.8) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 1 - ALPHA / 2) + stdtrit(degrees, power))
 
 
 @dataclass(frozen=True)

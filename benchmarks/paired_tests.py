@@ -128,7 +128,9 @@ class Difference:
     @property
     def detectable(self) -> float | None:
         """The true difference that this comparison finds with 80 % power; None where nothing differed."""
-        return smallest_detectable_difference(self.std_error) if self.std_error else None
+        if not self.std_error or self.test is None:
+            return None
+        return smallest_detectable_difference(self.std_error, degrees=self.degrees, num_moved=self.num_moved)
 
     def bound(self, side: Side, confidence: float) -> float | None:
         """The lowest (-1) or highest (1) true difference, with one-sided `confidence`."""
@@ -249,8 +251,23 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(next(adjusted)) for p in p_values]
 
 
-def smallest_detectable_difference(std_error: float, power: float = 0.8) -> float:
-    """The true difference found with the given power by a two-sided 5 % test whose standard error this is."""
-    from scipy.special import ndtri
+LEAST_MOVED = 6
+"""Fewer clusters that moved are no finding, whichever way they went: 2^(1 - 5) is 0.0625."""
 
-    return float((ndtri(1 - ALPHA / 2) + ndtri(power)) * std_error)
+
+def smallest_detectable_difference(
+    std_error: float, power: float = 0.8, *, degrees: float | None = None, num_moved: int | None = None
+) -> float:
+    """The true difference found with the given power by a two-sided 5 % test whose standard error this is.
+
+    `degrees`: of freedom of Student's law; None: normal. `num_moved`: how many clusters the error stands on. One that
+    moved is worth `std_error / sqrt(num_moved)`, and both tests need `LEAST_MOVED` that moved one way: the difference
+    is never less than that of which so many are seen with this power (Poisson).
+    """
+    from scipy.special import gammaincinv, ndtri, stdtrit
+
+    levels = (1 - ALPHA / 2, power)
+    errors = sum(float(ndtri(level) if degrees is None else stdtrit(degrees, level)) for level in levels)
+    if num_moved:
+        errors = max(errors, float(gammaincinv(LEAST_MOVED, power)) / num_moved**0.5)
+    return errors * std_error

@@ -96,6 +96,11 @@ class Prediction:
     logprobs: Mapping[str, float] | None = None
     """Of the options, where these were asked for (`likelihood`)."""
 
+    @property
+    def cut(self) -> bool:
+        """Cut off at the limit on tokens."""
+        return self.finish_reason == "length"
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeRequest:

@@ -80,7 +80,7 @@ def no_answer(prediction: Prediction) -> str | None:
     text = prediction.text
     if text is None or without_reasoning(text).strip():
         return None
-    if prediction.finish_reason == "length":
+    if prediction.cut:
         return TOKEN_LIMIT
     return ONLY_REASONING if text.strip() else None
 

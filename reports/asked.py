@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.results.folder import RunFolder
 
@@ -12,6 +12,10 @@ SPECIAL = re.compile(r"<\|?[\w/]+\|?>")
 """`<image>`, `<|user|>` and their like."""
 SENTENCE = re.compile(r"(?<=[.:]) ")
 """Where instructions end; a question mark ends none."""
+HEADING = re.compile(r"\b(?:Options|Choices):$")
+"""Ends the sentence behind which the options stand."""
+OPTIONS = re.compile(r"(?:Options|Choices):|\(?A[.)]")
+"""With which the options begin."""
 SHARED = 0.05
 """The share of prompts from which on a first sentence is an instruction. At least three prompts must have it."""
 
@@ -28,10 +32,20 @@ def in_short(prompts: Mapping[str, str]) -> Mapping[str, str]:
     }
     least = max(3.0, SHARED * len(sentences))
     while True:
-        first = Counter(own[0] for own in sentences.values() if len(own) > 1)
+        first = Counter(own[0] for own in sentences.values() if _may_instruct(own))
         instructions = {sentence for sentence, count in first.items() if count >= least}
         if not instructions:
             return {index: " ".join(own) for index, own in sentences.items()}
         sentences = {
-            index: own[1:] if len(own) > 1 and own[0] in instructions else own for index, own in sentences.items()
+            index: own[1:] if _may_instruct(own) and own[0] in instructions else own for index, own in sentences.items()
         }
+
+
+def _may_instruct(sentences: Sequence[str]) -> bool:
+    """Whether the first sentence may be taken away: not what asks, or has the options behind it.
+
+    Many samples ask the same. That is the question however often it stands there.
+    """
+    if len(sentences) == 1 or "?" in sentences[0] or HEADING.search(sentences[0]):
+        return False
+    return not OPTIONS.match(sentences[1])

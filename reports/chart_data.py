@@ -15,6 +15,9 @@ from .tables import Cell
 LARGEST = {"perception": 2000.0, "cognition": 800.0}
 """Points that can be had in MME; a subtask of it has 200. Everything else is per cent."""
 
+TABLE_OF = {paper.entries(number)[0].task: number for number in paper.NUMBERS[2:]}
+"""The paper's per-subtask table of each task; RealWorldQA has none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dot:
@@ -128,6 +131,16 @@ def further_parts(task: str, plan: Plan, printed: str | None) -> list[Chart]:
         rows = tuple(_row(line, plan, None, [], None, 100.0) for line in lines)
         charts.append(Chart(title=f"By {kind.replace('_', ' ')}", rows=rows, reference=None))
     return charts
+
+
+def part_label(task: str, name: str) -> str:
+    """What the pages call a part of a benchmark: as the paper's table of it does, and else in words, with its kind."""
+    number = TABLE_OF.get(task)
+    printed = [entry for entry in paper.entries(number) if entry.metric == name] if number else []
+    if printed:
+        return _label(printed[0])
+    kind, slash, _ = name.partition("/")
+    return f"{kind.replace('_', ' ')}: {_spelled(name)}" if slash else name
 
 
 def _spelled(name: str) -> str:

@@ -14,11 +14,11 @@ from .links import Links
 from .tables import DASH, Cell, Column, Row, Table
 
 HOW = (
-    "B - A with its 95 % interval, paired question by question; ▲ and ▼: p < 0.05 after Holm's correction, which is "
-    "over the columns, or over the sub-scores of one task.",
+    "B - A with its 95 % interval (both bounds where it is not in the middle), paired question by question; ▲ and ▼: "
+    "p < 0.05 after Holm's correction, which is over the columns, or over the sub-scores of one task.",
     "exact McNemar: right or wrong, one independent question each. clustered t: everything else, by picture or "
-    "circular group. detectable: the true difference found with 80 % power. docs/statistics.md says which test "
-    "where, and why.",
+    "circular group. detectable: the true difference that two runs on these same questions show with 80 % power, if as "
+    "many answers change as did here. It is paired: compare it with ± of B - A, never with the ± of one run.",
 )
 
 
@@ -114,6 +114,56 @@ def difference_cell(metric: MetricComparison) -> Cell:
     )
 
 
+def moved_texts(metric: MetricComparison, gained: int, lost: int) -> tuple[str, str]:
+    """How many answers moved for the better and for the worse, with the groups that the metric and its p count.
+
+    MMBench's answers are to rolls of a question, which is right when all are: `1 roll, 0 groups`.
+    """
+    if metric.groups_moved is None:
+        return str(gained), str(lost)
+    word = _answer_word(metric)
+    pairs = zip((gained, lost), metric.groups_moved, strict=True)
+    first, second = (
+        f"{_counted(own, word)}, {_counted(groups, 'group')}" if own or groups else "0" for own, groups in pairs
+    )
+    return first, second
+
+
+def answers_text(metric: MetricComparison) -> str:
+    """How many answers stand on either side: `200`, `27 rolls`."""
+    num = metric.num_pairs
+    return str(num) if metric.groups_moved is None else _counted(num, _answer_word(metric))
+
+
+def _answer_word(metric: MetricComparison) -> str:
+    task = TASKS.get(metric.task)
+    return "roll" if task and task.rolls_options else "answer"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence over all metrics: how many differences are more than noise."""
+    tested = [metric for metric in comparison.metrics if metric.p_holm is not None]
+    beyond = sum(metric.significant for metric in tested)
+    left = len(comparison.metrics) - len(tested)
+    untested = f" {left} more could not be tested." if left else ""
+    if not tested:
+        return f"No difference could be tested, of {_counted(left, 'number')}."
+    verb = "lies" if beyond == 1 else "lie"
+    return f"{beyond} of {_counted(len(tested), 'difference')} {verb} beyond noise after Holm's correction.{untested}"
+
+
+def making_lines(comparison: Comparison, names: tuple[str, str]) -> list[str]:
+    """`making_table` in words, for runs that go by `names` on their page."""
+    return [
+        f"{row.label}: {row.cells[0].number} in {names[0]}, {row.cells[1].number} in {names[1]}"
+        for row in making_table(comparison).rows
+    ]
+
+
 def p_text(p: float | None) -> str:
     """Four digits; a p-value is never shown as 0."""
     return DASH if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
@@ -139,9 +189,11 @@ def count_table(comparison: Comparison, links: Links | None = None) -> Table:
     for task in dict.fromkeys(metric.task for metric in comparison.metrics):
         own = [flip for flip in comparison.flips if flip.task == task]
         better = sum(flip.b > flip.a for flip in own)
+        headline = next(metric for metric in comparison.metrics if metric.task == task)
+        counts = moved_texts(headline, better, len(own) - better)
         cells = tuple(
-            Cell(text=str(number), link=links.filtered(task, result) if links and number else None)
-            for result, number in (("gained", better), ("lost", len(own) - better))
+            Cell(text=text, link=links.filtered(task, result) if links and number else None)
+            for result, number, text in zip(("gained", "lost"), (better, len(own) - better), counts, strict=True)
         )
         rows.append(Row(label=TASKS[task].title if task in TASKS else task, cells=cells))
     return Table(
@@ -150,6 +202,7 @@ def count_table(comparison: Comparison, links: Links | None = None) -> Table:
         corner="benchmark",
         columns=(Column(label="gained: better in B", kind="run"), Column(label="lost: worse in B", kind="run")),
         rows=tuple(rows),
+        notices=(links.remark,) if links and links.remark and comparison.flips else (),
     )
 
 
@@ -182,7 +235,7 @@ def flip_table(
         corner="question",
         columns=tuple(columns),
         rows=tuple(_flip_row(flip, text if questions else None, bool(questions), links) for flip, text in shown),
-        remarks=(links.remark,) if links and links.remark else (),
+        notices=(links.remark,) if links and links.remark else (),
         as_list=True,
     )
 

@@ -26,8 +26,8 @@ TO_PAPER = (
     "own error is not known."
 )
 TO_BASELINE = (
-    "▲ and ▼ beside a difference between runs: p < 0.05 after Holm's correction. Each run's own table of differences "
-    "has the p-values, their tests, and what its verdicts leave open: with one training a side, the seed."
+    "▲ and ▼ beside a difference between runs: p < 0.05 after Holm's correction. The table `A: ...   B: ...` of two "
+    "runs has the p-values, their tests, and what its verdicts leave open: with one training a side, the seed."
 )
 
 

@@ -38,8 +38,9 @@ ACROSS = {"7": "Subtask", "9": "Dimension", "11": "Subject", "12": "Skill or tas
 """Tables whose columns are models, with the heading of their first column; in the others models are rows."""
 
 INTERVALS = (
-    "± is half the width of the 95 % interval, n the number of scored samples (of MMBench: of questions, each asked "
-    "once for every rotation of its options); the paper prints neither."
+    "± is half the width of the 95 % interval; where the value is not in its middle, both bounds are shown. n is the "
+    "number of scored samples (of MMBench: of questions, each asked once for every rotation of its options); the paper "
+    "prints neither."
 )
 MARKS = (
     "† and * stand as printed; the caption that explains them is not at hand. From their use: † taken from that "

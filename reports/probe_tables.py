@@ -23,8 +23,7 @@ HOW = (
     "▼: p < 0.05 after Holm's correction over the columns.",
     "all orders: the share of questions right in every order of their options, beside the mean over these orders.",
     "letters, paraphrase, damages: under the probe minus plainly, paired; each probe is a Holm family of its own.",
-    "blind: questions right without the picture. A guess may be right: the gain is the measurement, this is a flag. "
-    "docs/probes.md says what each number means.",
+    "blind: questions right without the picture. A guess may be right: the gain is the measurement, this is a flag.",
 )
 
 

@@ -27,13 +27,13 @@ PROTOCOLS = {
     "kit": "VLMEvalKit's own reading",
     "official": "the benchmark's published rule",
     "cambrian": "Cambrian's normalised letter",
-    "strict": "our reading and counting of the answers, see docs/reading_quality.md",
+    "strict": "our own reading and counting of the answers, without a judge",
 }
 
 BARS = (
     "Rows of several seeds are means over trainings, on the questions that all of them scored: ±q is half the width of "
-    "the 95 % interval for other questions (n of them), ±s for other training seeds. The two are never added here; "
-    "differences between arms have both."
+    "the 95 % interval for other questions (n of them), ±s for other training seeds, or (x to y) where the "
+    "mean is not in its middle. The two are never added here; differences between arms have both."
 )
 
 Found = TypeVar("Found")
@@ -250,8 +250,21 @@ def _unread(metric: Metric, why: str | None) -> str:
     bounds = ""
     if metric.unread_bounds:
         wrong, right = metric.unread_bounds
-        bounds = f"; {wrong:.1f} were all of them wrong, {right:.1f} were all right"
+        bounds = f"; {wrong:.1f} if all were wrong, {right:.1f} if all were right"
     return f"{start}{metric.num_unread} of {metric.num_scored} answers unread, counted as the protocol does{bounds}."
+
+
+def why_unread(result: TaskResult, protocol: str) -> str:
+    """Why a protocol's rule leaves an answer unread, in words for a reader of that answer."""
+    if nothing_extracts(result, protocol):
+        return "the rule recognises only plain answers, and no judge was there to extract this one"
+    return "the rule finds no answer in the text"
+
+
+def nothing_extracts(result: TaskResult, protocol: str) -> bool:
+    """Whether a judge would extract what the rule does not recognise, and none did; a rubric extracts nothing."""
+    rule = result.about.protocols.get(protocol)
+    return rule is not None and rule.extractor != "none" and (result.judge is None or not result.comparable_judge)
 
 
 def judge_caveat(result: TaskResult) -> str:

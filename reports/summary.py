@@ -11,6 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from textwrap import wrap
 
 from rich.console import Console
@@ -23,6 +24,7 @@ from benchmarks.tasks import COLUMNS, TASKS
 from . import paper
 from .comparison_tables import difference_cell, p_text
 from .differences import to_paper
+from .notices import cut_off
 from .other_tables import other_entries
 from .paper import PaperLine
 from .paper_tables import TITLES, Plan, reference_row
@@ -37,6 +39,8 @@ RULES = {("cv_bench", "official"): "an exact letter only", ("cv_bench", "cambria
 """What a protocol counts that is much stricter than others: said where the two are far apart."""
 LETTERS = "ABCD"
 SHOWN_NAMES = 3
+NOT_COMPARED = "n.c."
+"""Instead of a difference to the paper; beside several runs, of which none may be compared, instead of its number."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def _difference(run: RunFolder, own: Cell, difference: Cell, theirs: Cell) -> st
     if own.value is None or theirs.value is None:
         return DASH
     if run.toy or own.suffix or difference.value is None:
-        return "n.c."
+        return NOT_COMPARED
     return difference.number.removesuffix(difference.suffix) if not difference.significant else difference.number
 
 
@@ -161,26 +165,56 @@ def _several(plan: Plan, lines: Sequence[Line]) -> list[Text]:
     shown = [baseline, *others[-(SHOWN_RUNS - 1) :]]
     table, row = reference_row(plan.reference)
     printed = paper_series(table, row)
+    minus = [to_paper(run, table, row) for run in shown]
     pair = plan.pair(shown[1]) if len(shown) == 2 else None
     body = [Text(printable(_cut(f"{letter} {run.label}"))) for letter, run in zip(LETTERS, shown, strict=False)]
     if len(others) + 1 > len(shown):
         body[0].append(f"   ({len(others) + 1 - len(shown)} more: --all)", style="dim")
     headings = [*LETTERS[: len(shown)], *(("B - A", "p, Holm") if pair else ())]
-    body.append(Text(_spread("", headings, "paper"), style="dim"))
+    sizes = (18, 18, 16, 9) if pair else (60 // len(shown),) * len(shown)
+    body.append(Text(_spread("", headings, "paper", sizes), style="dim"))
     for line in lines:
         cells = [run_cell(run.results[line.task], line.metric) if line.task in run.results else Cell() for run in shown]
-        words = [f"{cell.number.removesuffix(cell.suffix)} {cell.interval}".rstrip() for cell in cells]
+        words = [_with_interval(cell, size) for cell, size in zip(cells, sizes, strict=False)]
         if pair:
             found = pair.comparison.of_task(line.task).get(line.metric)
             cell = Cell() if found is None else difference_cell(found)
-            words += [f"{cell.number} {cell.interval}".rstrip(), p_text(found.p_holm if found else None)]
+            words += [_with_interval(cell, sizes[2]), p_text(found.p_holm if found else None)]
         theirs = printed.cell(line.entry) if line.entry else Cell()
-        body.append(Text(_spread(_short(line.label), words, theirs.number.removesuffix(theirs.suffix))))
+        against = {
+            _difference(run, cell, each.cell(line.entry), theirs)
+            for run, cell, each in zip(shown, cells, minus, strict=True)
+            if line.entry and cell.value is not None
+        }
+        paper_number = NOT_COMPARED if against == {NOT_COMPARED} else theirs.number.removesuffix(theirs.suffix)
+        body.append(Text(_spread(_short(line.label), words, paper_number, sizes)))
     return body
 
 
-def _spread(label: str, words: Sequence[str], last: str) -> str:
-    return printable((f"{label:<11}" + "".join(f"{word:>15}" for word in words) + f"{last:>8}").rstrip())
+def _spread(label: str, words: Sequence[str], last: str, sizes: Sequence[int]) -> str:
+    parts = [f"{word:>{size}}" for word, size in zip(words, sizes, strict=True)]
+    return printable((f"{label:<11}" + "".join(parts) + f"{last:>8}").rstrip())
+
+
+def _with_interval(cell: Cell, size: int) -> str:
+    """A number with its interval as tables have it, bounds as close as `size` asks for: 54.1..99.2, 54..100.
+
+    The mark of a number that is not comparable stays, whatever gives way.
+    """
+    number, mark = cell.number.removesuffix(cell.suffix), cell.suffix
+    if cell.value is None or cell.ci95 is None:
+        return number + mark
+    own = cell.interval
+    close = own.strip("()").replace(" to ", "..").replace("+", "")
+    texts = [own] if " to " not in own else [close, _outwards(*cell.ci95)]
+    fitting = [text for text in texts if len(number) + len(text) + len(mark) + 2 <= size]
+    if not fitting and mark:
+        return number + mark
+    return f"{number} {fitting[0] if fitting else '(--all)'}{mark}"
+
+
+def _outwards(low: float, high: float) -> str:
+    return f"{floor(low)}..{ceil(high)}"
 
 
 # -- what must be known, and where to look ----------------------------------------------------------------------------
@@ -203,6 +237,7 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if partial:
         names = ", ".join(sorted(partial)) if len(partial) <= SHOWN_NAMES else f"{len(partial)} tasks"
         yield Text(f"incomplete: {names}; unscored samples are left out, not wrong", style="yellow")
+    yield from (Text(f"{_of(run, runs)}{cut}", style="yellow") for run in runs if (cut := cut_off(run)))
     if any(run.toy for run in runs):
         yield Text("toy world: compare with nothing but runs of the toy world", style="yellow")
     yield from (Text(line, style="yellow") for line in _incomparable(runs, lines))
@@ -218,7 +253,7 @@ def _remarks(plan: Plan, lines: Sequence[Line], failed: Sequence[str]) -> Iterat
     if len(runs) == 1 and not runs[0].toy:
         yield Text("▲ ▼ the paper's number lies outside the interval", style="dim")
     if len(runs) == 2:
-        yield Text("B - A: paired by question, ± 95 %; ▲ ▼ p < 0.05 after Holm's correction", style="dim")
+        yield Text("B - A: paired by question, 95 %; ▲ ▼ p < 0.05 after Holm's correction", style="dim")
 
 
 def _of(run: RunFolder, runs: Sequence[RunFolder]) -> str:

@@ -13,6 +13,8 @@ from typing import Literal
 
 DASH = "–"
 WRAPPED = 22
+MOST_UNEVEN = 0.05
+"""By how much of the larger one the two sides of an interval may differ and still be shown as ± one half width."""
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q: it has no superscript form in Unicode
 
 RowKind = Literal["paper", "run", "reading", "difference"]
@@ -77,13 +79,27 @@ class Cell:
 
     @property
     def interval(self) -> str:
-        """`±1.2`, or nothing; of an arm `±1.2 q ±0.8 s`: by questions and by seeds, kept apart."""
+        """`±1.2`, `(54.1 to 100.0)`, or nothing; of an arm `±1.2 q ±0.8 s`: by questions and by seeds, kept apart."""
         if self.value is None:
             return ""
-        own = "" if self.half_width is None else f"±{self.half_width:.1f}"
+        own = "" if self.ci95 is None else interval_text(self.value, self.ci95, signed=self.signed)
         if self.seed_ci95 is None:
             return own
-        return f"{own} q ±{(self.seed_ci95[1] - self.seed_ci95[0]) / 2:.1f} s".removeprefix(" q ")
+        seeds = interval_text(self.value, self.seed_ci95, signed=self.signed)
+        return f"{own} q {seeds} s".removeprefix(" q ")
+
+
+def interval_text(value: float, bounds: tuple[float, float], *, signed: bool = False) -> str:
+    """Of a 95 % interval: `±1.2` where the value is in its middle, and else its bounds, `(54.1 to 100.0)`.
+
+    The one place that decides it, for every format. Half a width beside 100 % of a few questions would promise more
+    than there is on one side, and less on the other.
+    """
+    below, above = value - bounds[0], bounds[1] - value
+    if abs(below - above) <= MOST_UNEVEN * max(below, above):
+        return f"±{(bounds[1] - bounds[0]) / 2:.1f}"
+    sign = "+" if signed else ""
+    return f"({bounds[0]:{sign}.1f} to {bounds[1]:{sign}.1f})"
 
 
 @dataclass(frozen=True, kw_only=True)

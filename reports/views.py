@@ -62,6 +62,8 @@ class AnswerView:
     bars: tuple[Bar, ...]
     tick: str = ""
     """What the marks beside the bars say."""
+    covers: str = ""
+    """Of how many answers it speaks, where it leaves some out."""
 
 
 def views_of(run: RunFolder, task: str) -> list[AnswerView]:
@@ -145,7 +147,8 @@ def _letters(scores: Sequence[Score]) -> Iterator[AnswerView]:
     said = Counter(_said(score, letters) for score in asked)
     names = [*letters, *([UNREAD] if said[UNREAD] else [])]
     bars = _bars(((name, said[name]) for name in names), right, said_filter)
-    yield AnswerView(title="Letters said", bars=bars, tick="how often it is right")
+    covers = f"{len(asked)} of {len(scores)} answers: those to a letter"
+    yield AnswerView(title="Letters said", bars=bars, tick="how often it is right", covers=covers)
 
 
 def _lettered(scores: Sequence[Score]) -> tuple[list[Score], list[str]]:
@@ -198,9 +201,9 @@ def _lengths(predictions: Sequence[Prediction]) -> Iterator[AnswerView]:
             for start, bound in zip(starts, bounds, strict=False)
         ]
         yield AnswerView(title="Tokens of an answer", bars=_bars(bars))
-    known_ends = [each.finish_reason for each in predictions if each.finish_reason is not None]
+    known_ends = [each for each in predictions if each.finish_reason is not None]
     if known_ends:
-        cut = sum(reason == "length" for reason in known_ends)
+        cut = sum(each.cut for each in known_ends)
         bars = [("ended by itself", len(known_ends) - cut), ("cut at the limit", cut)]
         wanted: dict[str, dict[str, str]] = {"cut at the limit": {"result": "cut"}}
         yield AnswerView(title="How answers ended", bars=_bars(bars, wanted=lambda label: wanted.get(label, {})))

@@ -95,7 +95,9 @@ def test_overview_draws_twelve_rows_with_dots_intervals_and_words(site: str, bro
     assert len(plot.find_elements("css selector", "line.interval")) == 2
     assert len(plot.find_elements("css selector", "path.reference")) == 1
     words = plot.get_attribute("aria-label")
-    assert re.match(r"POPE: first [\d.]+ ±[\d.]+; second .*AKI-4B \(Ours\) 86.9; other rows", words)
+    assert re.match(
+        r"POPE: first [\d.]+ (±[\d.]+|\([\d.]+ to [\d.]+\)); second .*AKI-4B \(Ours\) 86.9; other rows", words
+    )
     circle = plot.find_element("css selector", "circle.point")
     share = float(circle.find_element("xpath", "..").get_attribute("x").rstrip("%"))
     shown = float(words.split("first ")[1].split(" ")[0])
@@ -213,9 +215,44 @@ def test_two_runs_show_what_flipped(site: str, browser: Any) -> None:
     )
     lost = [index for index, value in first.items() if value == 1 and second[index] == 0]
     assert count(browser) == (len(lost), len(first))
-    assert browser.find_element("css selector", ".flip").text == "Lost: right, then wrong"
+    assert browser.find_element("css selector", ".flip").text == "Lost: first right, second wrong"
     assert len(browser.find_elements("css selector", ".answer")) == 2
     assert "result=lost" in browser.current_url
+
+
+def test_gained_and_lost_are_said_with_the_names_of_the_runs(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=real_world_qa&a=first&b=second")
+    said = "return document.querySelector('#result option[value=lost]').textContent"
+    assert browser.execute_script(said) == "lost: first right, second wrong"
+    choose(browser, "run-a", "second")
+    choose(browser, "run-b", "first")
+    assert browser.execute_script(said) == "lost: second right, first wrong"
+
+
+def test_exports_of_other_filters_have_other_names_and_hold_the_options(site: str, browser: Any) -> None:
+    open_samples(browser, site, "task=real_world_qa&a=first&b=second")
+    browser.execute_script(
+        "window.saved = []; AKI.exports.save = (name, type, text) => window.saved.push([name, text])"
+    )
+    for result in ("gained", "lost"):
+        choose(browser, "result", result)
+        browser.find_element("id", "export-csv").click()
+        wait(browser, f"window.saved.length === {1 + (result == 'lost')}")
+    (gained, text), (lost, _) = browser.execute_script("return window.saved")
+    assert (gained, lost) == ("real_world_qa.first.second.kit.gained.csv", "real_world_qa.first.second.kit.lost.csv")
+    assert json.loads(next(csv.DictReader(io.StringIO(text)))["choices"]) == {"A": "Yes", "B": "No"}
+
+
+def test_on_a_phone_a_tapped_sample_comes_into_view(site: str, browser: Any) -> None:
+    set_view(browser, 390, 800)
+    open_samples(browser, site, "task=pope")
+    browser.find_element("id", "row-2").click()
+    wait(browser, "document.querySelector('.detail h2').textContent === 'Sample 2'")
+    top = "document.querySelector('.detail h2').getBoundingClientRect().top"
+    assert wait(browser, f"{top} >= 0 && {top} < 400 && 1")
+    hidden = "document.elementFromPoint(60, document.querySelector('.detail h2').getBoundingClientRect().top + 8)"
+    assert browser.execute_script(f"return {hidden}.textContent") == "Sample 2"
+    set_view(browser)
 
 
 def test_a_count_of_answers_opens_as_many(site: str, browser: Any) -> None:
@@ -342,6 +379,7 @@ def test_the_list_is_exported_as_it_is_filtered(site: str, browser: Any) -> None
     browser.find_element("id", "export-csv").click()
     lines = list(csv.DictReader(io.StringIO(wait(browser, "window.saved")["text"])))
     assert [line["id"] for line in lines] == [record["id"] for record in records]
+    assert saved["name"] == "pope.first.second.kit.popular.jsonl"
     assert browser.execute_script(
         "return AKI.exports.csv([{task: '=1+1', id: '', groups: [], runs: {}}], [])"
-    ).endswith("'=1+1,,,,,\n")
+    ).endswith("'=1+1,,,,,,\n")

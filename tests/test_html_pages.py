@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ import pytest
 from html_helpers import HOSTILE, NUM_POPE, NUM_REAL, write_answered_run
 from PIL import Image
 from reports_helpers import edit_json, metric, plan, write_lines, write_run
+from scored_run_helpers import score, scores, write_scored_run
 
+from benchmarks.data.load import checksum
 from benchmarks.errors import UserError
-from benchmarks.records import ImageRef
-from benchmarks.results.folder import open_runs
-from reports.chart_data import further_parts, overview
+from benchmarks.records import ImageRef, Score
+from benchmarks.results.comparison import compare
+from benchmarks.results.folder import RunFolder, open_runs
+from benchmarks.tasks import TASKS
+from reports.chart_data import breakdown, further_parts, overview, part_label
 from reports.cli import report
+from reports.comparison_tables import count_table
 from reports.links import group_of, unions
 from reports.pages import write_site
 from reports.pages.browser import PAGE
@@ -244,6 +250,20 @@ def test_unread_and_cut_off_answers_and_readings_are_in_the_index(tmp_path: Path
     assert index["read"]["kit"][0][3] is None
 
 
+def test_the_list_shows_questions_without_the_instructions_before_them(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    table = run / "tables" / "RealWorldQA.tsv"
+    text = table.read_text("utf-8").replace("What colour", "Hint: Please answer with a word. Question: What colour")
+    table.write_text(text, encoding="utf-8")
+    tables = checksum(TASKS["real_world_qa"], run / "tables")
+    edit_json(run / "real_world_qa" / "metrics.json", data={"source": str(run / "tables"), "tables": tables})
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    sample = data_of(site, "real_world_qa/page-0")[2]
+    assert sample["question"].startswith("Hint: ")
+    assert sample["short"] == "What colour is number 2?"
+    assert data_of(site, "pope/page-0")[7]["short"] == "Is it 7?"
+
+
 def test_metrics_lead_to_their_groups_and_unions() -> None:
     groups = ["perception/OCR", "perception/count", "cognition/code", "ade20k", "coco", "omni3d", "popular"]
     assert group_of("perception/OCR", groups) == "perception/OCR"
@@ -274,10 +294,12 @@ def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> N
     table = page["pairs"][2]["table"]
     assert [column.label for column in table.columns][:5] == ["B", "C", "C \u2212 B", "gained", "lost"]
     row = next(row for row in table.rows if row.label == "RealWorldQA")
-    (worse, num_worse, down), (better, num_better, up) = page["pairs"][2]["moved"]
+    (worse, down, down_more, down_untested), (better, up, up_more, up_untested) = page["pairs"][2]["moved"]
     assert (worse, better) == ("Worse", "Better")
-    assert num_worse == sum((each.cells[2].value or 0) < 0 for each in table.rows) > 0
-    assert num_better == sum((each.cells[2].value or 0) > 0 for each in table.rows)
+    num_worse = sum((each.cells[2].value or 0) < 0 for each in table.rows)
+    assert down_untested == up_untested == []
+    assert len(down + down_more) == num_worse > 0
+    assert len(up + up_more) == sum((each.cells[2].value or 0) > 0 for each in table.rows)
     assert len(down) == min(num_worse, MOST_MOVED)
     assert all(line.difference.value < 0 for line in down)
     assert all(line.difference.value > 0 for line in up)
@@ -298,6 +320,60 @@ def test_the_page_of_comparisons_counts_what_the_links_show(tmp_path: Path) -> N
     assert behind == f"+{minus[1:]} \u2212{plus[1:]}"
 
 
+def write_pair(root: Path, task: str, first: list[Score], second: list[Score]) -> list[RunFolder]:
+    return open_runs([write_scored_run(root / name, {task: own}) for name, own in (("a", first), ("b", second))])
+
+
+def test_a_comparison_begins_with_its_verdict_and_how_the_two_were_made(tmp_path: Path) -> None:
+    values = [float(number % 2) for number in range(40)]
+    runs = write_pair(tmp_path, "real_world_qa", scores(values), scores([1.0] * 20 + values[20:]))
+    edit_json(tmp_path / "b" / "run.json", dtype="float32")
+    page = compare_page(open_runs([run.path for run in runs]), None)["pairs"][0]
+    assert page["verdict"] == "1 of 1 difference lies beyond noise after Holm's correction."
+    assert any(line.startswith("dtype: ") and line.endswith(" in A, float32 in B") for line in page["made"])
+    text = (
+        write_site(plan(open_runs([run.path for run in runs])), tmp_path / "html").parent / "compare.html"
+    ).read_text()
+    assert page["verdict"] in unescape(text)
+    assert "float32 in B" in text
+
+
+def test_answers_that_are_all_the_same_are_said_to_be(tmp_path: Path) -> None:
+    own = scores([1.0, 0.0] * 10)
+    (row,) = compare_page(write_pair(tmp_path, "real_world_qa", own, own), None)["pairs"][0]["table"].rows
+    assert (row.cells[2].number, row.cells[2].interval) == ("identical on all 20", "")
+
+
+def test_what_was_not_tested_comes_last_and_says_why(tmp_path: Path) -> None:
+    """One question in a group of its own moved: nothing can be tested there."""
+    first = [score(number, 0.0, groups=("x" if number else "alone",)) for number in range(9)]
+    second = [replace(each, value=1.0) if each.index in "012" else each for each in first]
+    page = compare_page(write_pair(tmp_path, "seed_image", first, second), None)["pairs"][0]
+    _, tested, _, untested = page["moved"][1]
+    assert [line.untested for line in tested] == [None, None]
+    assert [line.label for line in untested] == ["SEED-Bench (image): alone"]
+    assert "fewer than two" in untested[0].untested
+    assert page["verdict"].endswith(" 1 more could not be tested.")
+
+
+def test_rolls_of_a_question_stand_beside_the_groups_that_p_counts(tmp_path: Path) -> None:
+    """Of question 0 one more roll is wrong, which was wrong before; of question 1 one, which was right."""
+
+    def rolls(wrong: set[tuple[int, int]]) -> list[Score]:
+        places = [(question, roll) for question in range(6) for roll in range(3)]
+        return [
+            score(question + roll * 1_000_000, float((question, roll) not in wrong), cluster=str(question))
+            for question, roll in places
+        ]
+
+    runs = write_pair(tmp_path, "mmbench", rolls({(0, 0)}), rolls({(0, 0), (0, 1), (1, 2)}))
+    pair = compare_page(runs, None)["pairs"][0]
+    row = pair["table"].rows[0]
+    assert [cell.text for cell in row.cells[3:5]] == ["0", "2 rolls, 1 group"]
+    (cells,) = (row.cells for row in count_table(compare(*runs)).rows)
+    assert [cell.text for cell in cells] == ["0", "2 rolls, 1 group"]
+
+
 def test_a_column_that_a_run_lacks_is_shown_as_missing(tmp_path: Path) -> None:
     runs = [write_answered_run(tmp_path / name, seed) for seed, name in enumerate(("first", "second"))]
     shutil.rmtree(runs[1] / "real_world_qa")
@@ -314,6 +390,57 @@ def test_many_runs_have_a_history_in_the_order_of_their_beginnings(tmp_path: Pat
     assert [point.label for point in panel.points] == ["a", "b", "c"]
     assert [point.x for point in panel.points] == sorted(point.x for point in panel.points)
     assert history(open_runs(runs[:2])) == []
+
+
+def test_parts_are_called_the_same_on_every_page() -> None:
+    assert part_label("mmbench", "category/CP") == "CP"
+    assert part_label("mmbench", "ability/object_localization") == "ability: object localization"
+    assert part_label("pope", "popular/f1") == "Popular: F1"
+    labels = {row.label for row in breakdown("8", Plan(())).rows}
+    assert "CP" in labels
+
+
+def test_answers_that_were_cut_off_are_said_on_top_and_on_the_card(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    path = run / "real_world_qa" / "predictions.jsonl"
+    answers = [json.loads(line) for line in path.read_text().splitlines()]
+    write_lines(
+        path, [each | {"finish_reason": "length" if number < 3 else "stop"} for number, each in enumerate(answers)]
+    )
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    wanted = {"task": ["real_world_qa"], "a": ["first"], "b": ["-"], "result": ["cut"]}
+    for page in ("index", "benchmark-real_world_qa"):
+        text = (site / f"{page}.html").read_text("utf-8")
+        assert "3 of 40 (7.5 %)" in text
+        assert ("answers cut off at the token limit" in text) == (page != "index")  # said once, with its links
+        assert wanted in links_in(text)
+    assert "were cut at the limit on tokens" not in (site / "benchmark-pope.html").read_text("utf-8")
+
+
+def test_the_page_says_that_nothing_extracts_and_what_to_pass(tmp_path: Path) -> None:
+    """And so does an answer that the rule leaves unread, until a judge has been there."""
+    own = [replace(score(n, 0.0, target="2", answer=""), reason="unread") for n in range(3)] + [
+        score(9, 1.0, target="A")
+    ]
+    run = write_scored_run(tmp_path / "a", {"mathvista": own})
+    page = (write_site(plan(open_runs([run])), tmp_path / "html").parent / "benchmark-mathvista.html").read_text(
+        "utf-8"
+    )
+    assert f"aki-eval score {run} --judge gpt-4o" in page
+    assert "1 of 4 answers: those to a letter" not in page  # a single letter makes no view
+    found = data_of(tmp_path / "html", "mathvista/page-0")[0]["runs"][0]["scores"]["kit"]
+    assert "no judge was there to extract" in found["why"]
+    assert "why" not in data_of(tmp_path / "html", "mathvista/page-0")[3]["runs"][0]["scores"]["kit"]
+    judged = write_scored_run(tmp_path / "b", {"mathvista": own}, judge={"name": "gpt", "comparable": True})
+    text = (write_site(plan(open_runs([judged])), tmp_path / "other").parent / "benchmark-mathvista.html").read_text()
+    assert "--judge gpt-4o" not in text
+
+
+def test_shared_questions_of_pope_and_the_papers_own_values_are_labelled(tmp_path: Path) -> None:
+    run = write_answered_run(tmp_path / "first", 0)
+    site = write_site(plan(open_runs([run])), tmp_path / "html").parent
+    assert "numbers over all splits stand on 1200 questions" in (site / "benchmark-pope.html").read_text("utf-8")
+    assert re.search(r'<span class="muted">paper [\d.]+</span>', (site / "index.html").read_text("utf-8"))
 
 
 def test_parts_without_a_line_in_the_paper_have_charts_of_their_own(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import Policy
 from reports.cli import report
 from reports.comparison_tables import p_text
+from reports.tables import interval_text
 
 
 def drawn(seed: int, better: float) -> dict[str, list[Score]]:
@@ -96,8 +97,9 @@ def assert_shows(text: str, metrics: dict[str, MetricComparison]) -> None:
         joined = " ".join(cells)
         assert metric.difference is not None
         assert metric.ci95 is not None
-        assert f"{metric.difference:+.1f}" in joined.replace("\u2212", "-"), label
-        assert f"{(metric.ci95[1] - metric.ci95[0]) / 2:.1f}" in joined, label
+        plain = joined.replace("\u2212", "-").replace("$", "").replace("\\pm", "±")
+        assert f"{metric.difference:+.1f}" in plain, label
+        assert interval_text(metric.difference, metric.ci95, signed=True) in plain, label
         assert p_text(metric.p) in cells, label
         assert p_text(metric.p_holm) in cells, label
         assert any(str(metric.test) in cell for cell in cells), label

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, multinomial, ttest_1samp, ttest_rel
+from scipy.stats import binom, binomtest, multinomial, ttest_1samp, ttest_rel
+from scipy.stats import t as student_t
 
 from benchmarks.estimates import Columns, Estimate, mean_by_group, weighted_sum
 from benchmarks.paired_tests import (
@@ -146,7 +147,8 @@ def test_t_is_the_paired_t_test() -> None:
     assert found.ci95 == pytest.approx((interval.low, interval.high))
     assert found.degrees == pytest.approx(299)
     assert found.value == pytest.approx(100 * (b.mean() - a.mean()))
-    assert found.detectable == pytest.approx((1.95996 + 0.84162) * found.std_error, rel=1e-4)
+    quantiles = student_t.ppf(0.975, 299) + student_t.ppf(0.8, 299)
+    assert found.detectable == pytest.approx(quantiles * found.std_error, rel=1e-9)
 
 
 def test_one_sided_bounds_are_students() -> None:
@@ -270,3 +272,16 @@ def test_holm_keeps_the_order_and_never_lowers() -> None:
 
 def test_smallest_detectable_difference() -> None:
     assert smallest_detectable_difference(1.0, power=0.8) == pytest.approx(1.96 + 0.8416, abs=1e-3)
+
+
+@pytest.mark.parametrize("flips", [(1, 0), (1, 1), (3, 1), (5, 2), (4, 4), (20, 20)])
+def test_no_difference_is_detectable_that_six_questions_could_not_show(flips: tuple[int, int]) -> None:
+    """By the exact test itself: six of `num` that moved one way are seen with 80 % power at this difference."""
+    won, lost = flips
+    num = 140
+    a = [1.0] * lost + [0.0] * (num - lost)
+    b = [0.0] * lost + [1.0] * won + [0.0] * (num - lost - won)
+    found = difference(a, b)
+    low, high = found.ci95
+    assert found.detectable > (high - low) / 2
+    assert binom.sf(5, num, found.detectable / 100) > 0.79

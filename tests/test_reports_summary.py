@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reports_helpers import all_metrics, edit_json, metric, write_run
+from reports_helpers import all_metrics, edit_json, metric, write_lines, write_run
 from rich.cells import cell_len
 
 from benchmarks.errors import UserError
@@ -16,7 +16,8 @@ from reports.cli import report
 from reports.model_card import results
 from reports.notices import notices
 from reports.paper_tables import Plan
-from reports.summary import HEIGHT, WIDTH, summary
+from reports.summary import HEIGHT, WIDTH, _with_interval, summary
+from reports.tables import Cell
 
 
 def lines_of(*folders: Path, **options: Any) -> list[str]:
@@ -56,7 +57,7 @@ def test_a_served_models_mask_is_not_verified_and_every_view_says_so(model: dict
     edit_json(folder / "run.json", model={"name": "served", **model})
     assert "a server answered: mask not verified" in lines_of(folder)
     (run,) = runs = open_runs([folder])
-    assert "served: a server answered; its attention mask was not verified (docs/served_models.md)." in notices(runs)
+    assert "served: a server answered; its attention mask was not verified, as no request shows it." in notices(runs)
     assert all("mask not verified" in each.notes for each in results(run))
 
 
@@ -179,3 +180,51 @@ def test_of_a_pattern_what_is_no_run_is_named_and_left_out(capsys: pytest.Captur
     assert said.out.splitlines()[:2] == ["A a", "B b"]
     with pytest.raises(UserError, match="runs/notes is no run folder"):
         report([folders[0], Path("runs/notes")])
+
+
+def test_bounds_are_set_as_close_as_the_column_is_wide() -> None:
+    cell = Cell(value=98.8, ci95=(97.04, 99.42))
+    assert _with_interval(cell, 18) == "98.8 97.0..99.4"
+    assert _with_interval(cell, 15) == "98.8 97..100"  # never narrower than it is
+    assert _with_interval(cell, 10) == "98.8 (--all)"
+    marked = Cell(value=98.8, ci95=(97.04, 99.42), suffix=" n.c.")
+    assert _with_interval(marked, 20) == "98.8 97..100 n.c."
+    assert _with_interval(marked, 15) == "98.8 n.c."
+
+
+def answered(folder: Path, task: str, cut: int, of: int = 200) -> None:
+    lines = [
+        {"index": str(at), "prompt": "?", "prediction": "A", "finish_reason": "length" if at < cut else "stop"}
+        for at in range(of)
+    ]
+    write_lines(folder / task / "predictions.jsonl", lines)
+
+
+def test_answers_cut_at_the_token_limit_are_said_in_summary_and_tables() -> None:
+    folder = write_run(Path("ours"))
+    answered(folder, "pope", 2)
+    assert not any("token limit" in line for line in lines_of(folder))
+    answered(folder, "pope", 3)
+    (line,) = (line for line in lines_of(folder) if "token limit" in line)
+    assert line == "answers cut off at the token limit: POPE 3 of 200"
+    for task in ("mme", "mmmu", "mm_vet", "seed_image"):
+        answered(folder, task, 200)
+    lines = lines_of(folder)
+    assert len(lines) <= HEIGHT
+    said = "answers cut off at the token limit: 5 benchmarks, most in MME 200 of 200"
+    assert said in lines
+    assert f"ours: {said}." in notices(open_runs([folder]))
+
+
+def test_runs_side_by_side_bear_the_marks_of_one() -> None:
+    def unread(metrics: dict[str, dict[str, Any]]) -> None:
+        metrics["pope"]["f1"]["num_unread"] = 50
+
+    first, second = with_metrics("first", unread), with_metrics("second", unread)
+    alone = line_about(lines_of(first), "POPE")
+    assert alone[-1] == "n.c."
+    together = line_about(lines_of(first, second), "POPE")
+    assert together.count("n.c.") == 3
+    assert "86.9" not in together
+    other = write_run(Path("other"))
+    assert line_about(lines_of(first, other), "POPE")[-1] == "86.9"

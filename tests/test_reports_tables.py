@@ -18,7 +18,7 @@ from reports import paper
 from reports.cli import parse_formats, report
 from reports.paper_tables import all_tables, main_table, subtask_table
 from reports.render import markdown, terminal
-from reports.tables import Cell, Table
+from reports.tables import Cell, Column, Row, Table
 
 
 def row(table: Table, label: str) -> tuple[Cell, ...]:
@@ -323,3 +323,24 @@ def test_answered_but_unscored_task_is_named(tmp_path: Path) -> None:
     opened = open_run(run)
     assert opened.unscored == ("mme",)
     assert "mme answered but not scored" in main_table("1", plan([opened])).notices[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "shown"),
+    [
+        (50.0, (48.0, 52.0), "±2.0"),
+        (50.0, (48.0, 51.91), "±2.0"),  # sides of 2.0 and 1.91 differ by less than 5 %
+        (50.0, (48.0, 51.89), "(48.0 to 51.9)"),
+        (100.0, (53.8, 100.0), "(53.8 to 100.0)"),
+        (0.0, (0.0, 0.0), "±0.0"),
+    ],
+)
+def test_an_interval_that_is_not_even_shows_its_bounds_in_every_format(
+    value: float, bounds: tuple[float, float], shown: str
+) -> None:
+    cell = Cell(value=value, ci95=bounds)
+    assert cell.interval == shown
+    column = Column(label="x", kind="run")
+    table = Table(key="k", title="t", corner="c", columns=(column,), rows=(Row(label="r", cells=(cell,)),))
+    assert f"{cell.number} {shown}" in markdown.render(table)
+    assert Cell(value=1.0, ci95=(-0.2, 3.0), signed=True).interval == "(-0.2 to +3.0)"

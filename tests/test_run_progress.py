@@ -36,8 +36,8 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> No
         progress.advance("mme", [answers("1"), fails("2")], 1)
         progress.advance("mme", [answers("3"), answers("4")], 2)
     first, second = out.getvalue().splitlines()
-    assert re.fullmatch(r"mme 2/4, [\d.]+/s, 50% right; all 2/6, 0 s left, 1 failed", first)
-    assert re.fullmatch(r"mme 4/4, [\d.]+/s, 75% right; all 4/6, 0 s left, 1 failed", second)
+    assert re.fullmatch(r"mme 2/4, [\d.]+/s, 50% exact match; all 2/6, 0 s left, 1 failed", first)
+    assert re.fullmatch(r"mme 4/4, [\d.]+/s, 75% exact match; all 4/6, 0 s left, 1 failed", second)
     assert "\x1b" not in out.getvalue()
 
 
@@ -62,10 +62,10 @@ def test_one_line_for_the_task_at_work_one_for_all_and_one_for_each_that_is_done
     drawn = [line.split() for line in lines if " left" in line]
     assert [line[0] for line in drawn[-2:]] == ["seed_image", "all"]
     seed, together = drawn[-2:]
-    assert ("1,000/14,233" in seed, seed[-2:]) == (True, ["70%", "right"])
+    assert ("1,000/14,233" in seed, seed[-3:]) == (True, ["70%", "exact", "match"])
     assert ("1,002/23,235" in together, together[-2:]) == (True, ["1", "failed"])
     (done,) = (line.split() for line in lines if " in " in line and line.startswith("mme"))
-    assert (done[1], done[-2:]) == ("2/2", ["50%", "right"])
+    assert (done[1], done[-3:]) == ("2/2", ["50%", "exact", "match"])
     assert not any(line.startswith("pope") for line in lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,13 +15,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from scored_run_helpers import score, write_scored_run
 
-from aki_eval.commands.compare import comparison_tables
+from aki_eval.commands.compare import _closing, command, comparison_tables
 from aki_eval.commands.gate import decision_table
 from benchmarks.results.comparison import compare
 from benchmarks.results.folder import RunFolder, open_runs
 from benchmarks.results.gate import decide
 from benchmarks.results.gate_policy import DEFAULT, read_policy
-from reports.asked import asked
+from reports.asked import asked, in_short
 from reports.links import links_between
 from reports.render import markdown, terminal
 from reports.tables import Table
@@ -99,3 +100,30 @@ def test_the_gates_markdown_links_to_what_was_lost(runs: list[RunFolder]) -> Non
 
 def test_instructions_are_no_question(tmp_path: Path, runs: list[RunFolder]) -> None:
     assert asked(runs[0], "real_world_qa")["7"] == "What is number 7? Options: A B"
+
+
+@pytest.mark.parametrize("question", ["what color is the circle?", "Complete the sentence."])
+def test_a_question_that_many_samples_share_is_no_instruction(question: str) -> None:
+    head = "<|system|>\nA chat with an assistant.<|end|>\n<|user|>\n<image>\nAnswer with a letter. "
+    prompts = {str(number): f"{head}{question}\nOptions:\nA. {number}\nB. blue square\n" for number in range(40)}
+    assert in_short(prompts)["7"] == f"{question} Options: A. 7 B. blue square"
+
+
+def test_the_links_are_explained_before_the_first_of_them(runs: list[RunFolder]) -> None:
+    links = links_between(*((run.label, run.path) for run in runs), None)
+    lines = shown(comparison_tables(compare(*runs), 2, links=links), 100)
+    first = next(number for number, line in enumerate(lines) if "http://127.0.0.1" in line)
+    assert any("The links open while" in line for line in lines[:first])
+
+
+def test_compare_ends_with_a_verdict_and_where_the_rest_is(
+    runs: list[RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command([run.path for run in runs])
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == (
+        "Verdict: 1 of 1 difference lies beyond noise after Holm's correction."
+    )
+    comparison = compare(*runs)
+    part = replace(comparison.metrics[0], metric="part", is_column=False)
+    closing = _closing(replace(comparison, metrics=[*comparison.metrics, part]), all_metrics=False)
+    assert closing[1] == "--all-metrics shows 1 sub-score as well."

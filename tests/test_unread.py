@@ -194,7 +194,7 @@ def test_tables_say_what_is_unread_and_compare_nothing_with_it(shown: Path) -> N
     assert mine["MathV_mini"].number == "90.0 n.c."
     assert mine["MathV_mini"].notes[0] == (
         "N.c.: not comparable: 928 answers need an extractor. 928 of 1000 answers unread, counted as the protocol does"
-        "; 0.4 were all of them wrong, 93.2 were all right."
+        "; 0.4 if all were wrong, 93.2 if all were right."
     )
     assert (beside["MathV_mini"].value, beside["MathV_mini"].significant) == (None, None)
     assert "928 answers need an extractor" in beside["MathV_mini"].notes[0]

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.printable import printable
 from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
 from reports.asked import asked
-from reports.comparison_tables import count_table, flip_table, making_table, metric_table
+from reports.comparison_tables import count_table, flip_table, making_table, metric_table, verdict
 from reports.formats import print_tables, write
 from reports.links import Links, links_between
 from reports.render import markdown
@@ -67,10 +68,14 @@ def command(
     tables = comparison_tables(
         comparison, flips, all_metrics=all_metrics, questions=lambda task: asked(one, task), links=links
     )
+    closing = _closing(comparison, all_metrics=all_metrics)
     if format == "term":
         print_tables(tables)
+        typer.echo("\n" + "\n".join(printable(line) for line in closing))
     else:
-        write(out, "compare.md", "\n".join(markdown.render(table) for table in tables))
+        write(
+            out, "compare.md", "\n".join([*(markdown.render(table) for table in tables), "\n\n".join(closing) + "\n"])
+        )
 
 
 command.command_class = SidesCommand  # type: ignore[attr-defined]
@@ -94,6 +99,15 @@ def _answered_blind(runs: Sequence[RunFolder]) -> dict[str, set[str]]:
         for task, indices in blind.items():
             found.setdefault(task, set()).update(indices)
     return found
+
+
+def _closing(comparison: Comparison, *, all_metrics: bool) -> list[str]:
+    """The verdict on all metrics, and where those are that were not shown."""
+    shown = comparison.metrics if all_metrics else comparison.columns
+    lines = [f"Verdict: {verdict(comparison)}"]
+    if more := len(comparison.metrics) - len(shown):
+        lines.append(f"--all-metrics shows {more} sub-score{'' if more == 1 else 's'} as well.")
+    return lines
 
 
 def comparison_tables(

@@ -152,8 +152,9 @@ def _remarks(plan: RunPlan, judge: JudgeOptions) -> Iterator[str]:
         yield f"Memory: {plan.weight_bytes / GIBIBYTE:.2f} GiB of weights{cache}."
     yield from _judge_remarks(plan, judge)
     yield (
-        "Detectable: the smallest true difference between two runs found with 80 % power, were "
-        f"{planning.FLIPPED:.0%} of the answers worth something else; of judged benchmarks from a past run's error."
+        "Detectable: the smallest true difference between two runs on these same questions that is found with 80 % "
+        f"power if {planning.FLIPPED:.0%} of their answers differ in worth. It is paired: not one run's interval. Of "
+        "judged benchmarks from a past run's error."
     )
 
 

@@ -18,7 +18,7 @@ from benchmarks.records import Prediction
 
 PLAIN_SECONDS = 15.0
 """Time between two lines where there is no terminal."""
-WORDS_WIDTH = 68
+WORDS_WIDTH = 74
 """What a line takes beside its bar, so that it fits 80 columns."""
 ALL = "all"
 
@@ -134,8 +134,9 @@ class Progress:
     def _note(self, name: str) -> str:
         if name == ALL:
             return f"{self._errors} failed" if self._errors else ""
+        # Of single answers, letter for letter: no benchmark's score, which may be of groups, or read by rules.
         right = self._right.get(name)
-        return "" if right is None else f"{right / self._done[name]:.0%} right"
+        return "" if right is None else f"{right / self._done[name]:.0%} exact match"
 
     @property
     def _bar_width(self) -> int:

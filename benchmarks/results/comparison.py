@@ -65,6 +65,9 @@ class MetricComparison:
     num_pairs: int
     num_left_out: int
     num_lost: int
+    groups_moved: tuple[int, int] | None = None
+    """(better in B, worse) of the groups that the metric counts where several answers are one (MMBench's rotations, a
+    picture's questions in MME); None where it counts answers, and of arms."""
     arms: tuple[ArmEstimate, ArmEstimate] = field(compare=False, repr=False)
     """Both sides with their errors by questions and by seeds."""
 
@@ -289,8 +292,17 @@ def compare_pairs(pairs: Pairs, a: Arm, b: Arm) -> Iterator[MetricComparison]:
             num_pairs=first[name].num_scored,
             num_left_out=pairs.num_left_out,
             num_lost=pairs.num_lost,
+            groups_moved=_groups_moved(before[0][name], after[0][name]) if len(every) == 2 else None,
             arms=sides,
         )
+
+
+def _groups_moved(a: Estimate, b: Estimate) -> tuple[int, int] | None:
+    """Clusters that are worth more, and less, in B; None where each answer counts by itself."""
+    if b.num_units == b.num_scored:
+        return None
+    steps = (b.sums[:, 0] - a.sums[:, 0]).sum(axis=0)
+    return int((steps > 0).sum()), int((steps < 0).sum())
 
 
 def _seeded(name: str, arm: Arm, found: Sequence[Mapping[str, Estimate]]) -> Seeded:

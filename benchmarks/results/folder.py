@@ -131,6 +131,18 @@ class RunFolder:
         mark = self.record.answers.get(task) if self.record else None
         return read_predictions(predictions_files(self.path / task), mark)
 
+    @cached_property
+    def cut(self) -> Mapping[str, tuple[int, int]]:
+        """By scored task: how many answers were cut off at the limit on tokens, of how many.
+
+        Raises:
+            UserError: as `predictions`.
+        """
+        answers = {
+            task: [each for each in self.predictions(task).values() if each.error is None] for task in self.results
+        }
+        return {task: (sum(each.cut for each in own), len(own)) for task, own in answers.items()}
+
 
 Named = TypeVar("Named", bound=RunFolder)
 

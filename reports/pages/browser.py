@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +20,11 @@ from benchmarks.console import PlainConsole
 from benchmarks.records import ImageRef, Prediction, Sample, Score, Verdict
 from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.results.rows import NOT_ASKED
+from benchmarks.scoring import UNREAD as UNREAD_REASON
 
+from ..asked import in_short
 from ..links import unions
+from ..series import why_unread
 from .questions import questions
 
 PAGE = 250
@@ -29,6 +32,8 @@ ABSENT = -1
 """Worth of a sample that a run does not hold."""
 UNREAD = -2
 """Worth of an answer that could not be read."""
+LONGEST_SHORT = 120
+"""Of a question in the list, without the instructions that many of the benchmark's questions begin with."""
 LONGEST_WORD = 24
 MOST_WORDS = 16
 """As many readings as a reader chooses from; more are searched for."""
@@ -42,6 +47,8 @@ class Evidence:
     """By protocol and sample."""
     predictions: Mapping[str, Prediction]
     verdicts: Mapping[str, list[Verdict]]
+    why_unread: Mapping[str, str] = field(default_factory=dict)
+    """By protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +109,9 @@ def _write_task(task: str, runs: Sequence[RunFolder], out: Path, pictures: Pictu
     folder = out / "data" / task
     index = _index(list(order), protocols, evidence)
     _write(folder / "index.js", f"{task}/index", index)
+    short = in_short({index: _words(index, samples.get(index), evidence) for index in order})
     for number, page in enumerate(_pages(list(order))):
-        records = [_record(index, samples.get(index), evidence, pictures) for index in page]
+        records = [_record(index, samples.get(index), short.get(index, ""), evidence, pictures) for index in page]
         _write(folder / f"page-{number}.js", f"{task}/page-{number}", records)
     return BrowserTask(
         name=task,
@@ -126,7 +134,12 @@ def _evidence(run: RunFolder, task: str) -> Evidence | None:
     verdicts: dict[str, list[Verdict]] = {}
     for verdict in run.verdicts(task):
         verdicts.setdefault(verdict.index, []).append(verdict)
-    return Evidence(scores=scores, predictions=run.predictions(task), verdicts=verdicts)
+    return Evidence(
+        scores=scores,
+        predictions=run.predictions(task),
+        verdicts=verdicts,
+        why_unread={protocol: why_unread(run.results[task], protocol) for protocol in scores},
+    )
 
 
 def _pages(order: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -215,8 +228,16 @@ def _worth(evidence: Evidence | None, protocol: str, index: str) -> float | None
     return round(score.value / (score.parts.get("reference") or 1.0), 3)
 
 
+def _words(index: str, sample: Sample | None, evidence: Sequence[Evidence | None]) -> str:
+    """The question, or else a prompt that was sent for it."""
+    if sample:
+        return sample.question
+    found = [each.predictions[index] for each in evidence if each and index in each.predictions]
+    return next((prediction.prompt for prediction in found if prediction.prompt), "")
+
+
 def _record(
-    index: str, sample: Sample | None, evidence: Sequence[Evidence | None], pictures: PicturePlaces | None
+    index: str, sample: Sample | None, short: str, evidence: Sequence[Evidence | None], pictures: PicturePlaces | None
 ) -> dict[str, Any]:
     """One sample with what each run did on it. A prompt that is the same for all runs is stored once."""
     predictions = [each.predictions.get(index) if each else None for each in evidence]
@@ -224,6 +245,7 @@ def _record(
     shared = prompts.pop() if len(prompts) == 1 else None
     return {
         "question": sample.question if sample else None,
+        "short": short[:LONGEST_SHORT],
         "choices": list(sample.choices.items()) if sample else [],
         "pictures": [pictures.path_of(picture) for picture in sample.images] if sample and pictures else [],
         "target": _target(index, evidence),
@@ -253,13 +275,14 @@ def _answer(index: str, evidence: Evidence | None, shared: str | None) -> dict[s
         "tokens": prediction.num_tokens if prediction else None,
         "finish": prediction.finish_reason if prediction else None,
         "prompt": prediction.prompt if prediction and prediction.prompt != shared else None,
-        "scores": {name: _score(score) for name, score in scores.items()},
+        "scores": {name: _score(score, evidence.why_unread.get(name)) for name, score in scores.items()},
         "judge": [_verdict(verdict) for verdict in evidence.verdicts.get(index, [])],
     }
 
 
-def _score(score: Score) -> dict[str, Any]:
-    return {"value": score.value, "reason": score.reason, "answer": score.answer, "parts": dict(score.parts)}
+def _score(score: Score, why_unread: str | None) -> dict[str, Any]:
+    found = {"value": score.value, "reason": score.reason, "answer": score.answer, "parts": dict(score.parts)}
+    return found | {"why": why_unread} if score.unread and score.reason == UNREAD_REASON else found
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -16,19 +16,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from benchmarks.errors import UserError
+from benchmarks.records import Score
 from benchmarks.results.folder import RunFolder
 from benchmarks.tasks import headline_labels
 
 from .. import paper
 from ..audit import audit_table, third_version
-from ..chart_data import breakdown, further_parts, others, overview
+from ..chart_data import TABLE_OF, breakdown, further_parts, others, overview, part_label
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
-from ..notices import notices
+from ..notices import cut_notice, cut_tasks, notices
 from ..other_tables import measures_paper
 from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtask_table
 from ..picture_modes import PictureMode
-from ..series import run_cell
+from ..series import nothing_extracts, run_cell
 from ..tables import Table
 from ..views import confusion_of, said_filter, views_of
 from .browser import BrowserTask, PicturePlaces, write_browser
@@ -41,10 +42,17 @@ from .signs import letter
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FOLDERS = ("assets", "data", "pictures")
 """Of a report; the rest of it are pages."""
-TABLE_OF = {paper.entries(number)[0].task: number for number in paper.NUMBERS[2:]}
-"""The paper's per-subtask table of each task; RealWorldQA has none."""
 SPLIT_NOTE = (
     "Runs are shown on the validation split; the paper's rows are on the split that Table 11 names in its notes."
+)
+
+POPE_NOTE = (
+    "A question that is asked in several splits is one sample, answered once, and counts once for each of its splits: "
+    "numbers over all splits stand on {num} questions ({splits})."
+)
+NOTHING_EXTRACTS = (
+    "No judge extracted answers here: {protocol} recognises only plain answers, and the others are unread. `aki-eval "
+    "score {path} --judge gpt-4o` lets that model extract them, with --judge-base-url any OpenAI-compatible server."
 )
 
 
@@ -149,6 +157,7 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["cuts"] = []  # the overview has some
     environment.filters["subscript"] = subscript
     environment.filters["groups"] = groups
     environment.filters["letter"] = letter
@@ -172,6 +181,8 @@ Page = tuple[str, str, Mapping[str, Any]]
 
 def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     """(file, template, what the template is given) of every page."""
+    cuts = [found for run in plan.runs if (found := _cuts(tasks, run))]
+    with_links = [cut_notice(run) for run in plan.runs if _cuts(tasks, run)]
     yield (
         "index.html",
         "index.html.j2",
@@ -182,6 +193,8 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
             "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan))],
             "reference": reference_row(plan.reference)[1].label,
             "history": history(plan.runs),
+            "cuts": cuts,
+            "notices": [line for line in notices(plan.runs) if line not in with_links],
             "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
     )
@@ -207,13 +220,42 @@ def _benchmark(task: BrowserTask, plan: Plan) -> dict[str, Any]:
         "active": task.name,
         "task": measured[0][1].results[task.name].about,
         "num_samples": task.num_samples,
-        "headlines": [_headline(task.name, place, run) for place, run in measured],
+        "headlines": [{**_headline(task.name, place, run), "cut": _cut(task, run)} for place, run in measured],
         "chart": breakdown(number, plan) if number else None,
         "charts": further_parts(task.name, plan, number),
         "views": [_answers(task, place, run) for place, run in measured],
-        "chart_note": SPLIT_NOTE if task.name == "mmmu" else "",
-        "tables": [_without_notices(table) for table in (*tables, every_metric(task.name, plan.runs))],
+        "chart_note": _chart_note(task.name, measured[0][1]),
+        "tables": [_without_notices(table) for table in (*tables, _in_words(every_metric(task.name, plan.runs), task))],
     }
+
+
+def _chart_note(task: str, run: RunFolder) -> str:
+    if task == "mmmu":
+        return SPLIT_NOTE
+    if task == "pope":
+        splits = Counter(group for score in run.scores(task, run.results[task].headline) for group in score.groups)
+        return POPE_NOTE.format(num=sum(splits.values()), splits=", ".join(f"{n} {name}" for name, n in splits.items()))
+    return ""
+
+
+def _cut(task: BrowserTask, run: RunFolder) -> dict[str, str] | None:
+    """How many answers of a task were cut off, and where they are; None where they are few."""
+    try:
+        found = cut_tasks(run).get(task.name)
+    except UserError:  # the notices say so
+        return None
+    if found is None:
+        return None
+    num_cut, num_answers = found
+    share = 100 * num_cut / num_answers
+    link = samples_link(task.name, a=run.label, b=NO_OTHER, result="cut")
+    return {"title": task.title, "text": f"{num_cut} of {num_answers} ({share:.1f} %)", "link": link}
+
+
+def _cuts(tasks: list[BrowserTask], run: RunFolder) -> dict[str, Any] | None:
+    """What the overview says of a run's answers that were cut off."""
+    found = [cut for task in tasks if (cut := _cut(task, run))]
+    return {"run": run.label, "tasks": found} if found else None
 
 
 def _answers(task: BrowserTask, place: int, run: RunFolder) -> dict[str, Any]:
@@ -250,7 +292,10 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
     return {
         "run": place,
         "numbers": cells,
-        "notes": list(dict.fromkeys(note for cell in cells.values() for note in cell.notes)),
+        "notes": [
+            *dict.fromkeys(note for cell in cells.values() for note in cell.notes),
+            *_extraction(run, task, scores),
+        ],
         "links": {
             name: samples_link(task, a=run.label, b=NO_OTHER, result=name.lower()) for name in ("Unscored", "Unread")
         },
@@ -259,6 +304,13 @@ def _headline(task: str, place: int, run: RunFolder) -> dict[str, Any]:
             "Unread": Counter(score.reason for score in scores if score.unread).most_common(),
         },
     }
+
+
+def _extraction(run: RunFolder, task: str, scores: Sequence[Score]) -> Iterator[str]:
+    """What to pass so that unread answers are extracted, where nothing did."""
+    result = run.results[task]
+    if nothing_extracts(result, result.headline) and any(score.unread for score in scores):
+        yield NOTHING_EXTRACTS.format(protocol=result.headline, path=run.path)
 
 
 def _summary(run: RunFolder) -> str:
@@ -274,6 +326,11 @@ def _summary(run: RunFolder) -> str:
         f"data {next(iter(run.results.values())).data.get('source', 'unknown')}",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _in_words(table: Table, task: BrowserTask) -> Table:
+    """Its rows by the names that charts, the paper's tables and comparisons have for the parts."""
+    return replace(table, rows=tuple(replace(row, label=part_label(task.name, row.label)) for row in table.rows))
 
 
 def _without_notices(table: Table) -> Table:

@@ -12,7 +12,8 @@ from benchmarks.results.comparison import Comparison, MetricComparison, compare
 from benchmarks.results.folder import RunFolder, other_data
 from benchmarks.results.pairing import WARNING
 
-from ..comparison_tables import HOW, difference_cell, p_text
+from ..chart_data import part_label
+from ..comparison_tables import HOW, answers_text, difference_cell, making_lines, moved_texts, p_text, verdict
 from ..links import group_of, samples_link, unions
 from ..tables import Cell, Column, Row, Table
 from .signs import letter
@@ -20,7 +21,11 @@ from .signs import letter
 MOST_RUNS = 4
 """Up to as many runs every pair is compared; beyond, each with the baseline."""
 MOST_MOVED = 6
-"""Numbers that are named above a pair's table, for either way."""
+"""Numbers that are named above a pair's table, for either way; the others are a press away."""
+POPE_COUNTS = (
+    "POPE: a question that is asked in several splits is answered once, so gained and lost count it once; F1, accuracy "
+    "and the like over all splits count it once for each."
+)
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,28 @@ def compare_page(runs: Sequence[RunFolder], baseline: RunFolder | None) -> dict[
                 "a": pair.places[0],
                 "b": pair.places[1],
                 "caveats": pair.caveats,
-                "moved": _moved(table) if table else [],
-                "table": table,
+                **_compared(pair),
             }
-            for pair, table in ((pair, _table(pair, pair.comparison) if pair.comparison else None) for pair in pairs)
+            for pair in pairs
         ],
     }
+
+
+def _compared(pair: PairOfRuns) -> dict[str, Any]:
+    """What a pair's part of the page says first, what moved, and its table."""
+    if pair.comparison is None:
+        return {"verdict": None, "made": [], "moved": [], "table": None}
+    lines = [line for task in _tasks(pair.comparison) for line in _lines(pair, pair.comparison, task)]
+    return {
+        "verdict": verdict(pair.comparison),
+        "made": making_lines(pair.comparison, pair.signs),
+        "moved": _moved(lines),
+        "table": _table(pair, pair.comparison, lines),
+    }
+
+
+def _tasks(comparison: Comparison) -> list[str]:
+    return list(dict.fromkeys(metric.task for metric in comparison.metrics))
 
 
 def _pairs(runs: Sequence[RunFolder], baseline: RunFolder | None) -> Iterator[tuple[int, int]]:
@@ -135,77 +156,82 @@ def _matrix(runs: Sequence[RunFolder], pairs: Sequence[PairOfRuns]) -> Table:
             for place, run in enumerate(runs)
         ),
         remarks=(
-            "+ questions that the row's run answers better than the column's, \u2212 those that it answers worse.",
+            "+ questions that the row's run answers better than the column's, \u2212 those that it answers worse; each "
+            "roll of a question of MMBench by itself.",
         ),
     )
 
 
-def _table(pair: PairOfRuns, comparison: Comparison) -> Table:
+@dataclass(frozen=True)
+class LineOfPair:
+    """A metric of both runs, and the questions behind its difference."""
+
+    metric: MetricComparison
+    row: Row
+    gained: int
+    lost: int
+
+
+def _table(pair: PairOfRuns, comparison: Comparison, lines: Sequence[LineOfPair]) -> Table:
     """Every metric of both runs, and which questions are behind its difference."""
     a, b = pair.signs
     names = (a, b, f"{b} \u2212 {a}", "gained", "lost", "p", "p, Holm", "test", "detectable")
-    tasks = dict.fromkeys(metric.task for metric in comparison.metrics)
-    rows = [row for task in tasks for row in _rows(pair, comparison, task)]
     return Table(
         key=pair.key,
         title=f"{pair.b.label} against {pair.a.label}",
         corner="metric",
         columns=tuple(Column(label=name, kind="run", text=name == "test") for name in names),
-        rows=tuple(rows),
+        rows=tuple(line.row for line in lines),
         notices=(WARNING,) if comparison.warnings else (),
         remarks=(
             *(line.replace("B - A", f"{b} \u2212 {a}") for line in HOW),
-            f"gained, lost: questions of the metric that are worth more, or less, in {b} than in {a}.",
+            f"gained, lost: questions of the metric that are worth more, or less, in {b} than in {a}; where several "
+            "answers are one to the metric, as MMBench's rolls, their groups, which p counts, stand beside them.",
+            *(() if "pope" not in _tasks(comparison) else (POPE_COUNTS,)),
         ),
     )
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A number that moved, as one line of the list above a pair's table."""
+    """A number that moved, as one line of the list above a pair's table. `untested`: why it says nothing."""
 
     label: str
     difference: Cell
     gained: str
     lost: str
     p: str
+    untested: str | None
 
 
-def _moved(table: Table) -> list[tuple[str, int, list[Moved]]]:
-    """What got worse and what got better: the word, how many numbers, and those least like chance, first.
+def _moved(lines: Sequence[LineOfPair]) -> list[tuple[str, list[Moved], list[Moved], list[Moved]]]:
+    """What got worse and what got better: the word, those least like chance, the others, and those without a test.
 
     Columns and sub-scores alike; points and per cent have no common scale, so p and then the count of questions decide.
     """
     found = []
     for word, sign in (("Worse", -1), ("Better", 1)):
-        own = [row for row in table.rows if (row.cells[2].value or 0) * sign > 0]
-        own.sort(
-            key=lambda row: (_number(row.cells[5].text), -abs(_number(row.cells[3].text) - _number(row.cells[4].text)))
-        )
-        found.append((word, len(own), [_as_moved(row) for row in own[:MOST_MOVED]]))
+        own = [line for line in lines if (line.metric.difference or 0) * sign > 0]
+        own.sort(key=_likeness_to_chance)
+        tested = [_as_moved(line) for line in own if line.metric.p is not None]
+        untested = [_as_moved(line) for line in own if line.metric.p is None]
+        found.append((word, tested[:MOST_MOVED], tested[MOST_MOVED:], untested))
     return found
 
 
-def _likeness_to_chance(row: Row) -> tuple[float, float]:
-    gained, lost, p = (_number(row.cells[place].text) for place in (3, 4, 5))
-    return p, -abs(gained - lost)
+def _likeness_to_chance(line: LineOfPair) -> tuple[float, float]:
+    """P is at most 1; what has none stands last."""
+    return 2.0 if line.metric.p is None else line.metric.p, -abs(line.gained - line.lost)
 
 
-def _number(text: str | None) -> float:
-    """As shown; what is no number stands last."""
-    try:
-        return float((text or "").lstrip("<"))
-    except ValueError:
-        return 2.0
-
-
-def _as_moved(row: Row) -> Moved:
+def _as_moved(line: LineOfPair) -> Moved:
+    row, metric = line.row, line.metric
     label = row.label if row.kind == "run" else f"{row.section}: {row.label}"
     gained, lost, p = (row.cells[place].text or "" for place in (3, 4, 5))
-    return Moved(label, row.cells[2], gained, lost, p)
+    return Moved(label, row.cells[2], gained, lost, p, metric.reason)
 
 
-def _rows(pair: PairOfRuns, comparison: Comparison, task: str) -> Iterator[Row]:
+def _lines(pair: PairOfRuns, comparison: Comparison, task: str) -> Iterator[LineOfPair]:
     """The paper's columns of a task first, then its sub-scores."""
     result = pair.a.results[task]
     groups = {score.index: score.groups for score in pair.a.scores(task, result.headline)}
@@ -217,25 +243,31 @@ def _rows(pair: PairOfRuns, comparison: Comparison, task: str) -> Iterator[Row]:
         wanted = {group, *together.get(group or "", ())}
         own = [flip for flip in flips if group is None or wanted & set(groups.get(flip.index, ()))]
         gained = sum(flip.b > flip.a for flip in own)
-        yield Row(
-            label=metric.label if metric.is_column else metric.metric,
+        lost = len(own) - gained
+        row = Row(
+            label=metric.label if metric.is_column else part_label(task, metric.metric),
             section=result.about.title,
             kind="run" if metric.is_column else "reading",
-            cells=_cells(pair, metric, group, gained, len(own) - gained),
+            cells=_cells(pair, metric, group, gained, lost),
         )
+        yield LineOfPair(metric, row, gained, lost)
 
 
 def _cells(pair: PairOfRuns, metric: MetricComparison, group: str | None, gained: int, lost: int) -> tuple[Cell, ...]:
-    def count(number: int, result: str) -> Cell:
-        return Cell(text=str(number), link=_link(pair, metric, group, result) if number else None)
+    def count(number: int, text: str, result: str) -> Cell:
+        return Cell(value=number, text=text, link=_link(pair, metric, group, result) if number else None)
 
+    texts = moved_texts(metric, gained, lost)
+    difference = replace(difference_cell(metric), link=_link(pair, metric, group, "flipped"))
+    if metric.difference == 0 and not gained and not lost:
+        difference = replace(difference, ci95=None, text=f"identical on all {answers_text(metric)}", link=None)
     own = Cell(task=metric.task, metric=metric.metric, protocol=metric.protocol)
     return (
         replace(own, value=metric.a, run=pair.a.label),
         replace(own, value=metric.b, run=pair.b.label),
-        replace(difference_cell(metric), link=_link(pair, metric, group, "flipped")),
-        count(gained, "gained"),
-        count(lost, "lost"),
+        difference,
+        count(gained, texts[0], "gained"),
+        count(lost, texts[1], "lost"),
         Cell(text=p_text(metric.p)),
         Cell(text=p_text(metric.p_holm)),
         Cell(text=metric.test or "\u2013"),

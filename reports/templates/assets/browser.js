@@ -35,8 +35,16 @@ AKI.onManifest((manifest) => {
     if (fields.b.value === ALL) return [first, ...manifest.runs.keys()].filter((place, at, all) => all.indexOf(place) === at);
     return fields.b.value === NONE ? [first] : [first, placeOf(fields.b.value)];
   };
+  // What gained and lost mean is said with the runs' names.
+  const moved = (value) => {
+    if (places().length !== 2 || !["gained", "lost"].includes(value)) return null;
+    const [a, b] = places().map((place) => short(manifest.runs[place], 24));
+    const graded = state.index.worth[fields.protocol.value].some((own) => own.some((worth) => worth > 0 && worth < 1));
+    if (graded) return `${value}: ${b} ${value === "gained" ? "better" : "worse"} than ${a}`;
+    return value === "gained" ? `gained: ${a} wrong, ${b} right` : `lost: ${a} right, ${b} wrong`;
+  };
   const fillResults = (wanted) =>
-    fill(fields.result, Object.entries(AKI.filter.results(places().length)).map(([value, [label]]) => [value, label]), wanted);
+    fill(fields.result, Object.entries(AKI.filter.results(places().length)).map(([value, [label]]) => [value, moved(value) ?? label]), wanted);
   const complain = (text, action, label) => {
     const note = make("p", "notice", text);
     note.setAttribute("role", "alert");
@@ -125,7 +133,7 @@ AKI.onManifest((manifest) => {
     return places().map((place) => ({ place, label: manifest.runs[place], worth: worth[place][position] }));
   };
 
-  const excerpt = (sample) => (sample ? short((sample.question || sample.prompt || "").replace(/\s+/g, " "), 90) : "…");
+  const excerpt = (sample) => (sample ? short(sample.short, 90) : "…");
 
   const rowOf = (place) => {
     const position = state.shown[place];
@@ -191,8 +199,8 @@ AKI.onManifest((manifest) => {
   // -- what the reader does ------------------------------------------------------------------------------------------
   const nothing = new URLSearchParams();
   fields.task.addEventListener("change", () => openTask(nothing));
-  fields.b.addEventListener("change", () => { fillResults(fields.result.value); refilter(); });
-  for (const field of [fields.group, fields.a, fields.protocol, fields.result, fields.target, fields.read]) field.addEventListener("change", () => refilter());
+  for (const field of [fields.a, fields.b, fields.protocol]) field.addEventListener("change", () => { fillResults(fields.result.value); refilter(); });
+  for (const field of [fields.group, fields.result, fields.target, fields.read]) field.addEventListener("change", () => refilter());
   let typing = 0;
   fields.q.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => refilter(), 150); });
   by("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -245,6 +253,8 @@ AKI.onManifest((manifest) => {
   const exported = async (kind) => {
     const shown = [...state.shown], task = fields.task.value, protocol = fields.protocol.value, at = places(), index = state.index;
     const labels = at.map((place) => manifest.runs[place]);
+    const told = ["group", "result", "target", "read", "q"].filter((name) => ![fields[name].dataset.standard, ""].includes(fields[name].value));
+    const filters = [...labels, protocol, ...told.map((name) => fields[name].value)];
     const records = [];
     for (const position of shown) {
       const found = (await AKI.load(`${task}/page-${page(position)}`))[position % manifest.page_size];
@@ -252,7 +262,7 @@ AKI.onManifest((manifest) => {
       records.push(AKI.exports.record(task, protocol, labels, at, index.ids[position], groups, found));
     }
     const text = kind === "csv" ? AKI.exports.csv(records, labels) : AKI.exports.jsonl(records);
-    AKI.exports.save(`${task}.${kind}`, kind === "csv" ? "text/csv" : "application/jsonl", text);
+    AKI.exports.save(AKI.exports.name(task, filters, kind), kind === "csv" ? "text/csv" : "application/jsonl", text);
   };
   for (const kind of ["csv", "jsonl"]) by(`export-${kind}`).addEventListener("click", () => exported(kind));
 

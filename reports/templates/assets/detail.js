@@ -54,7 +54,7 @@ AKI.detail = (() => {
     else {
       line.append(number(score.value));
       if (score.parts.reference !== undefined) line.append(` (reference ${number(score.parts.reference)})`);
-      if (score.reason !== null) line.append(`, ${score.reason.replaceAll("_", " ")}`);
+      if (score.reason !== null) line.append(`, ${score.reason.replaceAll("_", " ")}${score.why ? `: ${score.why}` : ""}`);
       else if (score.answer !== null) line.append(", read as ", make("q", null, score.answer));
     }
     return line;
@@ -75,16 +75,17 @@ AKI.detail = (() => {
     if (!run) { card.append(make("p", "muted", "Not in this run.")); return card; }
     if (run.text === null) card.append(make("p", "caveat", `No answer: ${run.error}`));
     else card.append(make("pre", "said", run.text === "" ? "(empty)" : run.text));
-    if (run.finish === "length") card.append(make("p", "caveat", `Cut off after ${run.tokens} tokens.`));
+    if (run.finish === "length") card.append(make("p", "caveat", `Cut off after ${run.tokens === 1 ? "1 token" : `${run.tokens} tokens`}.`));
     for (const [name, score] of Object.entries(run.scores)) card.append(reading(name, score));
     for (const verdict of run.judge) card.append(judged(verdict));
     if (run.prompt !== null) card.append(folded("Prompt as sent", run.prompt));
     return card;
   };
 
-  const verdictOfPair = (a, b) => {
+  const verdictOfPair = (first, second) => {
+    const [a, b] = [first.worth, second.worth];
     if (counts(a) === counts(b) || [kind(a), kind(b)].some((each) => each === "unscored" || each === "absent")) return null;
-    return make("p", `flip ${counts(b) > counts(a) ? "gained" : "lost"}`, `${counts(b) > counts(a) ? "Gained" : "Lost"}: ${WORDS[kind(a)]}, then ${WORDS[kind(b)]}`);
+    return make("p", `flip ${counts(b) > counts(a) ? "gained" : "lost"}`, `${counts(b) > counts(a) ? "Gained" : "Lost"}: ${first.label} ${WORDS[kind(a)]}, ${second.label} ${WORDS[kind(b)]}`);
   };
 
   // `sides` are the runs shown: [{label, place, worth}].
@@ -95,7 +96,7 @@ AKI.detail = (() => {
     groups.forEach((group) => tags.append(make("span", "tag", group)));
     target.append(heading, tags);
     if (sides.length === 2) {
-      const flip = verdictOfPair(sides[0].worth, sides[1].worth);
+      const flip = verdictOfPair(sides[0], sides[1]);
       if (flip) target.append(flip);
     }
     const asked = make("div", "asked");

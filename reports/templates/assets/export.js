@@ -24,13 +24,15 @@ AKI.exports = (() => {
   const jsonl = (records) => records.map((each) => `${line(each)}\n`).join("");
   const csv = (records, labels) => {
     const parts = ["value", "reason", "read_as", "answer", "error", "tokens", "finish_reason"];
-    const head = ["task", "id", "groups", "question", "target", "protocol", ...labels.flatMap((label) => parts.map((part) => `${label} ${part}`))];
+    const head = ["task", "id", "groups", "question", "choices", "target", "protocol", ...labels.flatMap((label) => parts.map((part) => `${label} ${part}`))];
     const lines = records.map((each) => [
-      each.task, each.id, each.groups.join(" "), each.question, each.target, each.protocol,
+      each.task, each.id, each.groups.join(" "), each.question, Object.keys(each.choices ?? {}).length ? JSON.stringify(each.choices) : null, each.target, each.protocol,
       ...labels.flatMap((label) => parts.map((part) => (each.runs[label] ? each.runs[label][part] : null))),
     ]);
     return [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
   };
+  // Two exports that hold something else have other names: runs, reading and filters are in them.
+  const name = (task, filters, kind) => `${[task, ...filters].map((word) => word.trim().replace(/[^\p{L}\p{N}_-]+/gu, "-")).join(".").slice(0, 150)}.${kind}`;
   const save = (name, type, text) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type }));
@@ -40,5 +42,5 @@ AKI.exports = (() => {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  return { record, jsonl, csv, save };
+  return { record, jsonl, csv, name, save };
 })();
