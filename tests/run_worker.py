@@ -46,10 +46,14 @@ class SlowPredictor(ScriptedPredictor):
         return super().predict(prompts, max_new_tokens)
 
 
-def on_another_host(name: str, stale: float = 2.0) -> None:
+def on_another_host(name: str) -> None:
     """This process as if it ran there: its number says nothing here, and a heartbeat is all that is seen of it."""
     socket.gethostname = lambda: name
     roll._place.cache_clear()
+
+
+def impatient(stale: float = 2.0) -> None:
+    """A worker that takes another one for dead, and shows that it lives itself, thirty times as early."""
     roll.BEAT_SECONDS, roll.STALE_SECONDS, roll.POLL_SECONDS = stale / 20, stale, 0.1
 
 
@@ -64,6 +68,7 @@ def work(
     **given: Any,
 ) -> None:
     """Ends the process: 0 complete, 1 incomplete, 2 refused, 9 dead, 130 stopped. Says `scored` if it was the one."""
+    impatient()
     if host is not None:
         on_another_host(host)
     if dies_scoring:

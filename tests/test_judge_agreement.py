@@ -114,7 +114,7 @@ def test_a_judge_that_is_not_stored_replaces_no_metrics(tmp_path: Path) -> None:
     import_answers(
         bench="pope", predictions=[answers], out=run, data="toy", name="answers", judge="none", allow_partial=True
     )
-    before = {path: path.read_bytes() for path in run.glob("*/*")}
+    before = {path: path.read_bytes() for path in run.glob("[!.]*/*")}
     with pytest.raises(UserError, match=r"holds verdicts of judge at .*choose one with --judge replay:NAME"):
         score(run, judge="replay:nope")
-    assert {path: path.read_bytes() for path in run.glob("*/*")} == before
+    assert {path: path.read_bytes() for path in run.glob("[!.]*/*")} == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forking
 from run_helpers import TASK, ScriptedPredictor, write_table
 from run_worker import work
 
@@ -263,8 +263,7 @@ def test_a_failed_mask_self_test_ends_the_run_before_the_first_answer(tables: Pa
 
 def start(tables: Path, seconds_a_batch: float) -> BaseProcess:
     """Another process at the same run; made by a fork server that has everything imported, so it begins at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["run_worker"])
+    context = forking()
     process = context.Process(target=work, args=(tables, tables.parent / "run", tables.parent / "log", seconds_a_batch))
     process.start()
     return process

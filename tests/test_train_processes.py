@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
+import train_worker
+from forked import forking
 from safetensors.torch import load_file
 from train_helpers import assert_near, assert_same, parts, weights, write_root
 
@@ -35,12 +39,48 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process that nobody disturbed."""
     out = tmp_path_factory.mktemp("alone")
-    finish([sys.executable, WORKER, str(root), str(out)])
+    run(1, root, out)
     return out
 
 
 def torchrun(processes: int) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+
+
+def work(place: dict[str, str], log: Path, arguments: list[str]) -> None:
+    """One process of a training, as its launcher would have started it."""
+    os.environ.update(place)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)
+    train_worker.main(*arguments)
+
+
+def start(processes: int, log: Path, *arguments: object) -> list[BaseProcess]:
+    context = forking()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    started = []
+    for rank in map(str, range(processes)):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(processes), **meeting} if processes > 1 else {}
+        started.append(context.Process(target=work, args=(place, log, list(map(str, arguments)))))
+        started[-1].start()
+    return started
+
+
+def run(processes: int, root: Path, out: Path, *flags: str, fails: bool = False) -> None:
+    """To the end of all; where one dies, the others, which would wait for it, are killed as torchrun does."""
+    out.mkdir(parents=True, exist_ok=True)
+    started = start(processes, out / "output", root, out, *flags)
+    while any(one.is_alive() for one in started):
+        if any(one.exitcode for one in started):
+            for one in started:
+                one.kill()
+        time.sleep(0.01)
+    failed = any(one.exitcode for one in started)
+    assert failed == fails, (out / "output").read_text()[-3000:]
 
 
 def finish(command: list[str], *, fails: bool = False) -> None:
@@ -54,7 +94,11 @@ def result(out: Path, stage: str = "sft") -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("flags", [[], ["fsdp"]], ids=["replicated", "fsdp"])
 def test_two_processes_equal_one(flags: list[str], root: Path, alone: Path, tmp_path: Path) -> None:
-    finish([*torchrun(2), WORKER, str(root), str(tmp_path), *flags])
+    """The plain ones under torchrun itself."""
+    if flags:
+        run(2, root, tmp_path, *flags)
+    else:
+        finish([*torchrun(2), WORKER, str(root), str(tmp_path)])
     assert_near(result(alone), result(tmp_path), start=result(alone, "pretrain"))
     assert logged(tmp_path, "tokens") == logged(alone, "tokens")  # of all processes, not of the first
     assert all(0 <= share < 1 for share in logged(tmp_path, "waiting"))
@@ -62,15 +106,14 @@ def test_two_processes_equal_one(flags: list[str], root: Path, alone: Path, tmp_
 
 @pytest.mark.parametrize("moment", ["pretrain/checkpoint-2", "sft/checkpoint-3"])
 def test_killed_and_started_again_equals_undisturbed(moment: str, root: Path, alone: Path, tmp_path: Path) -> None:
-    command = [sys.executable, WORKER, str(root), str(tmp_path)]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (process,) = start(1, tmp_path / "output", root, tmp_path)
     while not (tmp_path / moment).exists():
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.is_alive(), "the run ended before it could be killed"
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (tmp_path / "sft" / "model" / "stage.json").exists()
-    finish(command)
+    run(1, root, tmp_path)
     assert_same(result(alone), result(tmp_path))
 
 
@@ -81,8 +124,8 @@ def logged(out: Path, name: str) -> list[float]:
 def test_sharding_leaves_precision_to_autocast(root: Path, tmp_path: Path) -> None:
     """accelerate's own policy sums gradients and keeps the residual stream in bf16: losses 1e-3 beside these."""
     one, sharded = tmp_path / "one", tmp_path / "sharded"
-    finish([sys.executable, WORKER, str(root), str(one), "bf16"])
-    finish([*torchrun(2), WORKER, str(root), str(sharded), "bf16", "fsdp"])
+    run(1, root, one, "bf16")
+    run(2, root, sharded, "bf16", "fsdp")
     policies = json.loads((sharded / "sft" / "policies.json").read_text())
     fp32 = "'reduce_dtype': torch.float32, 'output_dtype': torch.float32, 'cast_forward_inputs': False"
     assert policies == [f"{{'param_dtype': None, {fp32}}}"]
@@ -97,8 +140,8 @@ def test_sharding_leaves_precision_to_autocast(root: Path, tmp_path: Path) -> No
 def test_processes_without_a_picture_wait_for_nobody(root: Path, tmp_path: Path) -> None:
     """Every micro-batch of one sample, most of them text alone, gradients checkpointed."""
     one, two = tmp_path / "one", tmp_path / "two"
-    finish([sys.executable, WORKER, str(root), str(one), "text"])
-    finish([*torchrun(2), WORKER, str(root), str(two), "text"])
+    run(1, root, one, "text")
+    run(2, root, two, "text")
     assert logged(two, "loss") == pytest.approx(logged(one, "loss"), rel=1e-5)
     assert logged(two, "grad_norm") == pytest.approx(logged(one, "grad_norm"), rel=1e-4)
 
@@ -106,16 +149,16 @@ def test_processes_without_a_picture_wait_for_nobody(root: Path, tmp_path: Path)
 @pytest.fixture(scope="module")
 def short(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("short")
-    finish([sys.executable, WORKER, str(root), str(out), "short"])
+    run(1, root, out, "short")
     return out
 
 
 def test_killed_runs_go_on_with_other_numbers_of_processes(root: Path, short: Path, tmp_path: Path) -> None:
     """One, then three that shard (four samples a step: one takes two), then two that do not."""
-    finish([sys.executable, WORKER, str(root), str(tmp_path), "short", "die=1"], fails=True)
-    finish([*torchrun(3), WORKER, str(root), str(tmp_path), "short", "fsdp", "die=2"], fails=True)
+    run(1, root, tmp_path, "short", "die=1", fails=True)
+    run(3, root, tmp_path, "short", "fsdp", "die=2", fails=True)
     assert (tmp_path / "sft" / "checkpoint-2" / "stage.json").exists()
-    finish([*torchrun(2), WORKER, str(root), str(tmp_path), "short"])
+    run(2, root, tmp_path, "short")
     assert_near(result(short), result(tmp_path), start=weights(parts()[0]))
     entries = [json.loads(line) for line in (tmp_path / "sft" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries if "loss" in entry] == [1, 2, 3, 4]
@@ -126,15 +169,15 @@ def test_killed_runs_go_on_with_other_numbers_of_processes(root: Path, short: Pa
 def test_a_run_that_is_told_to_stop_saves_and_ends_well(
     told: signal.Signals, root: Path, short: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, WORKER, str(root), str(tmp_path), "short"]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    (process,) = start(1, tmp_path / "output", root, tmp_path, "short")
     while not (tmp_path / "sft" / "checkpoint-1" / "stage.json").exists():
-        assert process.poll() is None, "the run ended before it could be told"
+        assert process.is_alive(), "the run ended before it could be told"
         time.sleep(0.005)
-    process.send_signal(told)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0
-    assert f"({told.name}) with a checkpoint" in said
+    assert process.pid is not None
+    os.kill(process.pid, told)
+    process.join(300)
+    assert process.exitcode == 0
+    assert f"({told.name}) with a checkpoint" in (tmp_path / "output").read_text()
     assert not (tmp_path / "sft" / "model").exists()
-    finish(command)
+    run(1, root, tmp_path, "short")
     assert_same(result(short), result(tmp_path))

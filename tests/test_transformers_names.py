@@ -66,6 +66,7 @@ PRIVATE_METHODS: dict[str, tuple[type, tuple[str, ...]]] = {
         ("self", "attn_implementation", "is_init_check", "allow_all_kernels"),
     ),
     "_get_grad_norm": (Trainer, ("self", "model", "grad_norm")),
+    "_save": (Trainer, ("self", "output_dir", "state_dict")),
     "_save_checkpoint": (Trainer, ("self", "model", "trial")),
     "_save_rng_state": (Trainer, ("self", "output_dir")),
     "_load_from_checkpoint": (Trainer, ("self", "resume_from_checkpoint", "model")),
@@ -73,6 +74,12 @@ PRIVATE_METHODS: dict[str, tuple[type, tuple[str, ...]]] = {
     "_save_optimizer_and_scheduler": (Trainer, ("self", "output_dir")),
 }
 """Overridden: the whole list of parameters must be this one."""
+
+CALLED: dict[str, tuple[type, tuple[str, ...]]] = {
+    "_load_rng_state": (Trainer, ("self", "checkpoint")),
+    "_prepare_inputs": (Trainer, ("self", "inputs")),
+}
+"""Called and not overridden: the whole list of parameters, too."""
 
 PUBLIC_METHODS: dict[str, tuple[type, tuple[str, ...]]] = {
     "prepare_inputs_for_generation": (
@@ -171,6 +178,13 @@ def assert_in_order(wanted: Iterable[str], function: Callable[..., Any], name: s
     assert not missing, f"{name}{inspect.signature(function)} lacks {missing}, or has them in another order"
 
 
+@pytest.mark.parametrize("name", CALLED)
+def test_private_method_that_we_call(name: str) -> None:
+    owner, expected = CALLED[name]
+    assert hasattr(owner, name), f"transformers has no {owner.__name__}.{name} any more"
+    assert parameters(getattr(owner, name)) == expected
+
+
 @pytest.mark.parametrize("name", PRIVATE_METHODS)
 def test_overridden_private_method(name: str) -> None:
     owner, expected = PRIVATE_METHODS[name]
@@ -247,7 +261,7 @@ def test_no_override_is_missing_from_the_lists() -> None:
 
 def test_no_private_attribute_is_missing_from_the_lists() -> None:
     """Names with a leading underscore that our sources read and nowhere define: they belong to a library."""
-    others = {"_create_default_https_context", "_replace"}  # of ssl, and of named tuples
+    others = {"_create_default_https_context", "_replace", "_rank"}  # of ssl, of named tuples, of lmms-eval
     used, defined = set(), set()
     for file in (file for folder in OURS for file in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -261,4 +275,4 @@ def test_no_private_attribute_is_missing_from_the_lists() -> None:
                 used.add(node.attr)
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("transformers"):
                 used |= {alias.name for alias in node.names if alias.name.startswith("_")}
-    assert used - defined - others == READ
+    assert used - defined - others == READ | CALLED.keys()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forking
 from run_helpers import TASK, ScriptedPredictor, prompt, write_table
 from run_worker import work
 
@@ -53,8 +53,7 @@ class Team:
     def __init__(self, root: Path, rows: int = ROWS) -> None:
         self.tables = write_table(root / "tables", rows=rows, pictures=30)
         self.out, self.log = root / "run", root / "log"
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["run_worker"])
+        self.context = forking()
         self.workers: list[BaseProcess] = []
 
     def start(self, seconds: float = 0.02, **options: Any) -> BaseProcess:
@@ -131,7 +130,7 @@ def test_killed_at_random_on_two_hosts_and_replaced_every_question_stands_once(
     for name in ("node1", "node1", "node2", None):
         team.start(host=name, join=True)
     while len(set(team.asked())) < ROWS - 8:
-        time.sleep(source.uniform(0.0, 0.25))
+        time.sleep(source.uniform(0.0, 0.05))
         living = [worker for worker in team.workers if worker.is_alive()]
         if kills < 6 and living:
             source.choice(living).kill()

@@ -59,8 +59,9 @@ class Working:
         pause = FIRST_WAIT
         with self.progress.predicting(totals):
             while not chunks.all_done():
-                took = [self._answer(given, batch_size, failures) for given in inputs]
-                took += [self._ask_likelihoods(given) for given in inputs if likelihood_lot(given) in chunks.lots]
+                # Probabilities first: one pass a question, and a run that ends early has them.
+                took = [self._ask_likelihoods(given) for given in inputs if likelihood_lot(given) in chunks.lots]
+                took += [self._answer(given, batch_size, failures) for given in inputs]
                 if any(took):
                     pause = FIRST_WAIT
                 elif not chunks.all_done():

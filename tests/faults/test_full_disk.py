@@ -83,7 +83,7 @@ def test_a_report_leaves_the_earlier_one(tmp_path: Path) -> None:
     before = (site / "index.html").read_bytes()
     with no_file_above(3_000), pytest.raises(UserError, match="cannot write the report") as found:
         write_site(plan(open_runs([runs[1]])), tmp_path / "html")
-    assert len(str(found.value)) < 300
+    assert str(found.value).count("Errno") <= 1, "one cause, not a line for each file"
     assert (site / "index.html").read_bytes() == before
 
 
