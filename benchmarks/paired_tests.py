@@ -127,8 +127,12 @@ class Difference:
 
     @property
     def detectable(self) -> float | None:
-        """The true difference that this comparison finds with 80 % power; None where nothing differed."""
-        if not self.std_error or self.test is None:
+        """The true difference that this comparison finds with 80 % power.
+
+        None where nothing differed, and where there are too few clusters for any to be found: then all of them moving
+        one way would be seen less often.
+        """
+        if not self.std_error or self.test is None or self.num_clusters < clusters_needed():
             return None
         return smallest_detectable_difference(self.std_error, degrees=self.degrees, num_moved=self.num_moved)
 
@@ -255,6 +259,13 @@ LEAST_MOVED = 6
 """Fewer clusters that moved are no finding, whichever way they went: 2^(1 - 5) is 0.0625."""
 
 
+def clusters_needed(power: float = 0.8) -> float:
+    """How many must be expected to move one way, for `LEAST_MOVED` to be seen with this power (Poisson)."""
+    from scipy.special import gammaincinv
+
+    return float(gammaincinv(LEAST_MOVED, power))
+
+
 def smallest_detectable_difference(
     std_error: float, power: float = 0.8, *, degrees: float | None = None, num_moved: int | None = None
 ) -> float:
@@ -264,10 +275,10 @@ def smallest_detectable_difference(
     moved is worth `std_error / sqrt(num_moved)`, and both tests need `LEAST_MOVED` that moved one way: the difference
     is never less than that of which so many are seen with this power (Poisson).
     """
-    from scipy.special import gammaincinv, ndtri, stdtrit
+    from scipy.special import ndtri, stdtrit
 
     levels = (1 - ALPHA / 2, power)
     errors = sum(float(ndtri(level) if degrees is None else stdtrit(degrees, level)) for level in levels)
     if num_moved:
-        errors = max(errors, float(gammaincinv(LEAST_MOVED, power)) / num_moved**0.5)
+        errors = max(errors, clusters_needed(power) / num_moved**0.5)
     return errors * std_error

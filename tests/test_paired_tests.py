@@ -285,3 +285,10 @@ def test_no_difference_is_detectable_that_six_questions_could_not_show(flips: tu
     low, high = found.ci95
     assert found.detectable > (high - low) / 2
     assert binom.sf(5, num, found.detectable / 100) > 0.79
+
+
+@pytest.mark.parametrize(("num", "is_one"), [(7, False), (8, True)])
+def test_too_few_clusters_detect_nothing(num: int, is_one: bool) -> None:
+    """Six of seven would have to move one way: no true difference makes that happen four times in five by chance."""
+    found = difference([0.0] * num, [1.0] + [0.0] * (num - 1))
+    assert (found.detectable is not None) == is_one

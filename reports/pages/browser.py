@@ -179,7 +179,7 @@ def _is_unread(evidence: Evidence | None, protocol: str, index: str) -> bool:
 
 def _is_cut(evidence: Evidence | None, index: str) -> bool:
     prediction = evidence.predictions.get(index) if evidence else None
-    return prediction is not None and prediction.finish_reason == "length"
+    return prediction is not None and prediction.cut
 
 
 def _readings(order: Sequence[str], protocols: Sequence[str], evidence: Sequence[Evidence | None]) -> dict[str, Any]:
