@@ -96,7 +96,7 @@ def test_a_benchmark_of_one_file_is_shown_everywhere(
     assert 'href="benchmark-quiz.html"' in overview
     assert "Quiz: a 100.0" in overview  # the chart in words
     page = (tmp_path / "report/html/benchmark-quiz.html").read_text()
-    assert "kind/a" in page
+    assert "kind: a" in page
     assert ">66.7<" in page
     assert "name: Quiz" in (tmp_path / "report/model-card/b/README.md").read_text()
     code, said, _ = call("compare", "a", "b", "--format", "json")
