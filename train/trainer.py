@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import Trainer
@@ -205,6 +206,8 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Stands between clipping and the optimizer's step: nothing that is not a number gets into the weights."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if isinstance(norm, DTensor):  # of shards: torch 2.9 would log this process's shard alone
+            norm = norm.full_tensor()
         if norm is not None and not math.isfinite(float(norm)):
             raise FloatingPointError(
                 f"step {self.state.global_step + 1}: the gradient's norm is {float(norm)}; no weight was changed. "
