@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from http.cookies import CookieError, SimpleCookie
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from benchmarks.errors import UserError
 
-HOST = "127.0.0.1"
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-COOKIE = "aki-token"
+from .visitors import HEADERS, HOST, asked_by_itself, cookie, for_whom, has_token, is_let_in
 
 
 @dataclass(frozen=True)
@@ -41,15 +27,10 @@ Answers = Callable[[str], Answer | None]
 """By the address without slash and question: an answer, or None where a file may have one."""
 
 
-def new_token() -> str:
-    return secrets.token_urlsafe(18)
-
-
 class Handler(SimpleHTTPRequestHandler):
     """Files of one folder, nothing cached, nothing said, and only to this machine's owner, or who has the token.
 
-    A foreign page that points its own name at this address asks with that name as Host; one that includes the report's
-    data, which are scripts, says so in Sec-Fetch-Site. Neither gets anything, whatever the method.
+    Others get nothing, whatever the method (`visitors.py`).
     """
 
     def __init__(self, *args: Any, token: str | None = None, answers: Answers | None = None, **options: Any) -> None:
@@ -58,10 +39,10 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A made answer, else a file. A token in the address moves into a cookie, out of sight of the next pages."""
-        if self._has_token_in_address():
+        if has_token(urlsplit(self.path).query, self.token):
             self.send_response(303)
             self.send_header("Location", urlsplit(self.path).path or "/")
-            self.send_header("Set-Cookie", f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/")
+            self.send_header("Set-Cookie", cookie(self.token))
             self.end_headers()
             return
         made = self._made()
@@ -75,44 +56,21 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(made.content)
 
     def _made(self) -> Answer | None:
-        if self.answers is None or not (self._is_let_in() and self._asked_by_ourselves()):
+        if self.answers is None or not (is_let_in(self.headers.get, self.token) and asked_by_itself(self.headers.get)):
             return None
         return self.answers(urlsplit(self.path).path.lstrip("/"))
 
-    def _has_token_in_address(self) -> bool:
-        given = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
-        return self.token is not None and _same(given, self.token)
-
-    def _is_let_in(self) -> bool:
-        """By name of the host on this machine; from elsewhere by the token, which no foreign page can know."""
-        if self.token is None:
-            return self.headers.get("Host", "").rpartition(":")[0] in {HOST, "localhost"}
-        try:
-            found = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return found is not None and _same(found.value, self.token)
-
     def send_head(self) -> Any:
         """What GET and HEAD answer with."""
-        if not self._is_let_in():
-            asked = "127.0.0.1 only" if self.token is None else "those with its token: open the address as printed"
-            self.send_error(403, f"this report is for {asked}")
-        elif not self._asked_by_ourselves():
+        if not is_let_in(self.headers.get, self.token):
+            self.send_error(403, f"this report is for {for_whom(self.token)}")
+        elif not asked_by_itself(self.headers.get):
             self.send_error(403, "this report is not for other pages")
         elif not self._lies_inside():
             self.send_error(404, "no such page")
         else:
             return super().send_head()
         return None
-
-    def _asked_by_ourselves(self) -> bool:
-        """Or by a person: typed, or a link followed in a window of its own. No header: no browser."""
-        site = self.headers.get("Sec-Fetch-Site", "none")
-        follows_link = (
-            self.headers.get("Sec-Fetch-Mode") == "navigate" and self.headers.get("Sec-Fetch-Dest") == "document"
-        )
-        return site in ("same-origin", "none") or follows_link
 
     def _lies_inside(self) -> bool:
         path = self.translate_path(self.path)
@@ -128,10 +86,6 @@ class Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are not news."""
-
-
-def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 def make_server(

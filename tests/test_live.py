@@ -25,7 +25,8 @@ from benchmarks.records import Prompt
 from benchmarks.results.jsonl import to_line
 from benchmarks.tasks import TASKS
 from reports.asked import in_short
-from reports.serving import Answer, make_server, new_token
+from reports.serving import Answer, make_server
+from reports.visitors import new_token
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -12,8 +12,7 @@ from benchmarks.errors import UserError
 from reports.cli import make_plan
 from reports.sides import SidesCommand
 from reports.task_option import TaskFiles
-
-LOCAL = "127.0.0.1"
+from reports.visitors import HOST, check_host, new_token
 
 
 def command(
@@ -24,7 +23,7 @@ def command(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
     host: Annotated[
         str, typer.Option(help="Address to serve on. Any but 127.0.0.1 asks visitors for a token, which is printed.")
-    ] = LOCAL,
+    ] = HOST,
     live: Annotated[
         bool, typer.Option("--live", help="One run while it goes on: progress and partial scores, refreshed by itself.")
     ] = False,
@@ -35,9 +34,8 @@ def command(
     """The HTML report, until Ctrl-C. Pictures come from the benchmarks' tables; nothing is copied or written."""
     from reports import serving
 
-    if not host.strip():
-        raise UserError("--host: it is empty; expected an address, such as 127.0.0.1 or 0.0.0.0")
-    token = None if host == LOCAL else serving.new_token()
+    check_host(host)
+    token = None if host == HOST else new_token()
     with TemporaryDirectory(prefix="aki-report-") as scratch:
         answers: serving.Answers | None = None
         if live:

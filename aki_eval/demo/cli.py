@@ -10,10 +10,10 @@ import typer
 
 from benchmarks.command_line import CONTEXT, exit_code, version_option
 from benchmarks.errors import UserError
+from reports.visitors import HOST, check_host, new_token
 
 from .uploads import Limits
 
-LOCAL = "127.0.0.1"
 TOY = Path(__file__).resolve().parents[2] / "tests" / "data" / "toy_model"
 EXIT_CODES = "Exit codes: 0 ended by Ctrl-C, or the folder is written; 2 something to be fixed, in one line."
 
@@ -29,7 +29,7 @@ def demo(
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to serve on. Any but 127.0.0.1 asks visitors for a token, which is printed.")
-    ] = LOCAL,
+    ] = HOST,
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7860,
     beside: Annotated[
         str | None, typer.Option(metavar="KIND", help="Kind of mask shown beside the model's own at first.")
@@ -48,8 +48,7 @@ def demo(
 
     Nothing leaves this machine: no telemetry, no fonts or scripts from elsewhere. Needs Gradio: `make install`.
     """
-    if not host.strip():
-        raise UserError("--host: it is empty; expected an address, such as 127.0.0.1 or 0.0.0.0")
+    check_host(host)
     if model is not None and ":" in model and not Path(model).is_dir():
         raise UserError(f"--model {model}: the demo is for AKI's masks; expected a checkpoint's folder, or its Hub id")
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels)
@@ -64,7 +63,7 @@ def demo(
 
 def run(
     model: str,
-    host: str = LOCAL,
+    host: str = HOST,
     port: int = 7860,
     beside: str | None = None,
     device: str = "auto",
@@ -80,9 +79,9 @@ def run(
         UserError: no such model, kind, device, host or port; or Gradio is not installed.
     """
     limits = limits or Limits()
-    from .serving import application, listening, new_token, serve, silent_gradio
+    from .serving import application, listening, serve, silent_gradio
 
-    token = None if host == LOCAL or public else new_token()
+    token = None if host == HOST or public else new_token()
     with silent_gradio() as folder, listening(host, port) as bound:
         from ..predictors.aki import AkiPredictor
         from ..predictors.make import find_checkpoint

@@ -7,17 +7,15 @@ folder; what is sent is bounded before it is read; and the page may load nothing
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from reports.serving import COOKIE, HEADERS
+from reports.visitors import HEADERS, asked_by_itself, cookie, for_whom, has_token, is_let_in
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -71,8 +69,7 @@ class Guard:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if location := self._without_token(scope):
-            cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
-            await _reply(send, 303, "", {"location": location, "set-cookie": cookie})
+            await _reply(send, 303, "", {"location": location, "set-cookie": cookie(self.token)})
             return
         try:
             self._check_visitor(headers)
@@ -84,26 +81,16 @@ class Guard:
 
     def _without_token(self, scope: Message) -> str | None:
         """Where to go on once the token in the address has become a cookie."""
-        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        return str(scope["path"]) if self.token is not None and _same(given, self.token) else None
+        query = scope.get("query_string", b"").decode("latin-1")
+        return str(scope["path"]) if has_token(query, self.token) else None
 
     def _check_visitor(self, headers: dict[str, str]) -> None:
         if self.public:
             return
-        site = headers.get("sec-fetch-site", "none")
-        follows = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        if site not in ("same-origin", "none") and not follows:
+        if not asked_by_itself(headers.get):
             raise Refused(403, "this demo is not for other pages")
-        if self.token is None:
-            if headers.get("host", "").rpartition(":")[0] not in ("127.0.0.1", "localhost"):
-                raise Refused(403, "this demo is for 127.0.0.1 only")
-            return
-        try:
-            found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            found = None
-        if found is None or not _same(found.value, self.token):
-            raise Refused(403, "this demo is for those with its token: open the address as printed")
+        if not is_let_in(headers.get, self.token):
+            raise Refused(403, f"this demo is for {for_whom(self.token)}")
 
     async def _checked(self, scope: Message, headers: dict[str, str], receive: Receive) -> Receive:
         """The request, if it is one that the page makes; a body of JSON is read and looked through."""
@@ -192,10 +179,6 @@ def _with_headers(send: Send, path: str, public: bool) -> Send:
         await send(message)
 
     return sent
-
-
-def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 async def _reply(send: Send, status: int, text: str, headers: dict[str, str]) -> None:

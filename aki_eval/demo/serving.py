@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.errors import UserError
-from reports.serving import HOST, new_token
+from reports.visitors import HOST
 
 from .uploads import Limits
 
@@ -129,6 +129,3 @@ def serve(app: object, bound: socket.socket) -> None:
         Server(config).run(sockets=[bound])
     except KeyboardInterrupt:
         return
-
-
-__all__ = ["HOST", "application", "listening", "new_token", "serve", "silent_gradio"]
