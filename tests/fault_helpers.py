@@ -28,18 +28,31 @@ def kills(function: Callable[[], Any], folder: Path, *, limit: int = 500) -> Ite
 
 
 def _killed(function: Callable[[], Any], folder: Path, point: int) -> bool:
+    def armed() -> None:
+        _arm(folder, point)
+        function()
+
+    _, status = os.waitpid(forked(armed), 0)
+    return was_killed(status)
+
+
+def forked(work: Callable[[], Any]) -> int:
+    """The number of a child that does the work and ends; what it raises is shown, and told by its exit code."""
     child = os.fork()
     if child == 0:
-        code = 70
+        shown, code = sys.stderr, 70
         try:
-            _arm(folder, point)
-            function()
+            work()
             code = 0
         except BaseException:  # noqa: BLE001 - shown, and told by the exit code
-            traceback.print_exc()
+            traceback.print_exc(file=shown)
         finally:
             os._exit(code)
-    _, status = os.waitpid(child, 0)
+    return child
+
+
+def was_killed(status: int) -> bool:
+    """Whether a child was killed, by what waiting for it said; if not, it has done its work."""
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
         return True

@@ -16,7 +16,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -30,6 +29,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import openai  # noqa: E402, F401 - so that the children need not
+from fault_helpers import forked, was_killed  # noqa: E402
 from html_helpers import write_answered_run  # noqa: E402
 from judge_server import JudgeServer, Slow  # noqa: E402
 from reports_helpers import plan  # noqa: E402
@@ -201,35 +201,23 @@ def quietly(function: Callable[[Path], Any], folder: Path) -> None:
 
 def killed(work: Callable[[], Any], seconds: float | None) -> bool:
     """Runs `work` in a child and kills it after `seconds`; False where it ended before. Its failure is ours."""
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            quiet = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(quiet, 1)
-            sys.stderr = StringIO()
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001 - shown, and told by the exit code
-            traceback.print_exc(file=sys.__stderr__)
-        finally:
-            os._exit(code)
+
+    def silently() -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr = StringIO()
+        work()
+
+    child = forked(silently)
     if seconds is not None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
-                break
+                return was_killed(status)
             time.sleep(0.002)
-        else:
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-    else:
-        _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the work failed without being killed; its traceback is above"
-    return False
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return was_killed(status)
 
 
 def rounds(name: str, work: Work, number: int, draw: random.Random, paid: Callable[[], int] | None = None) -> None:
