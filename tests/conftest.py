@@ -46,3 +46,14 @@ def uncompiled() -> Iterator[None]:
 
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Several threads change the order of sums, and so the last bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

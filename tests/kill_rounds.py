@@ -33,7 +33,7 @@ from fault_helpers import forked, was_killed  # noqa: E402
 from html_helpers import write_answered_run  # noqa: E402
 from judge_server import JudgeServer, Slow  # noqa: E402
 from reports_helpers import plan  # noqa: E402
-from run_helpers import TASK, ScriptedPredictor, write_table  # noqa: E402
+from run_helpers import TASK, ScriptedPredictor, results, write_table  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from train_helpers import machine, parts, sft, weights, write_root  # noqa: E402
 
@@ -100,15 +100,8 @@ def prepare_run(folder: Path) -> None:
     write_table(folder / "tables", rows=120)
 
 
-def end_run(folder: Path) -> Any:
-    answers = whole_lines(folder / "out/small/predictions.jsonl")
-    metrics = json.loads((folder / "out/small/metrics.json").read_text())
-    return (
-        sorted((line["index"], line["prediction"]) for line in answers),
-        (folder / "out/small/scores.jsonl").read_bytes(),
-        metrics["protocols"],
-        metrics["complete"],
-    )
+def check_run(folder: Path) -> None:
+    no_index_twice(folder / "out/small/predictions.jsonl")
 
 
 # aki-eval score, with a judge that takes its time.
@@ -257,7 +250,12 @@ def main() -> None:
     draw = random.Random(options.seed)
     with JudgeServer(lambda body, nth: Slow(0.02, "0.5")) as server:
         works = {
-            "run": Work(go_run, end_run, prepare_run, lambda f: no_index_twice(f / "out/small/predictions.jsonl")),
+            "run": Work(
+                go_run,
+                lambda folder: results(folder / "out"),
+                prepare_run,
+                lambda f: no_index_twice(f / "out/small/predictions.jsonl"),
+            ),
             "score": Work(score_with(server), end_score, prepare_score),
             "import": Work(go_import, end_import, prepare_import),
             "report": Work(go_report, lambda folder: content(folder / "html"), prepare_report, check_report),

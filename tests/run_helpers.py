@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,15 @@ def write_table(root: Path, rows: int = 12, name: str = "SMALL", pictures: int =
         lines.append("\t".join((str(index), image, f"Question {index}?", f"answer to {index}", "ab"[index % 2])))
     (root / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     return root
+
+
+def results(out: Path) -> dict[str, Any]:
+    """What a run found, without who and when. Answers line by line: what stands there twice is here twice."""
+    lines = [json.loads(line) for line in (out / "small/predictions.jsonl").read_text().splitlines()]
+    metrics = json.loads((out / "small/metrics.json").read_text())
+    return {
+        "answers": sorted((int(line["index"]), line["prompt"], line["prediction"], line["error"]) for line in lines),
+        "scores": (out / "small/scores.jsonl").read_text(),
+        "metrics": metrics["protocols"],
+        "complete": metrics["complete"],
+    }

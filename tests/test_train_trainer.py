@@ -30,14 +30,7 @@ from train.state import load_weights
 from train.stopping import Stopped
 from train.trainer import AkiTrainer, parameter_groups
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    """Several threads change the order of sums, and so the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

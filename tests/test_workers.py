@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from forked import forking
-from run_helpers import TASK, ScriptedPredictor, prompt, write_table
+from run_helpers import TASK, ScriptedPredictor, prompt, results, write_table
 from run_worker import work
 
 from aki_eval.judges import JudgeOptions
@@ -103,24 +103,16 @@ def team(tmp_path: Path) -> Iterator[Team]:
         worker.join()
 
 
-def results(out: Path) -> dict[str, Any]:
-    """What a run found, without who and when. Predictions line by line: each question must stand there once."""
-    lines = [json.loads(line) for line in (out / "small/predictions.jsonl").read_text().splitlines()]
-    metrics = json.loads((out / "small/metrics.json").read_text())
-    return {
-        "answers": sorted((int(line["index"]), line["prompt"], line["prediction"], line["error"]) for line in lines),
-        "scores": (out / "small/scores.jsonl").read_text(),
-        "metrics": metrics["protocols"],
-        "complete": metrics["complete"],
-        "files": sorted(path.name for path in (out / "small").iterdir()),
-    }
+def found(out: Path) -> dict[str, Any]:
+    """And no file of a worker is left."""
+    return results(out) | {"files": sorted(path.name for path in (out / "small").iterdir())}
 
 
 @pytest.fixture
 def undisturbed(team: Team, tmp_path: Path) -> dict[str, Any]:
     """Results of one process that nobody disturbs."""
     team.go(out=tmp_path / "undisturbed")
-    return results(tmp_path / "undisturbed")
+    return found(tmp_path / "undisturbed")
 
 
 def test_killed_at_random_on_two_hosts_and_replaced_every_question_stands_once(
@@ -137,7 +129,7 @@ def test_killed_at_random_on_two_hosts_and_replaced_every_question_stands_once(
             kills += 1
             team.start(host=source.choice(["node1", "node2", "node3", None]), join=True)
     codes = team.wait_all()
-    assert results(team.out) == undisturbed
+    assert found(team.out) == undisturbed
     assert codes.count(-signal.SIGKILL) <= kills == 6
     assert set(codes) == {0, -signal.SIGKILL}
     assert team.said() == ["scored"]
@@ -163,7 +155,7 @@ def test_workers_share_what_there_is_and_one_scores(team: Team, undisturbed: dic
     hold.unlink()
     assert team.wait_all() == [0, 0, 0]
     assert team.said() == ["scored"]
-    assert results(team.out) == undisturbed
+    assert found(team.out) == undisturbed
     assert sorted(map(int, team.asked())) == list(range(ROWS))
     (session,) = team.read("run.json")["sessions"]
     assert f"-{first.pid}-" in session["workers"][0]
@@ -194,7 +186,7 @@ def test_who_is_not_at_the_same_run_is_refused_and_the_others_go_on(
             team.go(join=True, **options)
     first.join(30)
     assert first.exitcode == 0
-    assert results(team.out)["complete"]
+    assert found(team.out)["complete"]
 
 
 def test_who_dies_while_scoring_is_followed_by_another_that_asks_nothing(
@@ -206,7 +198,7 @@ def test_who_dies_while_scoring_is_followed_by_another_that_asks_nothing(
     num_asked = len(team.asked())
     result = team.go(join=True)
     assert (result.scored, result.num_predicted, len(team.asked())) == (True, 0, num_asked)
-    assert results(team.out) == undisturbed
+    assert found(team.out) == undisturbed
 
 
 def test_who_dies_before_it_is_ready_is_followed_by_those_who_wait(
@@ -223,7 +215,7 @@ def test_who_dies_before_it_is_ready_is_followed_by_those_who_wait(
     ended.kill()
     ended.wait()
     assert team.wait_all() == [0, 0]
-    assert results(team.out) == undisturbed
+    assert found(team.out) == undisturbed
     assert team.said() == ["scored"]
 
 
@@ -252,12 +244,12 @@ def test_a_worker_that_stood_still_for_long_is_given_up_and_writes_nothing_more(
     second = team.start(0.0, host="node2", join=True)
     second.join(30)
     assert second.exitcode == 0
-    assert results(team.out) == undisturbed
+    assert found(team.out) == undisturbed
     os.kill(still.pid, signal.SIGCONT)
     still.join(30)
     assert still.exitcode == 2
     assert any("this process stood still for more than 1 s" in line for line in team.said())
-    assert results(team.out) == undisturbed
+    assert found(team.out) == undisturbed
 
 
 def test_late_workers_of_a_job_do_nothing_again(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import ast
-import json
 import random
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from run_helpers import TASK, ScriptedPredictor, write_table
+from run_helpers import TASK, ScriptedPredictor, results, write_table
 
 from aki_eval.run import specification
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 
 ROOT = Path(__file__).parents[2]
-
-
-def content(out: Path) -> dict[str, Any]:
-    metrics = json.loads((out / "small/metrics.json").read_text())
-    return {
-        "scores": (out / "small/scores.jsonl").read_text(),
-        "metrics": metrics["protocols"],
-        "complete": metrics["complete"],
-    }
 
 
 def test_a_run_under_a_jumping_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +30,7 @@ def test_a_run_under_a_jumping_clock(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(specification, "now", lambda: f"{draw.randint(1970, 2099)}-01-01T00:00:00+00:00")
     go(tmp_path / "jumping")
     go(tmp_path / "jumping")
-    assert content(tmp_path / "jumping") == content(tmp_path / "steady")
+    assert results(tmp_path / "jumping") == results(tmp_path / "steady")
 
 
 def test_nothing_is_decided_by_the_time_of_day() -> None:

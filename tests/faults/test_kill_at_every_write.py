@@ -4,17 +4,15 @@ with what an undisturbed one has."""
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fault_helpers import kills
-from run_helpers import TASK, ScriptedPredictor, write_table
+from run_helpers import TASK, ScriptedPredictor, results, write_table
 
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
@@ -25,18 +23,6 @@ CONTENT = b"index\tquestion\n" + b"".join(b"%d\tWhat is it?\n" % number for numb
 
 def go(tables: Path, out: Path) -> None:
     run(RunOptions(tasks=[TASK], data=str(tables), out=out, batch_size=4), ScriptedPredictor(), Progress(quiet=True))
-
-
-def results(out: Path) -> dict[str, Any]:
-    """What a run found, without when."""
-    lines = [json.loads(line) for line in (out / "small/predictions.jsonl").read_text().splitlines()]
-    metrics = json.loads((out / "small/metrics.json").read_text())
-    return {
-        "answers": sorted((line["index"], line["prediction"]) for line in lines),
-        "scores": (out / "small/scores.jsonl").read_text(),
-        "metrics": metrics["protocols"],
-        "complete": metrics["complete"],
-    }
 
 
 def test_a_run(tmp_path: Path) -> None:
