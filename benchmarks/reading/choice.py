@@ -182,7 +182,7 @@ class _ChoiceReader:
             rf"[(\[{{<]\s*(?P<bracketed>[{either}])\s*[)\]}}>][.:]?"
             rf"|(?<![{WORD}'])(?P<marked>[{either}])\s?[).:\]](?=\s|$|[^{WORD}.])"
             rf"|(?<![{WORD}'-])(?P<bare>[{upper}])(?![{WORD}'])(?!-[a-z])"
-            rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[.,;!]))"
+            rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[,;!]|\.(?![A-Za-z])))"
         )
         self.absent = re.compile(rf"[(\[]?(?![{upper}])[B-HJ-Z](?![{WORD}'])")
         """A letter that is no option's: the answer gives none of them."""
