@@ -39,7 +39,10 @@ def ablation(
             "shrink with it.",
         ),
     ] = None,
-    points: Annotated[int, typer.Option(help="Scores along the way, for learning curves.", min=0, max=1000)] = 3,
+    points: Annotated[
+        int | None,
+        typer.Option(help="Scores along the way, for learning curves. Default: 3 on the toy.", min=0, max=1000),
+    ] = None,
     bench: Annotated[str, typer.Option(help="As aki-eval run takes it.")] = "all",
     evaluation: Annotated[
         str | None, typer.Option(help="Data of aki-eval run. Default: toy for the toy, else official.")
@@ -84,7 +87,7 @@ def ablation(
             bench=bench,
             evaluation=(TOY if is_toy else OFFICIAL) if evaluation is None else evaluation,
             subset=subset,
-            points=points if is_toy else 0,
+            points=(3 if is_toy else 0) if points is None else points,
             judge=judge,
             steps=None if is_toy else each,
             launch=launch,
