@@ -16,7 +16,7 @@ from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, print_tables, produce
-from .laboratory import laboratory_tables, score_tables
+from .laboratory import laboratory_tables
 from .other_tables import OTHERS
 from .paper_tables import (
     TITLES,
@@ -91,7 +91,7 @@ def report(
     for name in wanted:
         if name == "term" and one_screen and plan.grouped:
             print_tables(
-                [*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan), *score_tables(plan)]
+                [*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan), *laboratory_tables(plan)]
             )
         elif name == "term" and one_screen and (by_step := step_table(plan)):
             print_tables([by_step])

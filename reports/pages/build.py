@@ -23,7 +23,7 @@ from benchmarks.tasks import headline_labels
 from .. import paper
 from ..audit import audit_table, third_version
 from ..chart_data import TABLE_OF, breakdown, further_parts, others, overview, part_label
-from ..laboratory import score_tables
+from ..crossed import cross_table
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
 from ..notices import cut_notice, cut_tasks, notices
@@ -190,6 +190,7 @@ Page = tuple[str, str, Mapping[str, Any]]
 def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     """(file, template, what the template is given) of every page."""
     cuts = [found for run in plan.runs if (found := _cuts(tasks, run))]
+    crossed = [table for table in [cross_table(plan)] if table is not None]
     with_links = [cut_notice(run) for run in plan.runs if _cuts(tasks, run)]
     yield (
         "index.html",
@@ -198,9 +199,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
             "active": "index",
             "chart": overview(plan) if measures_paper(plan.runs) else None,
             "others": others(plan),
-            "tables": [
-                _without_notices(table) for table in (*main_tables(plan), *pair_tables(plan), *score_tables(plan))
-            ],
+            "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan), *crossed)],
             "reference": reference_row(plan.reference)[1].label,
             "history": history(plan.runs),
             "cuts": cuts,

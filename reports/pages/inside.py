@@ -29,7 +29,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Line:
+class ArmLine:
     """An arm's points; `run` is its number."""
 
     run: int
@@ -48,11 +48,11 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class LayerChart:
     """A panel ready to be drawn; `ticks` are (place, label) pairs of both axes."""
 
     title: str
-    lines: list[Line]
+    lines: list[ArmLine]
     levels: list[Level]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
@@ -81,7 +81,7 @@ def inside_page(arms: Sequence[Arm], baseline: Arm | None) -> dict[str, Any] | N
     }
 
 
-def _drawn(panel: LayerPanel, arms: Sequence[ArmInside], numbers: Sequence[int]) -> Drawn:
+def _drawn(panel: LayerPanel, arms: Sequence[ArmInside], numbers: Sequence[int]) -> LayerChart:
     ends = [point.high for points in panel.lines.values() for point in points]
     top = _round_up(max([*ends, *panel.levels.values(), 1e-9]))
     step = (WIDTH - LEFT - EDGE) / max(1, panel.last - panel.first)
@@ -99,7 +99,7 @@ def _drawn(panel: LayerPanel, arms: Sequence[ArmInside], numbers: Sequence[int])
             Mark(over(p.layer), at(p.value), at(p.low), at(p.high), f"{label}, layer {p.layer}: {p.text}")
             for p in points
         ]
-        lines.append(Line(numbers[place], " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks))
+        lines.append(ArmLine(numbers[place], " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks))
         said.append(f"{label} " + ", ".join(f"{point.value:.1f}" for point in points))
     levels = [
         Level(name, at(value), dashes, f"{value:.1f}")
@@ -107,7 +107,7 @@ def _drawn(panel: LayerPanel, arms: Sequence[ArmInside], numbers: Sequence[int])
     ]
     said += [f"{level.name} {level.text}" for level in levels]
     every = max(1, -(-(panel.last - panel.first + 1) // 12))
-    return Drawn(
+    return LayerChart(
         title=panel.title,
         lines=lines,
         levels=levels,

@@ -12,7 +12,7 @@ import typer
 from benchmarks.errors import UserError
 
 from .cross import look_again
-from .overview import Budget, write_overview
+from .overview import TrainedBudget, write_overview
 from .plan import AblationPlan, budget_folders, check_plans, folder_of, read_plan, write_plan
 from .results import write_results
 from .rows import AblationRow
@@ -68,7 +68,7 @@ def carry_out(
                 folder, plan, done, rows, kinds=cross, inside=inside, num_workers=num_jobs, until=until
             )
         if done:
-            budgets.append(Budget(folder, plan, done, missing))
+            budgets.append(TrainedBudget(folder, plan, done, missing))
     if not budgets:
         raise UserError(f"nothing is done in {out}: --budget was over before the first row was")
     for each in budgets:

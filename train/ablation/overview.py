@@ -16,7 +16,7 @@ from .rows import AblationRow
 from .work import run_name
 
 
-class Budget(NamedTuple):
+class TrainedBudget(NamedTuple):
     """A training budget with what was trained of it. `missing`: what there was no time for."""
 
     folder: Path
@@ -31,7 +31,7 @@ class Budget(NamedTuple):
         return [each for each in self.done if each["row"] == row]
 
 
-def write_overview(out: Path, budgets: Sequence[Budget], rows: Sequence[AblationRow]) -> Path:
+def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow]) -> Path:
     """`OUT/report/README.md` over the budgets' own reports; returns its path."""
     report = out / "report"
     parts = [
@@ -47,11 +47,6 @@ def write_overview(out: Path, budgets: Sequence[Budget], rows: Sequence[Ablation
         "\n## Questions right, in per cent (tasks without a judge; mean ± standard deviation over seeds)\n",
         _table(budgets, rows, _right),
     ]
-    if any(_skills(report, each) for each in budgets):
-        parts += [
-            f"\n## All of the toy's questions, minus {BASES[0]} (95 % interval: questions and seeds; ▲ ▼ p < 0.05)\n",
-            _table(budgets, rows, lambda each, row: _pooled(report, each, row)),
-        ]
     for base in BASES:
         wanted = [
             row for row in rows if row.name != base and any(_compared(report, each, row, base) for each in budgets)
@@ -67,7 +62,7 @@ def write_overview(out: Path, budgets: Sequence[Budget], rows: Sequence[Ablation
     return path
 
 
-def _seeds(budget: Budget, rows: Sequence[AblationRow]) -> str:
+def _seeds(budget: TrainedBudget, rows: Sequence[AblationRow]) -> str:
     counts: dict[int, list[str]] = {}
     for row in rows:
         if own := budget.of_row(row.name):
@@ -75,7 +70,7 @@ def _seeds(budget: Budget, rows: Sequence[AblationRow]) -> str:
     return "; ".join(f"{num} seed{'s' if num > 1 else ''} of {', '.join(names)}" for num, names in counts.items())
 
 
-def _table(budgets: Sequence[Budget], rows: Sequence[AblationRow], cell: Any) -> str:
+def _table(budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow], cell: Any) -> str:
     lines = [
         "| row | " + " | ".join(f"{each.plan.sft_steps:,} steps" for each in budgets) + " |",
         "|---|" + "---:|" * len(budgets),
@@ -86,41 +81,22 @@ def _table(budgets: Sequence[Budget], rows: Sequence[AblationRow], cell: Any) ->
     return "\n".join(lines)
 
 
-def _right(budget: Budget, row: AblationRow) -> str:
+def _right(budget: TrainedBudget, row: AblationRow) -> str:
     runs = [budget.folder / "runs" / run_name(row.name, each["seed"]) for each in budget.of_row(row.name)]
     return mean_cell([100 * share_right(run) for run in runs])
 
 
-def _skills(report: Path, budget: Budget) -> dict[str, Any] | None:
-    """The report's table of differences by skill; None where it has none."""
-    path = report / budget.folder.name / "tables.json"
-    tables = json.loads(path.read_text("utf-8"))["tables"] if path.is_file() else []
-    return next((table for table in tables if table["key"] == "skill_differences"), None)
-
-
-def _pooled(report: Path, budget: Budget, row: AblationRow) -> str:
-    """Of all questions together, as the report has it."""
-    table = _skills(report, budget) or {"columns": [], "rows": []}
-    names = [column["label"] for column in table["columns"]]
-    for label, cell in zip(names, table["rows"][-1]["cells"] if names else (), strict=True):
-        own = label.partition(" (")[0].partition("-seed")[0]
-        if own == row.name and cell["value"] is not None:
-            bounds = f" ({cell['ci95_low']:+.1f} to {cell['ci95_high']:+.1f})" if cell["ci95_low"] is not None else ""
-            return f"{cell['shown']}{bounds}"
-    return "–"
-
-
-def _minutes(budget: Budget, row: AblationRow) -> str:
+def _minutes(budget: TrainedBudget, row: AblationRow) -> str:
     own = budget.of_row(row.name)
     return f"{mean(each['training_seconds'] for each in own) / 60:.1f}" if own else "–"
 
 
-def _compared(report: Path, budget: Budget, row: AblationRow, base: str) -> Path | None:
+def _compared(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -> Path | None:
     path = report / budget.folder.name / "compare" / f"{row.name}-minus-{base}" / "compare.json"
     return path if path.is_file() else None
 
 
-def _verdict(report: Path, budget: Budget, row: AblationRow, base: str) -> str:
+def _verdict(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -> str:
     path = _compared(report, budget, row, base)
     if path is None:
         return "–"
