@@ -132,6 +132,10 @@ class ContinuousBatching:
         """Whether it is time to fill rows that are free."""
         return not self._asked or self.rows - len(self._asked) >= max(1, self.rows // REFILL)
 
+    @property
+    def has_row(self) -> bool:
+        return len(self._asked) < self.rows
+
     def why_not(self, asked: Asked) -> str | None:
         """Why this prompt can never be answered here; None where it can.
 
@@ -149,7 +153,7 @@ class ContinuousBatching:
 
     def fits(self, asked: Asked) -> bool:
         """Whether there is a row and room in the cache now."""
-        return len(self._asked) < self.rows and self._num_pages(asked) <= self._pages
+        return self.has_row and self._num_pages(asked) <= self._pages
 
     def add(self, key: str, asked: Asked) -> None:
         self._asked[key] = asked
