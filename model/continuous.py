@@ -178,27 +178,21 @@ class ContinuousBatching:
 
     def abandon(self) -> list[str]:
         """Forgets all that is active; returns their keys, the first added first."""
+        list(_drained(self._manager.input_queue))  # what was added and has seen no step
         with torch.inference_mode():
             self._processor.reset()
-        with_out = list(self._asked)
-        for key in with_out:
+        keys = list(self._asked)
+        for key in keys:
             self._forget(key)
-        list(self._results())
-        return with_out
+        list(_drained(self._manager.output_router.output_queue))
+        return keys
 
     def _finished(self) -> Iterator[tuple[str, list[int]]]:
-        for result in self._results():
+        for result in _drained(self._manager.output_router.output_queue):
             if result.error is not None:
                 raise RuntimeError(result.error)
             self._forget(result.request_id)
             yield result.request_id, result.generated_tokens
-
-    def _results(self) -> Iterator[Any]:
-        while True:
-            try:
-                yield self._manager.output_router.output_queue.get_nowait()
-            except queue.Empty:
-                return
 
     def _forget(self, key: str) -> None:
         self._pages += self._num_pages(self._asked.pop(key))
@@ -210,6 +204,14 @@ class ContinuousBatching:
 
     def _num_pages(self, asked: Asked) -> int:
         return -(-self._num_tokens(asked) // PAGE)
+
+
+def _drained(entries: queue.Queue[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            yield entries.get_nowait()
+        except queue.Empty:
+            return
 
 
 def _rope_limit(config: Any) -> int | None:
@@ -270,9 +272,7 @@ class Packed(nn.Module):
         settings = text.to_dict() | own | {"sliding_window": None}
         self.config = type(text)(**settings, attn_implementation="sdpa")
         self.in_step: Any = list
-        self._suppressed = [
-            token for token in model.generation_config.suppress_tokens or [] if token < text.vocab_size
-        ]
+        self._suppressed = [token for token in model.generation_config.suppress_tokens or [] if token < text.vocab_size]
         self._rows: dict[str, _Row] = {}
         self._paths = [path for path, _ in leaves(self._masks(torch.zeros(1, 2, dtype=torch.long)))]
 
@@ -298,13 +298,20 @@ class Packed(nn.Module):
     def forward(
         self, *, input_ids: Tensor, attention_mask: Tensor, cache: Any, logits_to_keep: Tensor, **paging: Any
     ) -> SimpleNamespace:
-        """(1, Q) ids, (1, 1, Q, K) the library's additive mask -> `logits` (1, R, V), R places to keep."""
+        """(1, Q) ids, (1, 1, Q, K) the library's additive mask -> `logits` (1, R, V), R places to keep.
+
+        Raises:
+            RuntimeError: the library has cut a prompt.
+        """
         embeds = self.inner.get_input_embeddings()(input_ids)
-        masks = {path: attention_mask if place == 0 else attention_mask.clone() for place, path in enumerate(self._paths)}
+        masks = {
+            path: attention_mask if place == 0 else attention_mask.clone() for place, path in enumerate(self._paths)
+        }
         places = []
         query = key = 0
         for scheduled in self.in_step():
-            row, end, count = self._rows[scheduled.state.request_id], scheduled.state.position_offset, scheduled.query_length
+            row = self._rows[scheduled.state.request_id]
+            end, count = scheduled.state.position_offset, scheduled.query_length
             queries, keys = slice(query, query + count), slice(key, key + end)
             if not row.begun:
                 if not count == end == row.types.shape[1]:

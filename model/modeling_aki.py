@@ -155,7 +155,8 @@ class AkiModel(AkiPreTrainedModel):
     def for_layers(self, masks: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Masks by kind -> the backbone's mask, and its keywords with a mask for every layer.
 
-        Raises ValueError for a backbone whose layers cannot be reached.
+        Raises:
+            ValueError: the backbone's layers cannot be reached.
         """
         kinds = self.config.layer_kinds
         layers = getattr(self.language_model, "layers", ())

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from model_helpers import IMAGE, NUM_LATENTS, PAD, QUESTION_END, answer, batch, model, pixels
+from model_helpers import IMAGE, NUM_LATENTS, QUESTION_END, answer, batch, model, pixels
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from model.continuous import Asked, ContinuousBatching, Packed
+from model.continuous import Asked, ContinuousBatching
 from model.kinds import KINDS
 
-STOP = 150
+LIMIT = 16
+STOPS = [*range(100, 130), 150]
 PICTURE = [IMAGE] * NUM_LATENTS
 PROMPTS = (
     [1, 5, 6, *PICTURE, 7, 8, 9, QUESTION_END],
@@ -31,7 +32,7 @@ def _one_thread(one_thread: None) -> None:
     del one_thread
 
 
-def asked(made: Any, prompts: Any, limit: int = 24) -> list[Asked]:
+def asked(made: Any, prompts: Any, limit: int = LIMIT) -> list[Asked]:
     found = []
     for number, ids in enumerate(prompts):
         count = ids.count(IMAGE) // NUM_LATENTS
@@ -69,7 +70,7 @@ def assert_equal(made: Any, given: list[Asked], stop: list[int], **settings: int
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stop", [[], [STOP, *range(100, 130)]], ids=["to the limit", "as they end"])
+@pytest.mark.parametrize("stop", [[], STOPS], ids=["to the limit", "as they end"])
 def test_every_kind(kind: str, stop: list[int]) -> None:
     made = model("phi3", attention=kind)
     assert_equal(made, asked(made, PROMPTS), stop)
@@ -78,11 +79,17 @@ def test_every_kind(kind: str, stop: list[int]) -> None:
 def test_stops() -> None:
     """So that the case above is one: some answers end by themselves, and at different lengths."""
     made = model("phi3")
-    lengths = {len(by_generate(made, each, [STOP, *range(100, 130)])) for each in asked(made, PROMPTS)}
-    assert len(lengths) > 2 and min(lengths) < 24
+    lengths = {len(by_generate(made, each, STOPS)) for each in asked(made, PROMPTS)}
+    assert len(lengths) > 2
+    assert min(lengths) < LIMIT
 
 
-QWEN = {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1, "layer_types": ["full_attention", "sliding_attention"]}
+QWEN = {
+    "use_sliding_window": True,
+    "sliding_window": 12,
+    "max_window_layers": 1,
+    "layer_types": ["full_attention", "sliding_attention"],
+}
 
 
 @pytest.mark.parametrize(
@@ -126,8 +133,12 @@ def test_a_prompt_is_seen_as_its_kind_says(monkeypatch: pytest.MonkeyPatch) -> N
     made = model()
     given = asked(made, PROMPTS)
     right = [by_generate(made, each, []) for each in given]
-    monkeypatch.setattr("model.continuous.create_masks", lambda config, like, *_, **__: torch.triu(
-        torch.full((1, 1, like.shape[1], like.shape[1]), torch.finfo(torch.float32).min), 1))
+    monkeypatch.setattr(
+        "model.continuous.create_masks",
+        lambda config, like, *_, **__: torch.triu(
+            torch.full((1, 1, like.shape[1], like.shape[1]), torch.finfo(torch.float32).min), 1
+        ),
+    )
     found = by_engine(ContinuousBatching(made, [], rows=3, tokens=512), given)
     assert found != right
     assert found[2] == right[2]  # no picture: nothing that a mask would change
@@ -180,16 +191,27 @@ def test_prompts_that_are_not_taken() -> None:
     assert engine.why_not(Asked([1] * 40, None, 8)) is None
     with pytest.raises(ValueError, match="leaves no room to answer"):
         engine.why_not(Asked([1] * 512, None, 8))
-    made.config.text_config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 32}
-    engine._rope_limit = 32
-    assert engine.why_not(Asked([1] * 30, None, 8)) == "more than 32 tokens, where long rope changes its factors"
+
+
+def test_long_rope_is_left_to_generate_where_it_changes() -> None:
+    made = model(
+        text={
+            "original_max_position_embeddings": 32,
+            "rope_scaling": {"rope_type": "longrope", "long_factor": [4.0] * 6, "short_factor": [1.0] * 6},
+        }
+    )
+    engine = assert_equal(made, asked(made, PROMPTS[:3]), [])
+    assert engine.why_not(Asked([1] * 25, None, 8)) == "more than 32 tokens, where long rope changes its factors"
+    assert engine.why_not(Asked([1] * 24, None, 8)) is None
 
 
 def test_answers_are_not_held_up_by_the_longest() -> None:
     """What it is for: far fewer rows go through the model than in batches that wait for their longest answer."""
     made = model()
     limits = [2, 30, 2, 2, 30, 2, 2, 30, 2]
-    given = [Asked(each.ids, each.vectors, limit) for each, limit in zip(asked(made, [PROMPTS[0]] * 9), limits, strict=True)]
+    given = [
+        Asked(each.ids, each.vectors, limit) for each, limit in zip(asked(made, [PROMPTS[0]] * 9), limits, strict=True)
+    ]
     engine = assert_equal(made, given, [])
     assert engine.num_rows == sum(limits)
     assert engine.num_steps < 3 * 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -103,7 +103,7 @@ class EnginePredictor(Protocol):
 
     def stream(
         self, groups: Iterator[tuple[Sequence[Prompt], Any]], max_new_tokens: int, rows: int | None = None
-    ) -> Iterator[list[Answered]]:
+    ) -> Generator[list[Answered], None, None]:
         """Answers to prepared groups as they end; at most `rows` at once."""
         ...
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from importlib.metadata import version
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.records import Prompt
@@ -50,13 +52,11 @@ class ContinuousAkiPredictor(AkiPredictor):
     _told: frozenset[str] = frozenset()
 
     def describe_engine(self) -> dict[str, str]:
-        from transformers import __version__
-
-        return {"name": self.engine, "library": "transformers", "version": __version__}
+        return {"name": self.engine, "library": "transformers", "version": version("transformers")}
 
     def stream(
         self, groups: Iterator[tuple[Sequence[Prompt], Prepared]], max_new_tokens: int, rows: int | None = None
-    ) -> Iterator[list[Answered]]:
+    ) -> Generator[list[Answered], None, None]:
         """Answers as they end, in no order; asks for the next group when rows are free.
 
         Args:
@@ -85,28 +85,32 @@ class ContinuousAkiPredictor(AkiPredictor):
         ]
         groups = ((batch, self.prepare(batch)) for batch in batches)
         by_engine = {
-            prompt.index: found for ended in self._stream(groups, max_new_tokens, rows) for prompt, found in ended
+            id(prompt): found for ended in self._stream(groups, max_new_tokens, rows) for prompt, found in ended
         }
-        return [(ids, by_engine[prompt.index]) for prompt, ids in zip(prompts, by_generate, strict=True)]
+        return [(ids, by_engine[id(prompt)]) for prompt, ids in zip(prompts, by_generate, strict=True)]
 
     def _stream(
         self, groups: Iterator[tuple[Sequence[Prompt], Prepared]], max_new_tokens: int, rows: int | None
     ) -> Iterator[list[Ended]]:
         waiting, answering = deque[_Waiting](), dict[str, _Waiting]()
+        numbers = count()
         if self._engine is not None:
             self._engine.abandon()  # what an interrupted stream has left in it
         while True:
             engine = self._ready(rows)
             if engine.wants_more:
                 aside: list[Ended] = []
-                while engine.has_row and (waiting or self._take(groups, waiting, max_new_tokens)):
-                    prompt, asked = waiting[0]
-                    if reason := _why_not(engine, asked):
+                while engine.has_row and (waiting or self._take(groups, waiting, aside, max_new_tokens)):
+                    if not waiting:  # nothing of the group could be read
+                        continue
+                    first = waiting[0]
+                    if reason := _why_not(engine, first.asked):
                         self._tell(reason)
-                        aside.append((prompt, reason))
-                    elif engine.fits(asked):
-                        engine.add(prompt.index, asked)
-                        answering[prompt.index] = waiting[0]
+                        aside.append((first.prompt, reason))
+                    elif engine.fits(first.asked):
+                        key = str(next(numbers))
+                        engine.add(key, first.asked)
+                        answering[key] = first
                     else:
                         break
                     waiting.popleft()
@@ -115,34 +119,48 @@ class ContinuousAkiPredictor(AkiPredictor):
             if not engine.active:
                 return
             try:
-                ended: list[Ended] = [
-                    (answering.pop(index).prompt, ids) for index, ids in engine.step().items()
-                ]
+                ended: list[Ended] = [(answering.pop(key).prompt, ids) for key, ids in engine.step().items()]
             except Exception as error:  # noqa: BLE001  what one question does must not end the others
                 ended = self._after(error, engine, waiting, answering)
             if ended:
                 yield ended
 
     def _take(
-        self, groups: Iterator[tuple[Sequence[Prompt], Prepared]], waiting: deque[_Waiting], max_new_tokens: int
+        self,
+        groups: Iterator[tuple[Sequence[Prompt], Prepared]],
+        waiting: deque[_Waiting],
+        aside: list[Ended],
+        max_new_tokens: int,
     ) -> bool:
-        """Whether there was another group."""
-        import torch
-
-        from model.continuous import Asked
-
+        """Whether there was another group. What a picture keeps from being asked goes `aside`."""
         group = next(groups, None)
         if group is None:
             return False
         prompts, prepared = group
-        with torch.inference_mode():
-            vectors = list(self.vectors(prepared)) if prepared.images else []
-        for prompt, ids, mask in zip(prompts, prepared.input_ids, prepared.attention_mask, strict=True):
-            own = [vectors.pop(0) for _ in prompt.images]
-            waiting.append(
-                _Waiting(prompt, Asked(ids[mask.bool()].tolist(), torch.stack(own) if own else None, max_new_tokens))
-            )
+        try:
+            waiting.extend(self._waiting(prompts, prepared, max_new_tokens))
+        except Exception:  # noqa: BLE001  whatever one question does must not end the others
+            release_memory()
+            for prompt in prompts:
+                try:
+                    waiting.extend(self._waiting([prompt], self.prepare([prompt]), max_new_tokens))
+                except Exception as error:  # noqa: BLE001  generate will say the same of it
+                    aside.append((prompt, f"{type(error).__name__}: {error}"))
         return True
+
+    def _waiting(self, prompts: Sequence[Prompt], prepared: Prepared, max_new_tokens: int) -> list[_Waiting]:
+        import torch
+
+        from model.continuous import Asked
+
+        with torch.inference_mode():
+            vectors = iter(self.vectors(prepared) if prepared.images else ())
+            found = []
+            for prompt, ids, mask in zip(prompts, prepared.input_ids, prepared.attention_mask, strict=True):
+                own = [next(vectors) for _ in prompt.images]
+                asked = Asked(ids[mask.bool()].tolist(), torch.stack(own) if own else None, max_new_tokens)
+                found.append(_Waiting(prompt, asked))
+        return found
 
     def _after(
         self,
@@ -152,7 +170,7 @@ class ContinuousAkiPredictor(AkiPredictor):
         answering: dict[str, _Waiting],
     ) -> list[Ended]:
         """A step has failed. Too large: fewer rows, and all of them again. Else each goes by itself."""
-        failed = [answering.pop(index) for index in engine.abandon()]
+        failed = [answering.pop(key) for key in engine.abandon()]
         if is_out_of_memory(error) and engine.rows > 1:
             self._engine, self._most_rows = None, engine.rows // 2
             del engine
@@ -194,7 +212,7 @@ class ContinuousAkiPredictor(AkiPredictor):
                         f"({type(error).__name__}: {error}); leave it out"
                     ) from error
                 if rows == 1:
-                    raise Unusable(f"--engine {self.engine}: no memory for its cache ({error}); leave it out") from error
+                    raise Unusable(f"--engine {self.engine}: no memory for its cache ({error}); omit it") from error
                 release_memory()
                 rows = self._most_rows = rows // 2
 
