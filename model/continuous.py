@@ -35,9 +35,6 @@ PAGE = 32
 PROMPT_TOKENS = 2048
 """Of all prompts of a step, and so of one."""
 
-REFILL = 8
-"""Rows are given away again when this part of all is free: a step of prompts holds up all answers."""
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -76,7 +73,7 @@ class ContinuousBatching:
     `num_steps` counts forward passes, `num_rows` the rows (one a prompt or answer) that were in them.
     """
 
-    def __init__(self, model: Any, stop_token_ids: Sequence[int], *, rows: int, tokens: int) -> None:
+    def __init__(self, model: Any, stop_token_ids: Sequence[int], *, rows: int, tokens: int, refill: int = 1) -> None:
         """Reserves the cache.
 
         Args:
@@ -84,6 +81,7 @@ class ContinuousBatching:
             stop_token_ids: which end an answer; none: only its limit does.
             rows: most answers at once.
             tokens: of the cache; a prompt reserves room for itself and its longest answer.
+            refill: rows are given away again when so many are free, for a step of prompts holds up all answers.
 
         Raises:
             ValueError: this model cannot be asked so.
@@ -92,7 +90,7 @@ class ContinuousBatching:
         settings = GenerationConfig(do_sample=False, eos_token_id=list(stop_token_ids) or [-1], max_new_tokens=1)
         if reason := why_not(model, model.generation_config):
             raise ValueError(f"continuous batching cannot answer for this model: {reason}")
-        self.rows = rows
+        self.rows, self.refill = rows, refill
         self.context: int = getattr(model.config.text_config, "max_position_embeddings", None) or tokens
         self.num_steps = self.num_rows = 0
         self._pages = self._all_pages = -(-tokens // PAGE)
@@ -130,7 +128,7 @@ class ContinuousBatching:
     @property
     def wants_more(self) -> bool:
         """Whether it is time to fill rows that are free."""
-        return not self._asked or self.rows - len(self._asked) >= max(1, self.rows // REFILL)
+        return not self._asked or self.rows - len(self._asked) >= self.refill
 
     @property
     def has_row(self) -> bool:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ROWS, ROWS_ON_A_CPU = 64, 16
 """Answers at once. What attention costs over packed rows grows with their square, so more make no step fuller."""
 
+REFILL = 8
+"""Rows are given away again when this part of all is free."""
+
 CONTEXT = 2048
 """Tokens that the cache has for each row, if there is memory: pictures, question and answer of all but a few."""
 
@@ -202,7 +205,9 @@ class ContinuousAkiPredictor(AkiPredictor):
         model = self.model
         while True:
             try:
-                return ContinuousBatching(model, self._stop_ids(), rows=rows, tokens=self._tokens(rows))
+                return ContinuousBatching(
+                    model, self._stop_ids(), rows=rows, tokens=self._tokens(rows), refill=max(1, rows // REFILL)
+                )
             except ValueError as error:
                 raise Unusable(f"--engine {self.engine}: {error}") from error
             except Exception as error:
