@@ -131,7 +131,7 @@ def test_a_benchmark_is_what_its_file_holds_and_not_where_it_lies(tmp_path: Path
 def test_arms_without_a_task_in_common_say_what_each_has(tmp_path: Path) -> None:
     a, b = (open_run(write_scored_run(tmp_path / name, {name: scores([1.0])})) for name in ("pope", "mme"))
     assert common_tasks(a, a) == ["pope"]
-    with pytest.raises(UserError, match="^pope and both have no task in common: pope there, none that all its runs"):
+    with pytest.raises(UserError, match=r"^pope and both have no task in common: pope there, none that all its runs"):
         common_tasks(a, Arm("both", (a, b)))
 
 
