@@ -305,7 +305,7 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
         (["--cross", "mma,diagonal"], "--cross 'mma,diagonal': unknown kind 'diagonal'"),
         (["--jobs", "1000"], "--jobs 1000: this machine has"),
         (["--launch", "srun"], "--launch 'srun': the toy trains on this machine"),
-        (["--inside", "/nowhere"], "--inside '/nowhere': no such file"),
+        (["--inside", "/nowhere"], "--inside '/nowhere' does not say which object"),
         (["--bench", "nobodys"], "--bench: unknown benchmark 'nobodys'"),
         (["--evaluation", "/nowhere"], "/nowhere"),
         (["--subset", "few"], "--subset: 'few'"),
@@ -386,6 +386,7 @@ def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     report = summary.parent
     assert "training-seed variance not included" in (report / "compare" / "mma-minus-it_it" / "compare.md").read_text()
     assert (report / "html" / "index.html").is_file()
+    assert "Trained with one mask, used with another" in (report / "tables.md").read_text()
     for name in ("it_it", "mma"):
         model = json.loads((tmp_path / "runs" / f"{name}-seed0" / "run.json").read_text())["model"]
         assert model["training_seed"] == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.asked_about import AskedAbout, read_questions
+from benchmarks.asked_about import USUAL_PICTURES, AskedAbout, read_questions
 from benchmarks.errors import UserError
 from benchmarks.files import folder_with_room
 from benchmarks.records import ImageRef, Prompt
@@ -43,7 +43,7 @@ def command(
     ] = None,
     pictures: Annotated[
         int, typer.Option(help="Of --data: fitted on; half as many are tested on.", min=10, max=1_000_000)
-    ] = 300,
+    ] = USUAL_PICTURES,
     out: Annotated[
         Path | None,
         typer.Option(
