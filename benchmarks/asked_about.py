@@ -21,11 +21,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from .data.root import TOY, TOY_TEST, is_toy
 from .errors import UserError
 from .records import ImageRef
 
 Side = Literal["fit", "test"]
-TOY = "toy"
 SUFFIX = ".jsonl"
 TOY_SKILLS = ("size", "position")
 """Of these every question names one thing; of the first, nothing that is probed for is the answer."""
@@ -54,19 +54,21 @@ def read_questions(source: str, num_pictures: int = USUAL_PICTURES, *, option: s
     """Of the toy world or a file; questions about a picture stand together.
 
     Args:
-        source: `toy`, or a file of JSON lines.
+        source: `toy`, `toy-test` (tested on the scenes that are kept for a finding), or a file of JSON lines.
         num_pictures: about so many are fitted on, half as many are tested on; of a file the first ones.
         option: by which the source was given, for errors.
 
     Raises:
         UserError: nothing of the kind, or nothing to fit or to test on.
     """
-    if source != TOY and not source.endswith(SUFFIX):
+    if not is_toy(source) and not source.endswith(SUFFIX):
         raise UserError(
-            f"{option} {source!r} does not say which object its questions are about; expected {TOY!r}, or a file "
+            f"{option} {source!r} does not say which object its questions are about; expected {TOY}, {TOY_TEST}, or a file "
             f'NAME{SUFFIX} of lines {{"image": ..., "question": ..., "asked": {{"place": "top left"}}}}'
         )
-    found = list(_toy(num_pictures) if source == TOY else _of_file(Path(source), num_pictures, option))
+    found = list(
+        _toy(num_pictures, source == TOY_TEST) if is_toy(source) else _of_file(Path(source), num_pictures, option)
+    )
     for side in get_args(Side):
         if sum(each.side == side for each in found) < 2:
             raise UserError(f"{option} {source}: fewer than two questions to {side}; give more pictures")
@@ -82,16 +84,16 @@ def checksum(questions: Sequence[AskedAbout]) -> str:
 # -- the toy world ----------------------------------------------------------------------------------------------------
 
 
-def _toy(num_pictures: int) -> Iterator[AskedAbout]:
+def _toy(num_pictures: int, for_finding: bool) -> Iterator[AskedAbout]:
     """Every thing of a picture is asked about once: who knows the picture alone does no better than guess one of them.
 
-    Fitted on arrangements that models are trained on, tested on those that none is.
+    Fitted on arrangements that models are trained on, tested on those of the tables, or on those kept for a finding.
     """
     from . import toy_world
 
     sides: tuple[tuple[Side, toy_world.Split, int], ...] = (
-        ("fit", "train", num_pictures),
-        ("test", "eval", max(1, num_pictures // 2)),
+        ("fit", "fit", num_pictures),
+        ("test", "test" if for_finding else "eval", max(1, num_pictures // 2)),
     )
     for side, split, number in sides:
         rng = random.Random(f"asked about {split}")

@@ -21,6 +21,7 @@ ALLOWED = {
         "benchmarks.checked",
         "benchmarks.command_line",
         "benchmarks.console",
+        "benchmarks.data.root",
         "benchmarks.errors",
         "benchmarks.files",
         "benchmarks.images",

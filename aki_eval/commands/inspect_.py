@@ -36,7 +36,7 @@ def command(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="toy|FILE.jsonl",
+            metavar="toy|toy-test|FILE.jsonl",
             help="Instead of one picture: questions that say which object they are about. Probes for it at the image "
             "tokens of every layer.",
         ),
