@@ -63,8 +63,8 @@ def read_questions(source: str, num_pictures: int = USUAL_PICTURES, *, option: s
     """
     if not is_toy(source) and not source.endswith(SUFFIX):
         raise UserError(
-            f"{option} {source!r} does not say which object its questions are about; expected {TOY}, {TOY_TEST}, or a file "
-            f'NAME{SUFFIX} of lines {{"image": ..., "question": ..., "asked": {{"place": "top left"}}}}'
+            f"{option} {source!r} does not say which object its questions are about; expected {TOY}, {TOY_TEST}, or a "
+            f'file NAME{SUFFIX} of lines {{"image": ..., "question": ..., "asked": {{"place": "top left"}}}}'
         )
     found = list(
         _toy(num_pictures, source == TOY_TEST) if is_toy(source) else _of_file(Path(source), num_pictures, option)
