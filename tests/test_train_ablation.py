@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.errors import UserError
+from benchmarks.results.folder import open_run
 from train import cli
 from train.ablation.carry_out import carry_out
 from train.ablation.cross import cross_kinds, cross_name, crossed, look_again
@@ -396,5 +398,11 @@ def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     assert names == {"start", "0_captions_image_first", "1_instructions_image_first"}
     assert len(list(trained.glob("0_captions*"))) == len(list(trained.glob("start-*/features*.pt"))) == 1
     assert list(jobs([TINY], rows, 1, out)) == []
+    with tarfile.open(overview.parent / "runs.tar.xz") as archive:
+        archive.extractall(out / "again", filter="data")
+    for name in ("runs/mma-seed0", f"cross/{cross_name('mma', 'v2v', 0)}"):
+        packed, own = (open_run(folder / "steps-4" / name) for folder in (out / "again", out))
+        assert packed.results["real_world_qa"].protocols == own.results["real_world_qa"].protocols
+        assert own.results["real_world_qa"].protocols["kit"]
     used = json.loads((tmp_path / "cross" / cross_name("mma", "v2v", 0) / "run.json").read_text())["model"]
     assert (used["trained_attention"], used["attention"]) == ("mma", "v2v")

@@ -13,6 +13,7 @@ from benchmarks.errors import UserError
 
 from .cross import look_again
 from .overview import TrainedBudget, write_overview
+from .packing import pack
 from .plan import AblationPlan, budget_folders, check_plans, folder_of, read_plan, write_plan
 from .results import write_results
 from .rows import AblationRow
@@ -73,4 +74,5 @@ def carry_out(
         raise UserError(f"nothing is done in {out}: --budget was over before the first row was")
     for each in budgets:
         write_results(each.folder, each.report(out), each.plan, rows, each.done, each.missing)
+    pack(out, [each.folder for each in budgets], out / "report")
     return write_overview(out, budgets, rows)
