@@ -312,11 +312,13 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
         (["--evaluation", "/nowhere"], "/nowhere"),
         (["--subset", "few"], "--subset: 'few'"),
         (["--judge", "gpt-4o"], "--offline: the judge gpt-4o is asked over the internet"),
+        (["--data", ".", "--evaluation", "toy", "--judge", "gpt-4o"], "gpt-4o needs a key in OPENAI_API_KEY"),
     ],
 )
 def test_bad_usage_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # as the command does, which must not outlast the test
     with pytest.raises(UserError, match=message) as caught:
