@@ -17,6 +17,7 @@ ALLOWED = {
     "benchmarks": set(),
     "train": {
         "model",
+        "benchmarks.asked_about",
         "benchmarks.checked",
         "benchmarks.command_line",
         "benchmarks.console",

@@ -51,9 +51,9 @@ def carry_out(
     seconds = float("inf") if budget is None else 60 * budget
     wanted = list(jobs(plans, rows, num_seeds, out))
     if wanted and budget is not None and plans[0].is_toy:
-        each = measure_steps(plans[0])
+        took = measure_steps(plans[0])
         own = {folder_of(out, plan): plan for plan in plans}
-        wanted = [replace(job, cost=each.of(own[job.folder], job.row)) for job in wanted]
+        wanted = [replace(job, cost=took.of(own[job.folder], job.row)) for job in wanted]
         check_budget(seconds, wanted)
     for plan in plans:
         write_plan(folder_of(out, plan), plan)

@@ -169,13 +169,16 @@ def _curves(arms: Mapping[str, Sequence[Any]], out: Path, report: Path) -> str:
         return ""
     write_atomically(report / "curves.json", json.dumps(found, indent=1) + "\n")
     _draw(report / "curves.png", found)
-    lines = ["| row | steps: share of questions right, in per cent (mean over seeds) |", "|---|---|"]
+    lines = [
+        "| row | steps: share of questions right, in per cent (mean ± standard deviation over seeds) |",
+        "|---|---|",
+    ]
     for name, seeds in found.items():
         steps = sorted({step for points in seeds.values() for step, _ in points})
-        means = [
-            (step, mean(dict(points)[step] for points in seeds.values() if step in dict(points))) for step in steps
-        ]
-        lines.append(f"| {name} | " + ", ".join(f"{step}: {100 * value:.1f}" for step, value in means) + " |")
+        values = {
+            step: [100 * dict(points)[step] for points in seeds.values() if step in dict(points)] for step in steps
+        }
+        lines.append(f"| {name} | " + ", ".join(f"{step}: {mean_cell(own)}" for step, own in values.items()) + " |")
     return "\n".join(
         [
             "On the subset of the curve, over tasks without a judge; steps count all stages of a row. Sooner and "

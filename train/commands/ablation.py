@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.asked_about import read_questions
 from benchmarks.data.root import TOY_TEST
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
@@ -82,13 +83,13 @@ def ablation(
     kinds = () if cross is None else cross_kinds(cross, chosen)
     check_jobs(num_jobs, is_toy=is_toy)
     check_launch(launch, is_toy=is_toy)
-    if inside is not None and inside != TOY and not Path(inside).is_file():
-        raise UserError(f"--inside {inside!r}: no such file; expected {TOY!r}, or a file that aki-eval inspect reads")
+    if inside is not None:
+        read_questions(inside, option="--inside")
     plans = [
         AblationPlan(
             data=data if is_toy else str(Path(data).resolve()),
             toy=toy_plan(each),
-            bench=bench or (f"all,{SKILLS}" if is_toy else "all"),
+            bench=(f"all,{SKILLS}" if is_toy else "all") if bench is None else bench,
             evaluation=(TOY_TEST if is_toy else OFFICIAL) if evaluation is None else evaluation,
             subset=subset,
             points=(3 if is_toy else 0) if points is None else points,
