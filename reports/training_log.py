@@ -28,7 +28,7 @@ DEEPEST = 3
 """Folders between a training and its event files: a stage's `runs/` has one for each start."""
 VALIDATION = "validation_loss"
 CURVES = {"loss": "loss", "learning_rate": "learning rate", "grad_norm": "gradient norm"}
-FORMATS = ("term", "md", "tex", "csv", "json", "figures")
+FORMATS = ("term", "md", "tex", "csv", "json", "html", "figures")
 ENDS = 10
 """Entries that the first and last loss of the table are the mean of; fewer where fewer than twice as many are there."""
 
@@ -36,11 +36,12 @@ Entry = Mapping[str, Any]
 
 
 class StageLog(NamedTuple):
-    """Entries of one stage in the order of their steps. `unread`: lines that are no entry."""
+    """Entries of one stage in the order of their steps. `unread`: lines that are no entry; `folder`: the stage's."""
 
     name: str
     entries: Sequence[Entry]
     unread: int = 0
+    folder: Path | None = None
 
     def points(self, key: str) -> list[tuple[int, float]]:
         """(step, value), where an entry has a number there."""
@@ -94,7 +95,7 @@ def _read(path: Path) -> StageLog:
             entries.append(entry)
         else:
             unread += 1
-    return StageLog(path.parent.name, entries, unread)
+    return StageLog(path.resolve().parent.name, entries, unread, path.parent)
 
 
 def _read_events(folder: Path, training: Path) -> StageLog:
@@ -199,6 +200,11 @@ def report_trainings(folders: Sequence[Path], formats: Sequence[str], output: Ou
     stages = {folder: read_training(folder) for folder in folders}
     tables = [training_table(folder, found) for folder, found in stages.items()]
     for name in formats:
+        if name == "html":
+            from .pages.training import write_trainings
+
+            echo(write_trainings(stages, tables, output.needed(name) / "html"))
+            continue
         if name != "figures":
             produce(name, tables, Plan(()), output)
             continue

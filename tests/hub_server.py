@@ -1,8 +1,8 @@
 """What the Hugging Face hub answers to huggingface_hub's file system, of a folder of this machine; not always at once.
 
 `Hub(folder)` serves each ORG/NAME below the folder as a data set: what it is (`/api/datasets/ORG/NAME`), its tree in
-pages (`.../tree/REVISION/PATH`), and files with ranges (`/datasets/ORG/NAME/resolve/REVISION/PATH`). A name with "gated"
-in it may be listed and not read, one with "private" not even that.
+pages (`.../tree/REVISION/PATH`), and files with ranges (`/datasets/ORG/NAME/resolve/REVISION/PATH`). A name with
+"gated" in it may be listed and not read, one with "private" not even that.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python tests/bench/checkpoints.py [--width 512] [--layers 12]
 
 An AKI with a Phi-3 of that size (a checkpoint of 608 MB by default), optimizer steps of 4 toy samples, a checkpoint
-after every fourth. Both ways take turns, twice, in one run. Prints for each the seconds that saving held up the training,
-those of a step, and of the whole training; for those beside it also what the next save and the end waited.
+after every fourth. Both ways take turns, twice, in one run. Prints for each the seconds that saving held up the
+training, those of a step, and of the whole training; for those beside it also what the next save and the end waited.
 """
 
 from __future__ import annotations
