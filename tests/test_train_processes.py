@@ -79,8 +79,8 @@ def run(processes: int, root: Path, out: Path, *flags: str, fails: bool = False)
             for one in started:
                 one.kill()
         time.sleep(0.01)
-    failed = any(one.exitcode for one in started)
-    assert failed == fails, (out / "output").read_text()[-3000:]
+    codes = [one.exitcode for one in started]
+    assert any(codes) == fails, f"exit codes {codes}: {(out / 'output').read_text()[-3000:]}"
 
 
 def finish(command: list[str], *, fails: bool = False) -> None:
@@ -158,7 +158,7 @@ def test_killed_runs_go_on_with_other_numbers_of_processes(root: Path, short: Pa
     run(1, root, tmp_path, "short", "die=1", fails=True)
     run(3, root, tmp_path, "short", "fsdp", "die=3", "torn", fails=True)
     assert (tmp_path / "sft" / "checkpoint-2" / "stage.json").exists()
-    assert (tmp_path / "sft" / "checkpoint-3" / "optimizer").exists()
+    assert (tmp_path / "sft" / "checkpoint-3").exists()
     assert not (tmp_path / "sft" / "checkpoint-3" / "stage.json").exists()
     run(2, root, tmp_path, "short")
     assert "checkpoint-3 is passed over: its writing was cut off" in (tmp_path / "output").read_text()

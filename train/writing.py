@@ -61,13 +61,15 @@ class Writing(TrainerCallback):  # type: ignore[misc]
             save(state, checkpoint_id=folder, no_dist=alone)
             return
         group = None if alone else self._group(folder.name)
-        self._jobs.append(async_save(state, checkpoint_id=folder, process_group=group, no_dist=alone))
+        begun = async_save(state, checkpoint_id=folder, process_group=group, no_dist=alone)
+        self._jobs.append(begun if isinstance(begun, Future) else begun.upload_completion)
 
     def copied(self, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """What may be written later, whatever becomes of these; those that share memory still do."""
         if not self.beside:
             return tensors
-        copies: dict[str, torch.Tensor] = DefaultStager(StagingOptions(False, False, False, False)).stage(dict(tensors))
+        copies = DefaultStager(StagingOptions(False, False, False, False)).stage(dict(tensors))
+        assert not isinstance(copies, Future), "copied at once, as it was told"
         return copies
 
     def run(self, job: Callable[[], Any]) -> None:

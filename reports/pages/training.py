@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -142,13 +142,13 @@ def _steps(stage: StageLog) -> tuple[float, float]:
     return (min(steps), max(steps)) if steps else (0.0, 1.0)
 
 
-def _sets(stage: StageLog) -> dict[str, Points]:
+def _sets(stage: StageLog) -> Mapping[str, Points]:
     """Held-out loss of each set, where there are several."""
     keys = sorted({key for entry in stage.entries for key in entry if key.startswith(f"{VALIDATION}/")})
     return {key.removeprefix(f"{VALIDATION}/"): stage.points(key) for key in keys} if len(keys) > 1 else {}
 
 
-def _chart(label: str, lines: dict[str, Points], thin: dict[str, Points], steps: tuple[float, float]) -> Chart:
+def _chart(label: str, lines: Mapping[str, Points], thin: Mapping[str, Points], steps: tuple[float, float]) -> Chart:
     known = [value for points in (*lines.values(), *thin.values()) for _, value in points if math.isfinite(value)]
     lost = sum(len(points) for points in lines.values()) - sum(
         math.isfinite(value) for points in lines.values() for _, value in points
@@ -217,7 +217,7 @@ def paths(points: Points, scale: Scale) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _strips(lines: dict[str, Points], scale: Scale) -> Iterator[tuple[float, float, str]]:
+def _strips(lines: Mapping[str, Points], scale: Scale) -> Iterator[tuple[float, float, str]]:
     """Strips side by side; each says what was logged last in it, or nothing."""
     wide = WIDTH / COLUMNS
     texts: dict[int, dict[str, str]] = {}
