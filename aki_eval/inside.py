@@ -69,7 +69,11 @@ def look_inside(
 
 
 def gather(predictor: AkiPredictor, questions: Sequence[AskedAbout], tell: Callable[[int], None]) -> Gathered:
-    """One pass a question."""
+    """One pass a question.
+
+    Raises:
+        UserError: a picture is none.
+    """
     rows: list[list[NDArray[np.float32]]] = []
     passes: list[LayerPass] = []
     moved: list[list[float | None]] = []

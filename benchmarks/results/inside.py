@@ -7,7 +7,7 @@ are compared question by question as everywhere (`benchmarks/arms.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,11 +98,14 @@ Floats = NDArray[np.float64]
 class ArmInside:
     """An arm's records and estimates made of them; `layers` and properties are those of its first run."""
 
-    def __init__(self, label: str, records: dict[int | str, InsideRecord]) -> None:
-        """`records`: by training seed, or by a name where it is not known."""
+    def __init__(
+        self, label: str, records: dict[int | str, InsideRecord], left_out: Mapping[str, str] | None = None
+    ) -> None:
+        """`records`: by training seed, or by a name where it is not known. `left_out`: other runs, and why."""
         self.label = label
         self.records = records
         self.first = next(iter(records.values()))
+        self.left_out = dict(left_out or {})
 
     def _estimates(self, values: dict[int | str, Floats], *, bounded: bool = True) -> dict[int | str, Estimate]:
         return {key: estimate(values[key], record.pictures, bounded=bounded) for key, record in self.records.items()}
@@ -131,7 +134,7 @@ class ArmInside:
             key: np.array([np.nan if each is None else each for each in getattr(record, what)[layer - 1]], np.float64)
             for key, record in self.records.items()
         }
-        return arm_estimate(self._estimates(values, bounded=what != "change"))
+        return arm_estimate(self._estimates(values, bounded=False))  # no share of right answers: 0 is 0, not about 0
 
     @staticmethod
     def _property(record: InsideRecord, name: str) -> ProbedProperty:
@@ -152,21 +155,23 @@ def estimate(values: Floats, pictures: Sequence[str], *, bounded: bool = True) -
 
 
 def arm_inside(arm: Arm) -> ArmInside | None:
-    """Of an arm whose runs were all looked into on the same questions; None where none was.
+    """Of an arm those runs that were looked into with the questions of the first of them; None where none was.
 
     Raises:
-        UserError: they were asked different questions, or some run was not looked into.
+        UserError: a record is damaged.
     """
-    found = {key: read_inside(run.path) for key, run in zip(arm.keys, arm.runs, strict=True)}
-    records = {key: record for key, record in found.items() if record is not None}
-    if not records:
-        return None
-    if len(records) < len(found):
-        missing = next(run.label for run, record in zip(arm.runs, found.values(), strict=True) if record is None)
-        raise UserError(f"{arm.label}: nobody looked inside {missing}; aki-eval inspect --data, for all of its runs")
-    if len({(record.data_sha256, len(record.layers)) for record in records.values()}) > 1:
-        raise UserError(f"{arm.label}: its runs were looked into with different questions, or have different layers")
-    return ArmInside(arm.label, records)
+    records: dict[int | str, InsideRecord] = {}
+    left_out: dict[str, str] = {}
+    for key, run in zip(arm.keys, arm.runs, strict=True):
+        record = read_inside(run.path)
+        first = next(iter(records.values()), record)
+        if record is None or first is None:
+            left_out[run.label] = "nobody looked inside"
+        elif (record.data_sha256, len(record.layers)) != (first.data_sha256, len(first.layers)):
+            left_out[run.label] = "asked other questions, or has other layers, than the arm's first"
+        else:
+            records[key] = record
+    return ArmInside(arm.label, records, left_out) if records else None
 
 
 def difference(a: ArmInside, b: ArmInside, name: str, layer: int) -> Difference | None:

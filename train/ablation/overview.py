@@ -36,7 +36,8 @@ def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[A
     report = out / "report"
     parts = [
         "# Ablation of orders and masks\n",
-        "A training budget is a number of fine-tuning steps; each has its own:\n",
+        "A training budget is a number of fine-tuning steps; each has its own report. What every question was worth in "
+        "every run is in [runs.tar.xz](runs.tar.xz), to be compared again by `aki-eval compare`.\n",
     ]
     for each in budgets:
         link = f"{each.folder.name}/README.md"
