@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from html_helpers import HOSTILE, write_answered_run
 
-import reports.training_log as log
 from benchmarks.errors import UserError
 from reports.cli import report
+from reports.formats import Output
 from reports.pages.training import Scale, paths, ticks
 from reports.training_log import is_training, read_training, training_figure, training_table
+from reports.training_report import report_trainings
 
 
 def entries(steps: int = 40) -> list[dict[str, Any]]:
@@ -133,7 +134,7 @@ def test_long_curves_keep_what_can_be_seen() -> None:
 
 def test_what_trainings_do_not_have(training: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--format model-card: trainings have term, md, tex, csv, json, html, figures"):
-        log.report_trainings([training], ["model-card"], log.Output(tmp_path))
+        report_trainings([training], ["model-card"], Output(tmp_path))
     empty = tmp_path / "new" / "sft"
     empty.mkdir(parents=True)
     (empty / "log.jsonl").touch()
