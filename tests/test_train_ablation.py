@@ -199,7 +199,11 @@ def test_budgets_side_by_side(tmp_path: Path) -> None:
         {"label": "part", "is_column": False, "significant": True, "difference": 9.0},
     ]
     (found / "compare.json").write_text(json.dumps({"metrics": metrics}))
+    curves = {"it_it": {"0": [[3, 0.2], [7, 0.5]]}, "mma": {"0": [[7, 0.6]]}}
+    (tmp_path / "report" / "steps-4" / "curves.json").write_text(json.dumps(curves))
     text = write_overview(tmp_path, budgets, rows).read_text()
+    assert "![Learning curves](curves.png)" in text
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 5000
     assert "| row | 4 steps | 9 steps |" in text
     assert "| (I&T)PT + (I&T)SFT | 50.0 | 100.0 |" in text
     assert "| ▲ POPE +12.5; 1 of 2 cannot be told apart | – |" in text
@@ -312,11 +316,13 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
         (["--evaluation", "/nowhere"], "/nowhere"),
         (["--subset", "few"], "--subset: 'few'"),
         (["--judge", "gpt-4o"], "--offline: the judge gpt-4o is asked over the internet"),
+        (["--data", ".", "--evaluation", "toy", "--judge", "gpt-4o"], "gpt-4o needs a key in OPENAI_API_KEY"),
     ],
 )
 def test_bad_usage_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # as the command does, which must not outlast the test
     with pytest.raises(UserError, match=message) as caught:

@@ -132,6 +132,8 @@ def run(
     )
     probes = find_probes(probe or [])
     if dry_run:
+        if judge.is_served:
+            judge.served.server.require_key()
         for each in with_probes(options, probes):
             show_plan(each, predictor, PlainConsole())
         return 0

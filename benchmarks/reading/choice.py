@@ -325,6 +325,7 @@ class _ChoiceReader:
             if (
                 joint["comma"]
                 and joint[0].strip() == ","
+                and not (following["bracketed"] and following[0].endswith("."))
                 and not re.match(r"\s*(?:[,.;:)\]]|and|or|&|$)", text[following.end() : following.end() + 5])
             ):
                 break

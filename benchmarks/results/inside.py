@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,12 +147,17 @@ def estimate(values: Floats, pictures: Sequence[str], *, bounded: bool = True) -
 
     bounded: it lies between 0 and 100.
     """
-    clusters = [
-        Score(index=str(place), protocol=FOLDER, value=0.0, cluster=picture) for place, picture in enumerate(pictures)
-    ]
-    columns = Columns(clusters)
+    columns = _by_picture(tuple(pictures))
     ones = np.where(np.isnan(values), np.nan, 1.0)
     return columns.ratio(values, ones, columns.everything, bounded=bounded)
+
+
+@lru_cache(maxsize=64)
+def _by_picture(pictures: tuple[str, ...]) -> Columns:
+    """Whose clusters are the pictures; the scores' own values are not looked at."""
+    return Columns(
+        [Score(index=str(place), protocol=FOLDER, value=0.0, cluster=each) for place, each in enumerate(pictures)]
+    )
 
 
 def arm_inside(arm: Arm) -> ArmInside | None:
