@@ -41,7 +41,7 @@ Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Mark:
+class LogMark:
     """A measurement of few; `low` and `high` end its interval."""
 
     x: float
@@ -52,22 +52,22 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """`paths`: what is joined, one part behind the other; a value that is no number parts them."""
 
     label: str
     number: int
     paths: tuple[str, ...]
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[LogMark, ...] = ()
     is_thin: bool = False
 
 
 @dataclass(frozen=True)
-class Chart:
+class LogChart:
     """Lines over the steps of a stage. Ticks are (place, text); `strips` are (left end, width, text)."""
 
     label: str
-    lines: tuple[Line, ...]
+    lines: tuple[LogLine, ...]
     across: tuple[tuple[float, str], ...]
     up: tuple[tuple[float, str], ...]
     strips: tuple[tuple[float, float, str], ...]
@@ -126,7 +126,7 @@ def _stage(stage: StageLog) -> dict[str, Any]:
 # Curves
 
 
-def _charts(stage: StageLog) -> Iterator[Chart]:
+def _charts(stage: StageLog) -> Iterator[LogChart]:
     steps = _steps(stage)
     for label, keys in CHARTS.items():
         lines = {key: stage.points(key) for key in keys}
@@ -148,23 +148,23 @@ def _sets(stage: StageLog) -> Mapping[str, Points]:
     return {key.removeprefix(f"{VALIDATION}/"): stage.points(key) for key in keys} if len(keys) > 1 else {}
 
 
-def _chart(label: str, lines: Mapping[str, Points], thin: Mapping[str, Points], steps: tuple[float, float]) -> Chart:
+def _chart(label: str, lines: Mapping[str, Points], thin: Mapping[str, Points], steps: tuple[float, float]) -> LogChart:
     known = [value for points in (*lines.values(), *thin.values()) for _, value in points if math.isfinite(value)]
     lost = sum(len(points) for points in lines.values()) - sum(
         math.isfinite(value) for points in lines.values() for _, value in points
     )
     up = ticks(min(known), max(known)) if known else [0.0, 1.0]
     scale = Scale(*steps, min([*up, *known]), max([*up, *known]))
-    drawn = [Line(name, 1, paths(points, scale), is_thin=True) for name, points in thin.items()]
+    drawn = [LogLine(name, 1, paths(points, scale), is_thin=True) for name, points in thin.items()]
     for number, (key, points) in enumerate(lines.items()):
         few = len(points) <= COLUMNS and (VALIDATION in key or len(points) == 1)
         marks = [
-            Mark(scale.x(step), scale.y(value), None, None, f"{_name(key)} at step {step:,.0f}: {short(value)}")
+            LogMark(scale.x(step), scale.y(value), None, None, f"{_name(key)} at step {step:,.0f}: {short(value)}")
             for step, value in points
             if few and math.isfinite(value)
         ]
-        drawn.append(Line(_name(key), number, paths(points, scale), tuple(marks)))
-    return Chart(
+        drawn.append(LogLine(_name(key), number, paths(points, scale), tuple(marks)))
+    return LogChart(
         label,
         tuple(drawn),
         *_axes(scale, up),
@@ -259,7 +259,7 @@ def _evaluations(stage: StageLog) -> tuple[list[tuple[int, RunFolder]], list[str
     return sorted(runs, key=lambda each: each[0]), unreadable
 
 
-def _score_charts(stage: StageLog, runs: list[tuple[int, RunFolder]]) -> Iterator[Chart]:
+def _score_charts(stage: StageLog, runs: list[tuple[int, RunFolder]]) -> Iterator[LogChart]:
     first, last = _steps(stage)
     steps = [step for step, _ in runs]
     for curve in curves(runs):
@@ -268,7 +268,7 @@ def _score_charts(stage: StageLog, runs: list[tuple[int, RunFolder]]) -> Iterato
             yield _scores(curve, known, (min(first, *steps), max(last, *steps)))
 
 
-def _scores(curve: Curve, known: Sequence[tuple[int, Cell]], steps: tuple[float, float]) -> Chart:
+def _scores(curve: Curve, known: Sequence[tuple[int, Cell]], steps: tuple[float, float]) -> LogChart:
     values = [(step, cell.value or 0.0) for step, cell in known]
     ends = [end for _, cell in known for end in (cell.ci95 or (cell.value or 0.0,))]
     up = ticks(min(ends), max(ends))
@@ -276,11 +276,11 @@ def _scores(curve: Curve, known: Sequence[tuple[int, Cell]], steps: tuple[float,
     marks = []
     for (step, value), (_, cell) in zip(values, known, strict=True):
         low, high = (scale.y(end) for end in cell.ci95) if cell.ci95 else (None, None)
-        marks.append(Mark(scale.x(step), scale.y(value), low, high, f"step {step:,}: {cell.number} {cell.interval}"))
+        marks.append(LogMark(scale.x(step), scale.y(value), low, high, f"step {step:,}: {cell.number} {cell.interval}"))
     equal = f" (not told from it: {', '.join(f'{step:,}' for step in curve.equal)})" if curve.equal else ""
-    return Chart(
+    return LogChart(
         curve.label,
-        (Line(curve.label, 2, paths(values, scale), tuple(marks)),),
+        (LogLine(curve.label, 2, paths(values, scale), tuple(marks)),),
         *_axes(scale, up),
         strips=(),
         description="; ".join(mark.text for mark in marks),
