@@ -7,7 +7,7 @@ are compared question by question as everywhere (`benchmarks/arms.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -67,8 +67,8 @@ class InsideRecord(Checked):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        rows = [*self.image_to_question, *self.image_to_image, *self.change]
-        deep = [self.image_to_question, self.image_to_image, self.change]
+        rows: list[Sized] = [*self.image_to_question, *self.image_to_image, *self.change]
+        deep: list[Sized] = [self.image_to_question, self.image_to_image, self.change]
         for each in self.properties:
             rows += [each.labels, *each.right, *each.shuffled, each.words_alone]
             deep += [each.right[1:], each.shuffled[1:]]
