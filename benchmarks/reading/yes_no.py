@@ -234,7 +234,7 @@ def _lead(text: str, question: str) -> Iterator[Statement]:
         return
     if first == "No" and not PLAIN_AFTER_NO.match(text, end):
         return
-    if text.rstrip().endswith("?") and len(text) < 30:
+    if text.rstrip().endswith("?"):
         return
     if not re.match(r"\W*(?:wait|actually|sorry|hmm)\b", text[end : end + 20], re.IGNORECASE):
         yield Statement(Strength.LEAD, first, 0, end)
