@@ -54,7 +54,7 @@ class AkiGeneration(_Mixed):
         """Adds the prompt's token types. Later tokens are appended to them as plain text (type 0) by the library."""
         inputs, name, model_kwargs = super()._prepare_model_inputs(inputs, bos_token_id, model_kwargs)
         if name == "input_ids":
-            self._check_prompt(inputs)
+            self.check_prompt(inputs)
             if model_kwargs.get("mm_token_type_ids") is None:
                 model_kwargs["mm_token_type_ids"] = self.model.token_types(inputs)
         if (vision := model_kwargs.pop("vision_hidden_states", None)) is not None:
@@ -113,7 +113,12 @@ class AkiGeneration(_Mixed):
             prepared.min_length = min(prepared.min_length or 0, limit)
         return prepared
 
-    def _check_prompt(self, input_ids: Tensor) -> None:
+    def check_prompt(self, input_ids: Tensor) -> None:
+        """Refuses (B, L) prompts that leave nothing to generate.
+
+        Raises:
+            ValueError: they are empty, or as long as the backbone's context.
+        """
         limit = getattr(self.config.text_config, "max_position_embeddings", None)
         if input_ids.shape[1] == 0:
             raise ValueError("the prompt is empty; generation needs at least one token to go on from")
@@ -150,9 +155,12 @@ class AkiGeneration(_Mixed):
         return super()._get_candidate_generator(*args, model_kwargs=model_kwargs, **kwargs)
 
     def generate_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: paged attention builds its own, causal masks.
+        """Refused: the library's own way in builds causal masks. `model.continuous` is ours.
 
         Raises:
             ValueError: always.
         """
-        raise ValueError("continuous batching drops AKI's attention mask and leaves the model causal; use generate()")
+        raise ValueError(
+            "the library's continuous batching drops AKI's attention mask and leaves the model causal; use generate(), "
+            "or model.continuous"
+        )

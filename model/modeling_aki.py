@@ -135,7 +135,7 @@ class AkiModel(AkiPreTrainedModel):
             )
         # 4. The text backbone. Layers with kinds of attention of their own choose among the masks as they are called.
         if is_layered(attention_mask):
-            attention_mask, kwargs = self._for_layers(attention_mask, kwargs)
+            attention_mask, kwargs = self.for_layers(attention_mask, kwargs)
         outputs: BaseModelOutputWithPast = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -152,10 +152,11 @@ class AkiModel(AkiPreTrainedModel):
             image_hidden_states=features,
         )
 
-    def _for_layers(self, masks: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def for_layers(self, masks: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Masks by kind -> the backbone's mask, and its keywords with a mask for every layer.
 
-        Raises ValueError for a backbone whose layers cannot be reached.
+        Raises:
+            ValueError: the backbone's layers cannot be reached.
         """
         kinds = self.config.layer_kinds
         layers = getattr(self.language_model, "layers", ())

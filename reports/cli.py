@@ -16,6 +16,7 @@ from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, print_tables, produce
+from .laboratory import laboratory_tables
 from .other_tables import OTHERS
 from .paper_tables import (
     TITLES,
@@ -35,7 +36,7 @@ from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 from .task_option import TaskFiles
-from .training_log import is_training, report_trainings
+from .training_log import is_training
 
 MEANT_AS_A_PATTERN = 3
 """Folders from which on `runs/*` is more likely than a list."""
@@ -72,6 +73,8 @@ def report(
     """The runs' numbers beside the paper's: one screen, or every table in the formats asked for."""
     wanted = parse_formats(formats)
     if runs and all(map(is_training, runs)):
+        from .training_report import report_trainings
+
         report_trainings(runs, wanted, Output(out))
         return
     plan = make_plan(runs or [], baseline, reference)
@@ -89,7 +92,9 @@ def report(
     one_screen = not (everything or chosen or audit)
     for name in wanted:
         if name == "term" and one_screen and plan.grouped:
-            print_tables([*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan)])
+            print_tables(
+                [*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan), *laboratory_tables(plan)]
+            )
         elif name == "term" and one_screen and (by_step := step_table(plan)):
             print_tables([by_step])
         elif name == "term" and one_screen:
@@ -158,7 +163,7 @@ def choose_tables(plan: Plan, numbers: Sequence[str]) -> list[Table]:
     """All tables, or those of the given numbers."""
     if not numbers:
         by_step = step_table(plan)
-        return [*([by_step] if by_step else []), *all_tables(plan)]
+        return [*([by_step] if by_step else []), *all_tables(plan), *laboratory_tables(plan)]
     return [_table(number, plan) for number in numbers]
 
 

@@ -18,9 +18,11 @@ ALLOWED = {
     "benchmarks": set(),
     "train": {
         "model",
+        "benchmarks.asked_about",
         "benchmarks.checked",
         "benchmarks.command_line",
         "benchmarks.console",
+        "benchmarks.data.root",
         "benchmarks.errors",
         "benchmarks.files",
         "benchmarks.images",

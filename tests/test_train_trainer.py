@@ -274,7 +274,8 @@ def test_a_stage_s_model_is_gone_before_the_next_is_loaded(
         return load_parts(folder)
 
     monkeypatch.setattr("train.run_recipe.load_parts", load)
-    run_recipe(recipe(pretrain(steps=1), sft(steps=1)), start, data_root=root, out=tmp_path, machine=machine(2))
+    settings = {"data_root": root, "out": tmp_path, "machine": machine(2, save_steps=1)}
+    run_recipe(recipe(pretrain(steps=1), sft(steps=1)), start, **settings)
     assert len(first) == 1
 
 

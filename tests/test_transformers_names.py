@@ -16,16 +16,26 @@ from typing import Any
 import pytest
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, ProcessorMixin, Trainer
 from transformers.cache_utils import Cache
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
+from transformers.generation.continuous_batching.continuous_api import (
+    ContinuousBatchingManager,
+    ContinuousBatchProcessor,
+    OutputRouter,
+)
+from transformers.generation.continuous_batching.input_outputs import ContinuousBatchingIOs, PagedAttentionArgs
+from transformers.generation.continuous_batching.requests import FutureRequestState, GenerationOutput, RequestState
+from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler, Scheduler
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from model import AkiConfig, AkiForConditionalGeneration, AkiImageProcessor, AkiProcessor
+from model.continuous import PAGING, Packed, WholePrompts
 from model.modeling_aki import AkiModel, AkiModelOutput, AkiOutput
 from train.trainer import AkiTrainer
 
 ROOT = Path(__file__).parents[1]
 OURS = ("model", "train", "aki_eval", "benchmarks", "reports")
-CLASSES = (AkiForConditionalGeneration, AkiModel, AkiConfig, AkiProcessor, AkiImageProcessor, AkiTrainer)
+CLASSES = (AkiForConditionalGeneration, AkiModel, AkiConfig, AkiProcessor, AkiImageProcessor, AkiTrainer, WholePrompts)
 
 PRIVATE_METHODS: dict[str, tuple[type, tuple[str, ...]]] = {
     "_prepare_model_inputs": (GenerationMixin, ("self", "inputs", "bos_token_id", "model_kwargs")),
@@ -60,6 +70,10 @@ PRIVATE_METHODS: dict[str, tuple[type, tuple[str, ...]]] = {
             "assistant_tokenizer",
         ),
     ),
+    "_process_candidates": (
+        Scheduler,
+        ("self", "candidates", "token_budget", "cache_budget", "request_ids_to_remove_from_waiting"),
+    ),
     "_init_weights": (PreTrainedModel, ("self", "module")),
     "_check_and_adjust_attn_implementation": (
         PreTrainedModel,
@@ -78,6 +92,8 @@ PRIVATE_METHODS: dict[str, tuple[type, tuple[str, ...]]] = {
 CALLED: dict[str, tuple[type, tuple[str, ...]]] = {
     "_load_rng_state": (Trainer, ("self", "checkpoint")),
     "_prepare_inputs": (Trainer, ("self", "inputs")),
+    "_create_batch_processor": (ContinuousBatchingManager, ("self",)),
+    "_generation_step": (ContinuousBatchProcessor, ("self", "model")),
 }
 """Called and not overridden: the whole list of parameters, too."""
 
@@ -249,8 +265,51 @@ def overridden(cls: type) -> set[str]:
     """Names that a class of ours defines and a class of transformers among its bases does too."""
     ours = [base for base in cls.__mro__ if base.__module__.split(".")[0] in OURS]
     theirs = [base for base in cls.__mro__ if base.__module__.startswith("transformers.")]
-    names = {name for base in ours for name in vars(base) if not name.startswith("__")}
+    names = {name for base in ours for name in vars(base) if not name.startswith("__") and name != "_abc_impl"}
     return {name for name in names if any(name in vars(base) for base in theirs)}
+
+
+CONTINUOUS: dict[type, tuple[str, ...]] = {
+    ContinuousBatchingManager: ("add_request", "input_queue", "output_router"),
+    ContinuousBatchProcessor: ("prepare_next_batch", "update_batch", "reset", "inputs_and_outputs"),
+    ContinuousBatchingIOs: ("requests_in_batch", "compute_stream"),
+    FutureRequestState: ("state", "query_length"),
+    RequestState: ("request_id", "position_offset", "remaining_prefill_tokens", "status"),
+    GenerationOutput: ("request_id", "generated_tokens", "error"),
+    OutputRouter: ("output_queue",),
+}
+"""What `model.continuous` calls and reads of continuous batching: methods, and names that the class sets."""
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in CONTINUOUS.items() for name in names])
+def test_continuous_batching(owner: type, name: str) -> None:
+    set_in_init = any(
+        isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr == name
+        for node in ast.walk(ast.parse(inspect.getsource(owner)))
+    )
+    assert hasattr(owner, name) or name in getattr(owner, "__dataclass_fields__", ()) or set_in_init, (
+        f"{owner.__name__} has no {name} any more"
+    )
+
+
+def test_continuous_batching_takes_our_settings_and_calls_the_model_as_we_answer() -> None:
+    settings = ("page_size", "num_blocks", "max_batch_tokens", "max_requests_per_batch", "max_blocks_per_request")
+    switches = ("allow_block_sharing", "use_async_batching", "use_cuda_graph", "auto_switch_to_flash")
+    assert {*settings, *switches, "scheduler_type", "safety_margin", "seed"} <= set(
+        ContinuousBatchingConfig.__dataclass_fields__
+    )
+    assert_in_order(("self", "input_ids", "request_id", "max_new_tokens"), ContinuousBatchingManager.add_request, "")
+    wanted = {"input_ids", "attention_mask", "cache", *PAGING}
+    assert wanted <= set(PagedAttentionArgs.__annotations__)
+    assert SCHEDULER_MAPPING["fifo"] is FIFOScheduler
+    assert issubclass(SCHEDULER_MAPPING["aki_whole_prompts"], Scheduler)
+    source = inspect.getsource(import_module("transformers.generation.continuous_batching.model_runner"))
+    for name in ("_supports_logits_to_keep", "logits_to_keep"):  # asked of the model, and handed to it
+        assert name in source
+    assert {"_supports_flash_attn", "_supports_logits_to_keep", "_get_logits_processor"} <= set(dir(Packed))
+    assert_in_order(
+        ("self", "generation_config", "input_ids_seq_length", "device"), GenerationMixin._get_logits_processor, ""
+    )
 
 
 def test_no_override_is_missing_from_the_lists() -> None:

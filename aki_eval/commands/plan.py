@@ -20,6 +20,8 @@ from reports.tables import DASH, Cell, Column, Row, Table
 from ..chat.prices import Price, known_price
 from ..judges import JudgeOptions
 from ..predictors import make_predictor
+from ..predictors.continuous import ROWS
+from ..predictors.make import GENERATE, Engine
 from ..run import plan as planning
 from ..run.inputs import TaskInput, find_tasks, load
 from ..run.plan import RunPlan, make_plan
@@ -52,6 +54,7 @@ def command(
     on: Annotated[
         Literal["a100", "h100", "h200"] | None, typer.Option("--on", help="Compute the time on such a card, and on 8.")
     ] = None,
+    engine: Annotated[Engine, typer.Option(help="As for aki-eval run; for the time on a card.")] = GENERATE,
     format: Annotated[Literal["term", "json"], typer.Option(help="A table for the terminal, or JSON.")] = "term",
     *,
     judge: JudgeOptions,
@@ -74,6 +77,7 @@ def command(
         judge_repeats=judge.repeats,
         judged=judge.is_served,
         on=on,
+        engine=engine,
     )
     if format == "json":
         typer.echo(json.dumps(asdict(plan), indent=1))
@@ -162,12 +166,13 @@ def _computed(plan: RunPlan) -> str:
     if plan.computed is None:
         return f"On one {plan.on.upper() if plan.on else ''}: nothing is known of this model's size."
     time = plan.computed
+    rows = planning.BATCH if plan.engine == GENERATE else ROWS
     return (
         f"On one {str(plan.on).upper()}: {_duration(time.total)} computed ({time.pictures:.0f} s pictures, "
         f"{time.prompts:.0f} s prompts, {time.answers:.0f} s answers), on eight {_duration(time.total / 8)}: at "
         f"{planning.UTILISATION:.0%} of its operations, {planning.BANDWIDTH_SHARE:.0%} of its bandwidth and "
-        f"{1000 * planning.STEP_SECONDS:.0f} ms or more a step for {planning.BATCH} answers. Loading and the judge are "
-        "not included."
+        f"{1000 * planning.STEP_SECONDS:.0f} ms or more a step for {rows} "
+        f"answers by {plan.engine}. Loading and the judge are not included."
     )
 
 

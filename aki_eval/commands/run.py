@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.console import PlainConsole
-from benchmarks.data.root import OFFICIAL, TOY
+from benchmarks.data.root import OFFICIAL, is_toy
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 from benchmarks.probes import PROBES
@@ -21,6 +21,7 @@ from benchmarks.records import PromptStyle
 from ..judges import JudgeOptions
 from ..predictors import Predictor, make_predictor
 from ..predictors.endpoint import EndpointPredictor
+from ..predictors.make import Engine
 from ..run.distributed import find_world
 from ..run.dry_run import show_plan
 from ..run.inputs import find_tasks
@@ -58,6 +59,12 @@ def run(
     image_order: Annotated[
         ImageOrder | None, typer.Option(help="Of image and text in prompts. Default: the checkpoint's processor's.")
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="Of AKI's checkpoints. continuous: for long answers, admitted if it says the same as generate."
+        ),
+    ] = "generate",
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, for openai:NAME.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once, for openai:NAME.", min=1, max=4096)] = 16,
     max_new_tokens: Annotated[
@@ -105,13 +112,14 @@ def run(
         attention=attention,
         image_order=image_order,
         attention_layers=attention_layers,
+        engine=engine,
     )
     if offline:
         _forbid_network(model, predictor, judge)
     options = RunOptions(
         tasks=tasks,
         data=data,
-        out=out or Path("runs") / (predictor.name + ("-toy" if data == TOY else "")),
+        out=out or Path("runs") / (predictor.name + ("-toy" if is_toy(data) else "")),
         prompts=prompts,
         subset=parse(subset),
         batch_size=_batch_size(batch_size),
@@ -124,6 +132,8 @@ def run(
     )
     probes = find_probes(probe or [])
     if dry_run:
+        if judge.is_served:
+            judge.served.server.require_key()
         for each in with_probes(options, probes):
             show_plan(each, predictor, PlainConsole())
         return 0

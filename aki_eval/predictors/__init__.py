@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import (
+    EnginePredictor,
     Generation,
     OverlappingPredictor,
     Predictor,
@@ -15,6 +16,7 @@ from .base import (
 from .make import as_predictor, make_predictor
 
 __all__ = [
+    "EnginePredictor",
     "Generation",
     "OverlappingPredictor",
     "Predictor",

@@ -211,6 +211,10 @@ class AkiPredictor:
         return self._threads
 
     def generate(self, prepared: Prepared, max_new_tokens: int) -> list[Generation]:
+        return [self._to_generation(ids) for ids in self._ids(prepared, max_new_tokens)]
+
+    def _ids(self, prepared: Prepared, max_new_tokens: int) -> list[list[int]]:
+        """Each answer's token ids, padded behind its end."""
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -233,8 +237,8 @@ class AkiPredictor:
                 eos_token_id=self._stop_ids(),
                 pad_token_id=self.processor.tokenizer.pad_token_id,
             )
-        answers = output[:, prepared.input_ids.shape[1] :].tolist()
-        return [self._to_generation(ids) for ids in answers]
+        answers: list[list[int]] = output[:, prepared.input_ids.shape[1] :].tolist()
+        return answers
 
     def continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -79,6 +79,39 @@ class OverlappingPredictor(Protocol):
         ...
 
     def generate(self, prepared: Any, max_new_tokens: int) -> list[Generation]: ...
+
+
+Answered = tuple[Prompt, Generation]
+
+
+@runtime_checkable
+class EnginePredictor(Protocol):
+    """A predictor that answers many prompts at once by an engine, each in its own time.
+
+    `predict` is its reference: it answers what the engine has no answer to.
+    """
+
+    engine: str
+
+    def describe_engine(self) -> dict[str, str]:
+        """`name`, `library` and the library's `version`."""
+        ...
+
+    def prepare(self, prompts: Sequence[Prompt]) -> Any:
+        """As an OverlappingPredictor's."""
+        ...
+
+    def stream(
+        self, groups: Iterator[tuple[Sequence[Prompt], Any]], max_new_tokens: int, rows: int | None = None
+    ) -> Generator[list[Answered], None, None]:
+        """Answers to prepared groups as they end; at most `rows` at once."""
+        ...
+
+    def both_ways(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, rows: int | None = None
+    ) -> list[tuple[list[int], list[int] | str]]:
+        """Token ids of each answer by the reference, and by the engine, or why it has none."""
+        ...
 
 
 @runtime_checkable

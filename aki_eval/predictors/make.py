@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmarks import plugins
 from benchmarks.errors import UserError
@@ -12,6 +12,13 @@ from model.kinds import KINDS, OURS, Kind
 
 from .base import Predictor
 from .given import Answers, GivenPredictor
+
+if TYPE_CHECKING:
+    from .aki import AkiPredictor
+
+Engine = Literal["generate", "continuous"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+GENERATE: Engine = "generate"
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -30,6 +37,7 @@ def make_predictor(
     attention: str | None = None,
     image_order: str | None = None,
     attention_layers: str | None = None,
+    engine: str = GENERATE,
 ) -> Predictor:
     """A predictor by its name; weights are loaded later.
 
@@ -47,10 +55,13 @@ def make_predictor(
             with.
         attention_layers: kinds of single layers, as in "0-9=causal".
         image_order: of picture and text in prompts, instead of the processor's.
+        engine: of AKI's checkpoints, `generate` or `continuous`.
 
     Raises:
         UserError: there is no such model, or it takes no such setting.
     """
+    if engine not in ENGINES:
+        raise UserError(f"--engine: {engine!r}, expected one of {', '.join(ENGINES)}")
     kind, separator, name = model.partition(":")
     if base_url is not None and not (separator and kind == "openai"):
         raise UserError(f"--base-url: only openai:NAME is asked at a server; --model is {model!r}")
@@ -58,6 +69,7 @@ def make_predictor(
         raise UserError(f"--model: {model!r} names no model; expected {kind}:NAME")
     if separator and kind in ("openai", "vlmevalkit"):
         options = {"--attention": attention, "--attention-layers": attention_layers, "--image-order": image_order}
+        options |= {"--engine": None if engine == GENERATE else engine}
         for option, value in options.items():
             if value is not None:
                 raise UserError(f"{option} {value}: only a checkpoint of AKI can be told so, {model} decides it itself")
@@ -71,14 +83,16 @@ def make_predictor(
         return KitPredictor(name)
     plugin = plugged_in(model)
     if plugin is not None:
+        if engine != GENERATE:
+            raise UserError(f"--engine {engine}: only a checkpoint of AKI can be told so, {model} decides it itself")
         return plugin
-    from .aki import AkiPredictor
+    kind_of_predictor = _predictor_by(engine)
 
     if attention is not None:
         attention = find_mask(attention)
     if attention_layers is not None:
         attention_layers = find_layers(attention_layers)
-    return AkiPredictor(
+    return kind_of_predictor(
         find_checkpoint(model, offline),
         name=Path(model).name,
         device=device,
@@ -87,6 +101,19 @@ def make_predictor(
         image_order=image_order,
         attention_layers=attention_layers,
     )
+
+
+def _predictor_by(engine: str) -> type[AkiPredictor]:
+    """Raises UserError where the engine is not to be had."""
+    from .aki import AkiPredictor
+
+    if engine == GENERATE:
+        return AkiPredictor
+    from .continuous import ContinuousAkiPredictor, missing
+
+    if reason := missing():
+        raise UserError(f"--engine {engine}: {reason}; leave it out")
+    return ContinuousAkiPredictor
 
 
 def plugged_in(model: str) -> Predictor | None:

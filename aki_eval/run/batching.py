@@ -48,6 +48,7 @@ class BatchSize:
     """
 
     def __init__(self, wanted: int | None, start: int = 8) -> None:
+        self.wanted = wanted
         self.size = wanted or start
         self._limit = wanted or LARGEST
         self._grows = wanted is None

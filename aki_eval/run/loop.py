@@ -2,7 +2,8 @@
 
 While one batch is generated, the next is prepared in a thread (pictures decoded, tensors built). A batch that does not
 fit in memory is halved. A batch that raises is asked again prompt by prompt; a prompt that raises alone is stored as an
-error, never as an answer.
+error, never as an answer. An engine is handed prepared prompts as it has room for them, and an answer is stored when it
+ends.
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from benchmarks.records import Prediction, Prompt
 
-from ..predictors import Generation, OverlappingPredictor, Predictor, Unusable, is_out_of_memory, release_memory
+from ..predictors import (
+    EnginePredictor,
+    Generation,
+    OverlappingPredictor,
+    Predictor,
+    Unusable,
+    is_out_of_memory,
+    release_memory,
+)
 from .batching import BatchSize
 
 Save = Callable[[list[Prediction]], None]
@@ -64,8 +74,11 @@ class Loop:
     def run(self, prompts: Iterable[Prompt]) -> None:
         """Answers and saves every prompt; they are asked for as they are needed, at most two batches ahead.
 
-        Raises TooManyFailures; an interruption loses the batch in flight, nothing else.
+        Raises TooManyFailures; an interruption loses the batch (or the answers) in flight, nothing else.
         """
+        if isinstance(self.predictor, EnginePredictor):
+            self._run_engine(self.predictor, iter(prompts))
+            return
         queue, source = deque[Prompt](), iter(prompts)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as thread:
             try:
@@ -75,6 +88,23 @@ class Loop:
                     ahead = self._prepare_next(thread, queue, source)
                     self._finish(batch, self._answer(batch, prepared, queue))
                     ahead = ahead or self._prepare_next(thread, queue, source)
+            finally:
+                thread.shutdown(wait=False, cancel_futures=True)
+
+    def _run_engine(self, predictor: EnginePredictor, source: Iterator[Prompt]) -> None:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as thread:
+            groups = _Groups(self, predictor, thread, source)
+            try:
+                with closing(predictor.stream(groups, self.max_new_tokens, self.batch_size.wanted)) as stream:
+                    while True:
+                        start, waited = time.perf_counter(), groups.waited
+                        ended = next(stream, None)
+                        self.in_model += time.perf_counter() - start - (groups.waited - waited)
+                        for prompt in groups.take_failed():
+                            self._finish([prompt], [self._ask_alone(prompt)])
+                        if ended is None:
+                            return
+                        self._finish([prompt for prompt, _ in ended], [self._or_alone(*pair) for pair in ended])
             finally:
                 thread.shutdown(wait=False, cancel_futures=True)
 
@@ -120,10 +150,10 @@ class Loop:
         self.batch_size.answered(len(batch), seconds)
         if len(generations) != len(batch):
             raise AssertionError(f"{self.predictor.name}: {len(generations)} answers to {len(batch)} prompts")
-        return [
-            self._ask_alone(prompt) if generation.error else generation
-            for prompt, generation in zip(batch, generations, strict=True)
-        ]
+        return [self._or_alone(*pair) for pair in zip(batch, generations, strict=True)]
+
+    def _or_alone(self, prompt: Prompt, generation: Generation) -> Generation:
+        return self._ask_alone(prompt) if generation.error else generation
 
     def _ask_alone(self, prompt: Prompt) -> Generation:
         try:
@@ -150,3 +180,67 @@ class Loop:
             finish_reason=generation.finish_reason,
             error=generation.error,
         )
+
+
+GROUP = 16
+"""Prompts that are prepared together for an engine: as many pictures pass the vision tower at once."""
+
+
+class _Groups:
+    """Prompts with what `prepare` made of them, one group ahead. `waited` adds up the seconds that took.
+
+    A group that raises is prepared prompt by prompt; what raises alone is kept for `take_failed`.
+    """
+
+    def __init__(
+        self, loop: Loop, predictor: EnginePredictor, thread: ThreadPoolExecutor, source: Iterator[Prompt]
+    ) -> None:
+        self.predictor = predictor
+        self.thread = thread
+        self.source = source
+        self.size = min(GROUP, loop.batch_size.wanted or GROUP)
+        self.waited = 0.0
+        self._failed: list[Prompt] = []
+        self._ahead = self._next()
+
+    def __iter__(self) -> _Groups:
+        return self
+
+    def __next__(self) -> tuple[list[Prompt], Any]:
+        start = time.perf_counter()
+        try:
+            while self._ahead:
+                group, prepared = self._ahead
+                self._ahead = self._next()
+                try:
+                    return group, prepared.result()
+                except Unusable:
+                    raise
+                except Exception:  # noqa: BLE001  whatever one sample does must not end the run
+                    if kept := self._one_by_one(group):
+                        return kept, self.predictor.prepare(kept)
+            raise StopIteration
+        finally:
+            self.waited += time.perf_counter() - start
+
+    def take_failed(self) -> list[Prompt]:
+        failed, self._failed = self._failed, []
+        return failed
+
+    def _next(self) -> tuple[list[Prompt], Future[Any]] | None:
+        group = list(islice(self.source, self.size))
+        return (group, self.thread.submit(self.predictor.prepare, group)) if group else None
+
+    def _one_by_one(self, group: list[Prompt]) -> list[Prompt]:
+        """Those that can be prepared."""
+        kept = []
+        for prompt in group:
+            try:
+                self.predictor.prepare([prompt])
+            except Unusable:
+                raise
+            except Exception:  # noqa: BLE001  asked alone, it raises again, and that is stored
+                self._failed.append(prompt)
+            else:
+                kept.append(prompt)
+        return kept

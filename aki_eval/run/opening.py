@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.errors import UserError
-from benchmarks.results.record import FORMAT, DataRecord, ModelRecord, ProbeRecord, RunRecord
+from benchmarks.results.record import FORMAT, DataRecord, EngineCheck, ModelRecord, ProbeRecord, RunRecord
 from benchmarks.results.roll import READY, Roll, enter, last_job, this_process
 from benchmarks.results.store import RunStore
 
-from ..predictors import Predictor
+from ..predictors import EnginePredictor, Predictor
 from .batching import ordered
 from .chunks import Chunks, cut, pending
 from .distributed import World
 from .inputs import TaskInput
 from .likelihood import likelihood_lot, merge_likelihoods, to_ask, wanted_names
 from .options import RunOptions
-from .preflight import check_ahead, refuse_failed_self_test
+from .preflight import admit_engine, check_ahead, refuse_failed_self_test
 from .probing import take_over
 from .sessions import begin_session
 from .specification import check_same, command, commit, extend, marked, now, versions
@@ -101,18 +101,26 @@ def _open(
     folder.sweep()
     unfinished = [given.task for given in inputs if options.fresh or pending(folder, given)]
     check_ahead(predictor, options.judge, unfinished)
+    engine = _admitted(options, predictor, inputs) if unfinished else None
     fresh = options.fresh and not (joins and last_job(folder.root) == roll.worker.job)
     _write_run(folder, fresh, wanted, inputs)
     if options.probe is not None:
         take_over(folder, inputs)
     lots = {given.task.name: cut(pending(folder, given)) for given in inputs}
     if any(lots.values()):
-        begin_session(folder, options, predictor, inputs, num_processes)
+        begin_session(folder, options, predictor, inputs, num_processes, engine)
     names = wanted_names(options.judge.protocols)
     lots |= {likelihood_lot(given): cut(ordered(to_ask(folder, given, names))) for given in inputs if names}
     chunks = Chunks.publish(roll, lots)
     roll.note(READY)
     return chunks
+
+
+def _admitted(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput]) -> EngineCheck | None:
+    """Raises UserError for an engine that does not answer as `generate` does."""
+    if not isinstance(predictor, EnginePredictor):
+        return None
+    return admit_engine(predictor, [given for given in inputs if given.prompts], options.batch_size)
 
 
 def _join(
@@ -126,10 +134,12 @@ def _join(
     """The list of what is to be done, once this worker is known to do the same; None where its writer has died over it.
 
     Raises:
-        UserError: it is not at the same run, or the mask of its model is not what the configuration says.
+        UserError: it is not at the same run, the mask of its model is not what the configuration says, or its engine
+            does not answer as `generate` does.
     """
     if any(pending(folder, given) for given in inputs):
         refuse_failed_self_test(predictor.name, predictor.self_test())  # loads the model, while the first one does too
+        _admitted(options, predictor, inputs)  # on this machine
     if not roll.wait_until_ready():
         return None
     stored = folder.read_run()
@@ -163,7 +173,10 @@ def specify(options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInpu
         mask_self_test=None,
         dtype=model.get("dtype"),
         prompts=options.prompts,
-        decoding={"strategy": "greedy"},
+        decoding={
+            "strategy": "greedy",
+            **({"engine": predictor.engine} if isinstance(predictor, EnginePredictor) else {}),
+        },
         subset=options.subset.record() if options.subset else None,
         data=DataRecord(
             source=options.data, tables={name: table for given in inputs for name, table in given.tables.items()}

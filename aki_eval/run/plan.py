@@ -23,6 +23,8 @@ from benchmarks.task import Task
 
 from ..predictors import Predictor
 from ..predictors.aki import AkiPredictor
+from ..predictors.continuous import REFILL, ROWS
+from ..predictors.make import GENERATE, Engine
 from .inputs import TaskInput
 
 CHARACTERS_A_TOKEN = 4
@@ -52,7 +54,10 @@ ACCELERATORS = {
 """NVIDIA's data sheets, SXM, 80 GB (H200: 141 GB)."""
 UTILISATION, BANDWIDTH_SHARE, STEP_SECONDS, BATCH = 0.4, 0.6, 0.025, 128
 """Assumed: share of the operations in prompts and pictures, share of the bandwidth while answers are written, seconds
-that `generate` needs for one step however little it computes, questions in a batch."""
+that one step needs however little it computes, questions in a batch of `generate`."""
+CACHE_PASSES = 3
+"""So often a step reads or writes the keys and values of its rows: it copies them (`torch.cat`, `index_select`), and
+attends to the copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +82,45 @@ class ComputedTime:
         return self.pictures + self.prompts + self.answers
 
 
-def computed_time(tasks: Sequence[TaskPlan], size: ModelSize, card: Accelerator) -> ComputedTime:
+def computed_time(
+    tasks: Sequence[TaskPlan], size: ModelSize, card: Accelerator, engine: Engine = GENERATE
+) -> ComputedTime:
     """What a run would take on a card, from data sheets and assumptions that are named.
 
-    A batch's longest answer is that of exponentially distributed lengths (the harmonic number of the batch times their
-    mean) up to the limit; each of its steps reads the weights and the batch's keys and values once.
+    Lengths of answers are exponentially distributed up to the limit. Each step of answers reads the weights once and
+    passes over its rows' keys and values `CACHE_PASSES` times; under the continuous engine each row also attends to
+    what the mask hides of the others.
     """
     speed = UTILISATION * card.operations
     answers = 0.0
     for task in tasks:
         if not task.questions:
             continue
-        batch = min(BATCH, task.questions)
-        longest = min(task.answer_tokens * sum(1 / n for n in range(1, batch + 1)), task.most_answer_tokens)
+        rows, steps, longest = answer_steps(task, engine)
         context = task.prompt_tokens / task.questions + longest / 2
-        read = 2 * size.parameters + batch * context * size.cache_bytes
-        answers += task.questions / batch * longest * max(STEP_SECONDS, read / (BANDWIDTH_SHARE * card.bandwidth))
+        read = 2 * size.parameters + CACHE_PASSES * rows * context * size.cache_bytes
+        hidden = rows * rows * context * size.cache_bytes / speed if engine == "continuous" else 0.0
+        answers += steps * (max(STEP_SECONDS, read / (BANDWIDTH_SHARE * card.bandwidth)) + hidden)
     return ComputedTime(
         pictures=sum(task.pictures for task in tasks) * size.picture_operations / speed,
         prompts=sum(task.prompt_tokens for task in tasks) * 2 * size.parameters / speed,
         answers=answers,
     )
+
+
+def answer_steps(task: TaskPlan, engine: Engine, rows: int | None = None) -> tuple[int, float, float]:
+    """(rows at once, steps that all answers take, tokens of the longest answer among a step's rows).
+
+    Of exponentially distributed lengths the longest of N is the Nth harmonic number times their mean. A batch of
+    `generate` lasts as long as its longest; the continuous engine keeps its rows full, but for what waits to be
+    refilled, until nothing is left to ask, and then ends with the longest.
+    """
+    rows = min(rows or (BATCH if engine == GENERATE else ROWS), task.questions)
+    longest = min(task.answer_tokens * sum(1 / n for n in range(1, rows + 1)), task.most_answer_tokens)
+    if engine == GENERATE:
+        return rows, task.questions / rows * longest, longest
+    full = 1 - 1 / (2 * REFILL)
+    return rows, (task.questions - rows) * task.answer_tokens / (rows * full) + longest, task.answer_tokens
 
 
 def model_size(predictor: Predictor) -> ModelSize | None:
@@ -157,6 +180,7 @@ class RunPlan:
     judge_cost_usd: float | None
     on: str | None = None
     """The card for which the time was computed; None: none was asked for."""
+    engine: Engine = GENERATE
     computed: ComputedTime | None = None
 
     def total(self, name: str) -> float:
@@ -196,6 +220,7 @@ def make_plan(
     judge_repeats: int = 1,
     judged: bool = True,
     on: str | None = None,
+    engine: Engine = GENERATE,
 ) -> RunPlan:
     """`rate` is in questions a second, `answer_tokens` a mean; both instead of what the past run says."""
     tokens = TokenCounter(predictor)
@@ -217,7 +242,10 @@ def make_plan(
         batch_size=predictor.batch_size,
         judge_cost_usd=cost,
         on=on,
-        computed=computed_time(tasks, size, ACCELERATORS[on]) if on and (size := model_size(predictor)) else None,
+        engine=engine,
+        computed=computed_time(tasks, size, ACCELERATORS[on], engine)
+        if on and (size := model_size(predictor))
+        else None,
     )
 
 

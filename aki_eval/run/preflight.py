@@ -7,11 +7,11 @@ from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.records import Prompt
-from benchmarks.results.record import BatchingCheck, DifferingSample, RunRecord
+from benchmarks.results.record import BatchingCheck, DifferingSample, EngineCheck, RunRecord
 from benchmarks.task import Task
 
 from ..judges import JudgeOptions
-from ..predictors import Predictor, RemotePredictor
+from ..predictors import EnginePredictor, Predictor, RemotePredictor, Unusable
 from .batching import ordered
 from .inputs import TaskInput
 
@@ -69,6 +69,66 @@ def refuse_failed_self_test(name: str, tested: Mapping[str, Any] | None) -> None
             f"({tested.get('attention', 'attention unknown')}, {tested.get('backend', 'back end unknown')}): {found}. "
             "run.json has all that was measured"
         )
+
+
+ADMISSION = 16
+"""Questions by which an engine is admitted: so many, or one of each task where there are more tasks."""
+
+
+def admit_engine(predictor: EnginePredictor, inputs: Sequence[TaskInput], rows: int | None) -> EngineCheck:
+    """Asks questions of the run, dealt over tasks and lengths, by the engine and by its reference.
+
+    Raises:
+        UserError: one answer is not the same, token for token, or none could be compared.
+    """
+    if not inputs:
+        raise UserError(f"--engine {predictor.engine}: there is no question to compare it with generate on")
+    count = max(len(inputs), ADMISSION // len(inputs) * len(inputs))
+    lengths: list[int] = []
+    differing: list[str] = []
+    unanswered: list[str] = []
+    for given, prompts in _spread(inputs, count):
+        for prompt, (reference, found) in _both_ways(predictor, prompts, given.max_new_tokens, rows):
+            if isinstance(found, str):
+                unanswered.append(found)
+                continue
+            lengths.append(len(reference))
+            if found != reference:
+                differing.append(f"{given.task.name} {prompt.index} from token {_first_other(reference, found)} on")
+    if differing:
+        raise UserError(
+            f"--engine {predictor.engine} does not answer as generate does: {len(differing)} of {len(lengths)} answers "
+            f"differ, first {differing[0]}; nothing was asked: leave it out, or try --dtype float32"
+        )
+    if not lengths:
+        reason = unanswered[0] if unanswered else "they fail"
+        raise UserError(f"--engine {predictor.engine}: it answers none of the questions tried ({reason}); leave it out")
+    return EngineCheck(
+        **predictor.describe_engine(), num_questions=len(lengths), num_tokens=sum(lengths), longest=max(lengths)
+    )
+
+
+BothWays = tuple[list[int], list[int] | str]
+
+
+def _both_ways(
+    predictor: EnginePredictor, prompts: Sequence[Prompt], limit: int, rows: int | None
+) -> list[tuple[Prompt, BothWays]]:
+    """Without the questions that fail: those will be errors of the run, whoever answers."""
+    try:
+        return list(zip(prompts, predictor.both_ways(prompts, limit, rows), strict=True))
+    except Unusable:
+        raise
+    except Exception:  # noqa: BLE001  whatever one sample does must not end the run
+        if len(prompts) == 1:
+            return []
+        return [pair for prompt in prompts for pair in _both_ways(predictor, [prompt], limit, rows)]
+
+
+def _first_other(reference: Sequence[int], found: Sequence[int]) -> int:
+    """Counted from 1."""
+    pairs = zip(reference, found, strict=False)
+    return 1 + next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(reference), len(found)))
 
 
 def check_batching(predictor: Predictor, inputs: Sequence[TaskInput], count: int, batch_size: int) -> BatchingCheck:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.results.record import RunRecord, SelfTest
+from benchmarks.results.record import EngineCheck, RunRecord, SelfTest
 from benchmarks.results.store import RunStore
 
 from ..predictors import Predictor
@@ -16,9 +16,14 @@ from .specification import now, session
 
 
 def begin_session(
-    folder: RunStore, options: RunOptions, predictor: Predictor, inputs: Sequence[TaskInput], num_processes: int
+    folder: RunStore,
+    options: RunOptions,
+    predictor: Predictor,
+    inputs: Sequence[TaskInput],
+    num_processes: int,
+    engine: EngineCheck | None,
 ) -> None:
-    """Records session, mask self-test and (when asked for) batching check, before the first answer.
+    """Records session, engine, mask self-test and (when asked for) batching check, before the first answer.
 
     Raises:
         UserError: the mask is not what the configuration says, or batches change answers.
@@ -35,6 +40,7 @@ def begin_session(
             "sessions": [*run.sessions, begun],
             "mask_self_test": None if tested is None else SelfTest(**tested),
             "check_batching": batching,
+            "engine_check": engine,
         }
     )
     folder.write_run(run)

@@ -111,6 +111,20 @@ class BatchingCheck(Checked):
     differing: list[DifferingSample]
 
 
+class EngineCheck(Checked):
+    """`--engine`: who answered in the last session, and how many answers were those of `generate` before it.
+
+    Token for token: an engine of which one is not is refused.
+    """
+
+    name: str
+    library: str
+    version: str
+    num_questions: int
+    num_tokens: int
+    longest: int
+
+
 class Commit(Checked):
     """Of this toolkit's checkout; `dirty`: files differed from it."""
 
@@ -165,6 +179,7 @@ class RunRecord(Checked):
     command: list[str] | None
     sessions: list[RunSession]
     probe: ProbeRecord | None = None
+    engine_check: EngineCheck | None = None
 
     @property
     def imported(self) -> bool:

@@ -23,6 +23,7 @@ from benchmarks.tasks import headline_labels
 from .. import paper
 from ..audit import audit_table, third_version
 from ..chart_data import TABLE_OF, breakdown, further_parts, others, overview, part_label
+from ..crossed import cross_table
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
 from ..notices import cut_notice, cut_tasks, notices
@@ -35,6 +36,7 @@ from ..views import confusion_of, said_filter, views_of
 from .browser import BrowserTask, PicturePlaces, write_browser
 from .compare import compare_page
 from .history import history
+from .inside import INSIDE_PAGE, inside_page
 from .pictures import PictureFiles, ServedPictures
 from .probes import PROBES_PAGE, probes_page
 from .signs import letter
@@ -42,6 +44,9 @@ from .signs import letter
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FOLDERS = ("assets", "data", "pictures")
 """Of a report; the rest of it are pages."""
+TRAINING = "training.json"
+OURS = ("manifest.js", TRAINING)
+"""One of these lies in `data` of whatever is a report, of runs or of trainings."""
 SPLIT_NOTE = (
     "Runs are shown on the validation split; the paper's rows are on the split that Table 11 names in its notes."
 )
@@ -90,8 +95,14 @@ def _write_site(plan: Plan, out: Path, pictures: PictureMode | ServedPictures) -
     environment = make_environment()
     environment.filters["samples"] = lambda cell: cell_link(cell, groups_by_task)
     probed = probes_page(plan.runs)
-    shared["probed"] = probed is not None
-    pages = [*_pages(plan, tasks), *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else [])]
+    baseline = next((pair.baseline for pair in plan.pairs), None)
+    inside = inside_page(plan.arms, baseline)
+    shared |= {"probed": probed is not None, "looked_inside": inside is not None}
+    pages = [
+        *_pages(plan, tasks),
+        *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else []),
+        *([(INSIDE_PAGE, "inside.html.j2", inside)] if inside else []),
+    ]
     for name, template, content in pages:
         text = environment.get_template(template).render({**shared, **content})
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -116,7 +127,8 @@ def replacing(out: Path) -> Iterator[Path]:
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
     if old.is_dir():
         _settle(old, out)
-    if out.is_dir() and any(out.iterdir()) and not (out / "data" / "manifest.js").is_file():
+    is_ours = any((out / "data" / name).is_file() for name in OURS)
+    if out.is_dir() and any(out.iterdir()) and not is_ours:
         raise UserError(f"{out} holds files that are no report of ours; choose another --out or remove them")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -182,6 +194,7 @@ Page = tuple[str, str, Mapping[str, Any]]
 def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     """(file, template, what the template is given) of every page."""
     cuts = [found for run in plan.runs if (found := _cuts(tasks, run))]
+    crossed = [table for table in [cross_table(plan)] if table is not None]
     with_links = [cut_notice(run) for run in plan.runs if _cuts(tasks, run)]
     yield (
         "index.html",
@@ -190,7 +203,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
             "active": "index",
             "chart": overview(plan) if measures_paper(plan.runs) else None,
             "others": others(plan),
-            "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan))],
+            "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan), *crossed)],
             "reference": reference_row(plan.reference)[1].label,
             "history": history(plan.runs),
             "cuts": cuts,

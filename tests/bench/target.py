@@ -8,6 +8,7 @@ are those of its published settings (Phi-3.5-mini, SigLIP so400m at 384 pixels).
 
 from __future__ import annotations
 
+from aki_eval.predictors.make import ENGINES
 from aki_eval.run.plan import ACCELERATORS, LONG_ANSWER, SHORT_ANSWER, ModelSize, TaskPlan, computed_time
 from benchmarks.tasks import TASKS
 
@@ -43,11 +44,11 @@ def plans() -> list[TaskPlan]:
 def main() -> None:
     tasks = plans()
     print(f"{sum(task.questions for task in tasks):,} questions, {sum(task.pictures for task in tasks):,} pictures")
-    for name, card in ACCELERATORS.items():
-        time = computed_time(tasks, AKI_4B, card)
+    for name, engine in ((name, engine) for name in ACCELERATORS for engine in ENGINES):
+        time = computed_time(tasks, AKI_4B, ACCELERATORS[name], engine)
         print(
-            f"{name}: {time.total / 60:.1f} min ({time.pictures:.0f} s pictures, {time.prompts:.0f} s prompts, "
-            f"{time.answers:.0f} s answers); on eight {time.total / 8 / 60:.1f} min"
+            f"{name}, {engine}: {time.total / 60:.1f} min ({time.pictures:.0f} s pictures, "
+            f"{time.prompts:.0f} s prompts, {time.answers:.0f} s answers); on eight {time.total / 8 / 60:.1f} min"
         )
 
 

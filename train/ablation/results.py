@@ -1,4 +1,4 @@
-"""What an ablation ends in: Table 1 with arms, paired tests, cost, profiles, learning curves; in OUT/report."""
+"""What a training budget ends in: Table 1 with arms, paired tests, cost, profiles, learning curves, other masks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.data.root import TOY_TEST
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
+from benchmarks.toy_world.tables.skills import SKILLS_TABLE
 
+from .cross import INSIDE, METRICS, cross_name
 from .plan import AblationPlan
 from .rows import AblationRow
 from .work import aki_eval, run_name
@@ -18,39 +21,54 @@ from .work import aki_eval, run_name
 BASES = ("it_it", "cca")
 """Rows that every other row is tested against."""
 JUDGED = ("llava_bench", "mm_vet")
+SKILLS = "toy_skills"
 
 
 def write_results(
     out: Path,
+    report: Path,
     plan: AblationPlan,
     rows: Sequence[AblationRow],
     done: Sequence[Mapping[str, Any]],
     left_out: Iterable[str],
 ) -> Path:
-    """Everything again from the runs that there are; returns the summary's path."""
-    report = out / "report"
+    """Everything again from the runs that there are in `out`, a training budget's; returns the summary's path."""
     arms = {row.name: [each for each in done if each["row"] == row.name] for row in rows}
     arms = {name: own for name, own in arms.items() if own}
     groups = [[str(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()]
-    sides = [part for group in groups for part in ("--", *group)][1:]
+    crossed = list(_crossed(arms, out))
+    sides = [part for group in (*groups, *crossed) for part in ("--", *group)][1:]
     base = ["--baseline", groups[list(arms).index(BASES[0])][0]] if BASES[0] in arms and len(groups) > 1 else []
-    aki_eval("report", *sides, "--format", "md,csv,html", "--out", str(report), *base, "--pictures", "none")
+    aki_eval("report", *sides, "--format", "md,csv,json,html", "--out", str(report), *base, "--pictures", "none")
     tests = list(_tests(arms, out, report))
+    seen = any((out / "runs" / run_name(name, each["seed"]) / INSIDE).is_dir() for name in arms for each in arms[name])
     parts = [
         "# Ablation of orders and masks\n",
         _what(plan, arms, left_out),
         "Table 1 with arms: [tables.md](tables.md), [tables.csv](tables.csv), [html/index.html](html/index.html).\n",
+        *(["Models under other masks than their own: the table of trained and used masks there.\n"] if crossed else []),
+        *(["What image tokens know, layer by layer: [html/inside.html](html/inside.html).\n"] if seen else []),
         *(f"- [{title}]({path})" for title, path in tests),
         "\n## What a row costs\n",
         _cost_table(rows, arms),
     ]
-    if plan.is_toy and plan.bench == "all" and plan.subset is None:
-        parts += ["\n## What each row can do (accuracy by skill, in per cent)\n", _profile_table(arms, out)]
+    if profile := _profile_table(plan, arms, out):
+        parts += ["\n## What each row can do (accuracy by skill, in per cent)\n", profile]
     if curve := _curves(arms, out, report):
         parts += ["\n## Score against training steps\n", curve]
     summary = report / "README.md"
     write_atomically(summary, "\n".join(parts) + "\n")
     return summary
+
+
+def _crossed(arms: Mapping[str, Sequence[Any]], out: Path) -> Iterable[list[str]]:
+    """Runs under other masks, by row and mask."""
+    for name, own in arms.items():
+        kinds = {path.name.split("-as-")[1].rpartition("-seed")[0] for path in (out / "cross").glob(f"{name}-as-*")}
+        for kind in sorted(kinds):
+            runs = [out / "cross" / cross_name(name, kind, each["seed"]) for each in own]
+            if found := [str(run) for run in runs if run.is_dir() and any(run.glob(METRICS))]:
+                yield found
 
 
 def _what(plan: AblationPlan, arms: Mapping[str, Sequence[Any]], left_out: Iterable[str]) -> str:
@@ -100,22 +118,38 @@ def _cost_table(rows: Sequence[AblationRow], arms: Mapping[str, Sequence[Any]]) 
     return "\n".join(lines)
 
 
-def _profile_table(arms: Mapping[str, Sequence[Any]], out: Path) -> str:
-    """Mean over seeds and, with several, their standard deviation; the prior is what a glance is worth."""
-    from benchmarks.toy_world.abilities import abilities
+def _profile_table(plan: AblationPlan, arms: Mapping[str, Sequence[Any]], out: Path) -> str:
+    """Mean over seeds and, with several, their standard deviation; the prior is what a glance is worth.
 
-    found = {
-        name: [abilities(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()
+    Empty where the table of skills was not asked.
+    """
+    paths = {
+        name: [out / "runs" / run_name(name, each["seed"]) / SKILLS / "metrics.json" for each in own]
+        for name, own in arms.items()
     }
-    first = next(iter(found.values()))[0]
-    lines = ["| skill | questions | prior | " + " | ".join(arms) + " |", "|---|---:|---:|" + "---:|" * len(arms)]
-    for skill, (metric, prior) in first.items():
-        cells = [_mean_cell([each[skill][0].value for each in own]) for own in found.values()]
-        lines.append(f"| {skill} | {metric.num_samples} | {100 * prior.value:.1f} | " + " | ".join(cells) + " |")
+    if not all(path.is_file() for own in paths.values() for path in own):
+        return ""
+    from benchmarks.toy_world.priors import priors
+
+    found = {name: [_by_skill(path) for path in own] for name, own in paths.items()}
+    floor = priors([SKILLS_TABLE], "test" if plan.evaluation == TOY_TEST else "eval")
+    lines = ["| skill | prior | " + " | ".join(arms) + " |", "|---|---:|" + "---:|" * len(arms)]
+    for skill in next(iter(found.values()))[0]:
+        prior = f"{100 * floor[f'skill/{skill}'].value:.1f}" if f"skill/{skill}" in floor else "–"
+        cells = [mean_cell([each[skill] for each in own]) for own in found.values()]
+        lines.append(f"| {skill} | {prior} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _mean_cell(values: Sequence[float | None]) -> str:
+def _by_skill(path: Path) -> dict[str, float | None]:
+    """Per cent by skill, and overall, of a run's metrics.json."""
+    content = json.loads(path.read_text("utf-8"))
+    metrics = content["protocols"][content["headline"]]
+    return {name: metric["value"] for name, metric in metrics.items()}
+
+
+def mean_cell(values: Sequence[float | None]) -> str:
+    """Of an arm's values the mean and, with several, the standard deviation."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"
@@ -135,13 +169,16 @@ def _curves(arms: Mapping[str, Sequence[Any]], out: Path, report: Path) -> str:
         return ""
     write_atomically(report / "curves.json", json.dumps(found, indent=1) + "\n")
     _draw(report / "curves.png", found)
-    lines = ["| row | steps: share of questions right, in per cent (mean over seeds) |", "|---|---|"]
+    lines = [
+        "| row | steps: share of questions right, in per cent (mean ± standard deviation over seeds) |",
+        "|---|---|",
+    ]
     for name, seeds in found.items():
         steps = sorted({step for points in seeds.values() for step, _ in points})
-        means = [
-            (step, mean(dict(points)[step] for points in seeds.values() if step in dict(points))) for step in steps
-        ]
-        lines.append(f"| {name} | " + ", ".join(f"{step}: {100 * value:.1f}" for step, value in means) + " |")
+        values = {
+            step: [100 * dict(points)[step] for points in seeds.values() if step in dict(points)] for step in steps
+        }
+        lines.append(f"| {name} | " + ", ".join(f"{step}: {mean_cell(own)}" for step, own in values.items()) + " |")
     return "\n".join(
         [
             "On the subset of the curve, over tasks without a judge; steps count all stages of a row. Sooner and "
@@ -182,7 +219,7 @@ def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float
             axes.plot([step for step, _ in points], [100 * value for _, value in points], color=colour, alpha=0.3)
         steps = sorted({step for points in seeds.values() for step, _ in points})
         means = [100 * mean(dict(points)[step] for points in seeds.values() if step in dict(points)) for step in steps]
-        axes.plot(steps, means, "o-", color=colour, label=name, linestyle="-" if place < 10 else "--")
+        axes.plot(steps, means, marker="o", color=colour, label=name, linestyle="-" if place < 10 else "--")
     axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=7, ncols=2)

@@ -115,6 +115,16 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
         OFFICIAL,
     ),
     "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
+    "async_checkpoints": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--async-checkpoints/--sync-checkpoints",
+                help="Write checkpoints while training goes on, from a copy in the CPU's memory, or wait for them.",
+            ),
+        ],
+        True,
+    ),
     "fsdp": (
         Annotated[bool, typer.Option(help="Shard weights, gradients and optimizer over the processes (FSDP2).")],
         False,
@@ -177,7 +187,7 @@ def _machine(
         raise UserError("--bench and --eval-data say what --eval-every evaluates, which is not given")
     arguments = () if eval_every is None else evaluation(bench, eval_data, cpu=cpu)
     if arguments and is_first():
-        check_evaluation(arguments)
+        check_evaluation(arguments, "--eval-every: ")
     return Machine(
         **settings,
         cpu=cpu,
@@ -204,8 +214,8 @@ def evaluation(bench: str, data: str, *, cpu: bool) -> tuple[str, ...]:
     )
 
 
-def check_evaluation(arguments: Sequence[str]) -> None:
-    """That `aki-eval run` knows the benchmarks and finds their tables, before the first step: nobody is asked.
+def check_evaluation(arguments: Sequence[str], said_by: str = "") -> None:
+    """That `aki-eval run` takes its options and finds the tables, before the first step: nobody is asked.
 
     Raises:
         UserError: it does not, in its own words.
@@ -213,13 +223,13 @@ def check_evaluation(arguments: Sequence[str]) -> None:
     from ..evaluating import AKI_EVAL, own_environment
 
     nobody = ("--model", "openai:nobody", "--base-url", "http://localhost/v1", "--dry-run")
-    asked = [argument for argument in arguments if argument not in ("--device", "cpu")]
+    asked = [argument for argument in arguments if argument not in ("--device", "cpu")]  # no model: on no device
     done = subprocess.run(
         [*AKI_EVAL, *asked, *nobody], capture_output=True, text=True, env=own_environment(os.environ), check=False
     )
     if done.returncode:
         said = (done.stderr.strip() or f"aki-eval run ended with {done.returncode}").splitlines()[-1]
-        raise UserError(f"--eval-every: {said.removeprefix('aki-eval: ')}")
+        raise UserError(f"{said_by}{said.removeprefix('aki-eval: ')}")
 
 
 def say(text: str) -> None:
