@@ -322,6 +322,13 @@ def test_a_report_of_runs_that_somebody_looked_into(tmp_path: Path) -> None:
     assert "Probes minus those of it_it (2 seeds)" in page
     assert 'href="inside.html"' in (tmp_path / "report" / "html" / "index.html").read_text()
     (tmp_path / "mma-seed1" / "inside" / "layers.json").unlink()
+    other = write_inside(tmp_path / "mma-seed1" / "inside", made_record(0.5))
+    edit_json(
+        tmp_path / "mma-seed1" / "run.json", model=record("m")["model"] | {"training_seed": 1, "attention": "v2v"}
+    )
+    remarks = [line for table in laboratory_tables(make_plan(groups, None, "aki_4b")) for line in table.remarks]
+    assert "mma-seed1 is left out: what lies in its folder is of other weights, or of another mask." in remarks
+    other.unlink()
     remarks = [line for table in laboratory_tables(make_plan(groups, None, "aki_4b")) for line in table.remarks]
     assert "mma-seed1 is left out: nobody looked inside." in remarks
 
@@ -332,6 +339,9 @@ def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
     assert read_inside(tmp_path) == made_record(0.5)
     path.write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
+        read_inside(tmp_path)
+    path.write_text(json.dumps(made_record(0.5).model_dump() | {"pictures": ["0"]}))
+    with pytest.raises(UserError, match="not as many as its pictures and layers"):
         read_inside(tmp_path)
     path.write_text(json.dumps(made_record(0.5).model_dump() | {"format": 2}))
     with pytest.raises(UserError, match="not as aki-eval inspect --data writes it"):

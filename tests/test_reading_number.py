@@ -46,6 +46,7 @@ def test_what_a_question_counts() -> None:
         assert number._by_question("There are no cubes.", question) == ("0",)
     assert number._by_question("It began in 2010 and there were 5.", "Which year saw growth?") == ("2010",)
     assert number._by_question("It began in 2010 and there were 5.", "Which years saw growth?") is None
+    assert number._by_question("Ann began in 2010 and had 5.", "Which 5 year old won?") is None
 
 
 def test_number_words_that_are_part_of_another_word_are_passed_over() -> None:

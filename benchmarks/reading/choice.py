@@ -236,14 +236,14 @@ class _ChoiceReader:
         return {letter: words for letter, words in found.items() if len(words) >= 3}
 
     @cached_property
-    def own_words(self) -> dict[str, set[str]]:
-        """Stems, by letter, of the last words of options of two or three that no other option holds."""
+    def own_words(self) -> dict[str, tuple[str, set[str]]]:
+        """By letter, for options of two or three words: their last word, where no other holds it, and others' words."""
         words = {letter: [stem(word) for word in re.findall(r"[a-z]{4,}", text)] for letter, text in self.texts.items()}
         found = {}
         for letter, own in words.items():
             others = {word for each, theirs in words.items() if each != letter for word in theirs}
             if len(own) == 2 and own[-1] not in others:
-                found[letter] = {own[-1]}
+                found[letter] = own[-1], others - set(own)
         return found
 
     @cached_property
@@ -610,7 +610,9 @@ class _ChoiceReader:
         again = [letter for letter, words in self.sentences.items() if _in_order(words, said)]
         if not again and len(said) <= 8:
             stems = {stem(word) for word in said}
-            again = [letter for letter, words in self.own_words.items() if words <= stems]
+            again = [
+                letter for letter, (word, others) in self.own_words.items() if word in stems and not others & stems
+            ]
         return again[0] if len(again) == 1 else None
 
     def _told_apart(self, parts: list[str], question: str) -> str | None:

@@ -7,13 +7,14 @@ are compared question by question as everywhere (`benchmarks/arms.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from ..arms import ArmEstimate, arm_difference, arm_estimate
 from ..checked import Checked
@@ -24,6 +25,7 @@ from ..linear_probe import knowing_the_picture
 from ..paired_tests import Difference
 from ..records import Score
 from .arms import Arm
+from .folder import RunFolder
 
 FOLDER = "inside"
 FILE = "layers.json"
@@ -63,10 +65,16 @@ class InsideRecord(Checked):
     """How far the image tokens behind the layer lie from those under another question about the same picture, relative
     to their length; None where no other was asked. From layer 1 on."""
 
-    @property
-    def attention(self) -> str:
-        used, trained = self.model.get("attention"), self.model.get("trained_attention")
-        return f"{used}" if used == trained or trained is None else f"{trained} used as {used}"
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        rows: list[Sized] = [*self.image_to_question, *self.image_to_image, *self.change]
+        deep: list[Sized] = [self.image_to_question, self.image_to_image, self.change]
+        for each in self.properties:
+            rows += [each.labels, *each.right, *each.shuffled, each.words_alone]
+            deep += [each.right[1:], each.shuffled[1:]]
+        if {len(row) for row in rows} != {len(self.pictures)} or {len(own) for own in deep} != {len(self.layers)}:
+            raise ValueError("its rows and layers are not as many as its pictures and layers")
+        return self
 
 
 def write_inside(folder: Path, record: InsideRecord) -> Path:
@@ -173,11 +181,19 @@ def arm_inside(arm: Arm) -> ArmInside | None:
         first = next(iter(records.values()), record)
         if record is None or first is None:
             left_out[run.label] = "nobody looked inside"
+        elif _another_model(record, run):
+            left_out[run.label] = "what lies in its folder is of other weights, or of another mask"
         elif (record.data_sha256, len(record.layers)) != (first.data_sha256, len(first.layers)):
             left_out[run.label] = "asked other questions, or has other layers, than the arm's first"
         else:
             records[key] = record
     return ArmInside(arm.label, records, left_out) if records else None
+
+
+def _another_model(record: InsideRecord, run: RunFolder) -> bool:
+    own = run.record.model.model_dump() if run.record else {}
+    names = ("weights_sha256", "attention", "attention_layers")
+    return any(own.get(name) and record.model.get(name) != own[name] for name in names)
 
 
 def difference(a: ArmInside, b: ArmInside, name: str, layer: int) -> Difference | None:

@@ -2,8 +2,8 @@
 
     tar xJf runs.tar.xz && aki-eval compare steps-2000/runs/it_it-seed* -- steps-2000/runs/mma-seed*
 
-What is kept of a run is its record, its metrics and what every question was worth; answers in full are not. Runs of one
-table differ in a few characters a line, so the second costs a seventh of the first.
+What is kept of a run is its record, its metrics, what every question was worth and what its image tokens knew; answers
+in full are not. Runs of one table differ in a few characters a line, so the second costs a seventh of the first.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import lzma
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.files import beside
 
 FILE = "runs.tar.xz"
-KEPT = ("run.json", "*/metrics.json", "*/scores.jsonl")
+KEPT = ("run.json", "*/metrics.json", "*/scores.jsonl", "inside/layers.json")
 FOLDERS = ("runs", "cross")
 
 
@@ -27,7 +28,8 @@ def pack(out: Path, budgets: Iterable[Path], report: Path) -> Path:
         OSError: a file cannot be read or written.
     """
     path = report / FILE
-    with beside(path) as scratch, tarfile.open(scratch, "w:xz", preset=9 | lzma.PRESET_EXTREME) as archive:
+    preset: Any = 9 | lzma.PRESET_EXTREME  # typeshed knows 0 to 9 alone
+    with beside(path) as scratch, tarfile.open(scratch, "w:xz", preset=preset) as archive:
         for file in _kept(budgets):
             entry = tarfile.TarInfo(file.relative_to(out).as_posix())
             entry.size = file.stat().st_size
