@@ -119,6 +119,13 @@ def test_what_is_kept(at_once: Path, tmp_path: Path) -> None:
     }
 
 
+def test_a_damaged_one_that_is_written_again_does_not_count_before_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4" / "stage.json").write_text("{}")
+    Writing().begin(tmp_path / "checkpoint-4")
+    assert list((tmp_path / "checkpoint-4").iterdir()) == []
+
+
 class Full(AkiTrainer):
     def _write_weights(self, folder: str, state: Any) -> None:
         if folder.endswith("-2"):
