@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 
 from benchmarks.errors import UserError
 from train.checkpoint import damage
+from train.machine import Machine
 from train.recipe import Ema
 from train.run_stage import run_stage
 from train.trainer import AkiTrainer
@@ -101,6 +102,13 @@ def test_a_checkpoint_is_of_its_step_whenever_it_is_written(
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
     assert folders[2] == (2, ["checkpoint-1"])  # the only one to keep, until the one that is being written is whole
     same_checkpoint(at_once / "checkpoint-4", tmp_path / "checkpoint-4")
+
+
+def test_on_gpus_unless_told() -> None:
+    assert Machine(micro_batch=1).writes_beside()
+    assert not Machine(micro_batch=1, cpu=True).writes_beside()
+    assert Machine(micro_batch=1, cpu=True, async_checkpoints=True).writes_beside()
+    assert not Machine(micro_batch=1, async_checkpoints=False).writes_beside()
 
 
 def test_what_is_kept(at_once: Path, tmp_path: Path) -> None:
