@@ -187,6 +187,17 @@ def test_what_the_engine_does_not_answer_is_asked_alone() -> None:
     assert all(each.text == f"answer to {index}" for index, each in found.items())
 
 
+def test_what_an_engine_loses_is_asked_alone() -> None:
+    class Forgetful(ScriptedEngine):
+        def stream(self, *given: Any, **named: Any) -> Any:
+            for ended in super().stream(*given, **named):
+                yield [pair for pair in ended if pair[0].index != "4"]
+
+    predictor = Forgetful()
+    assert len(loop(predictor, [prompt(str(index)) for index in range(20)])) == 20
+    assert predictor.batches == [["4"]]
+
+
 def test_a_question_that_cannot_be_prepared_takes_no_other_with_it() -> None:
     prompts = [prompt(str(index), "cannot be prepared" if index in (5, 39) else "?") for index in range(40)]
     found = loop(ScriptedEngine(), prompts)
