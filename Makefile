@@ -109,10 +109,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A file stays on one worker, as its tests share what they made; the longest come first (tests/conftest.py).
+# A file stays on one worker, as its tests share what they made; the longest come first (tests/conftest.py). The tests
+# start a hundred processes, each of which would compile all modules where nothing may be written down.
 XDIST := --numprocesses auto --dist loadfile --no-loadscope-reorder
 test: check
-	$(BIN)/python -m pytest $(XDIST) --durations 10
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(XDIST) --durations 10
 
 # Kills, damage and hostile input alone; make test runs these, too, all but the 125 rounds of kills at random moments.
 test-faults: install

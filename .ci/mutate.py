@@ -30,6 +30,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -243,12 +244,17 @@ def put_in_constants(mutant: Mutant, path: Path) -> bool:
     changed = False
     for key, value in made.items():
         old = vars(module).get(key)
-        if not key.startswith("__") and not isinstance(value, FunctionType | type) and repr(value) != repr(old):
+        if not key.startswith("__") and not isinstance(value, FunctionType | type) and shown(value) != shown(old):
             changed = True
             for each in list(sys.modules.values()):
                 if (getattr(each, "__name__", "") or "").split(".")[0] in OURS and vars(each).get(key) is old:
                     setattr(each, key, value)
     return changed
+
+
+def shown(value: object) -> str:
+    """What tells two constants apart: `repr` cuts a pattern after 200 characters."""
+    return f"{value.pattern!r} {value.flags}" if isinstance(value, re.Pattern) else repr(value)
 
 
 class Examination:

@@ -62,14 +62,23 @@ def look_inside(
         layers=kinds,
         pictures=[questions[place].image.key for place in test],
         properties=list(probed(gathered.features, questions, fit, test)),
-        image_to_question=[[each.image_to_question[layer] for each in tested] for layer in range(len(kinds))],
-        image_to_image=[[each.image_to_image[layer] for each in tested] for layer in range(len(kinds))],
-        change=[[row[place] for place in test] for row in gathered.change],
+        image_to_question=[[_short(each.image_to_question[layer]) for each in tested] for layer in range(len(kinds))],
+        image_to_image=[[_short(each.image_to_image[layer]) for each in tested] for layer in range(len(kinds))],
+        change=[[None if (own := row[place]) is None else _short(own) for place in test] for row in gathered.change],
     )
 
 
+def _short(value: float) -> float:
+    """As many digits as a pass can be trusted with."""
+    return round(value, 6)
+
+
 def gather(predictor: AkiPredictor, questions: Sequence[AskedAbout], tell: Callable[[int], None]) -> Gathered:
-    """One pass a question."""
+    """One pass a question.
+
+    Raises:
+        UserError: a picture is none.
+    """
     rows: list[list[NDArray[np.float32]]] = []
     passes: list[LayerPass] = []
     moved: list[list[float | None]] = []

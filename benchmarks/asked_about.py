@@ -21,15 +21,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from .data.root import TOY, TOY_TEST, is_toy
 from .errors import UserError
 from .records import ImageRef
 
 Side = Literal["fit", "test"]
-TOY = "toy"
 SUFFIX = ".jsonl"
 TOY_SKILLS = ("size", "position")
 """Of these every question names one thing; of the first, nothing that is probed for is the answer."""
 MOST_DRAWS = 400
+USUAL_PICTURES = 300
 TOY_PROMPT = "\nAnswer the question using a single word or phrase. {question}"
 
 
@@ -49,25 +50,28 @@ class AskedAbout:
     side: Side
 
 
-def read_questions(source: str, num_pictures: int) -> list[AskedAbout]:
+def read_questions(source: str, num_pictures: int = USUAL_PICTURES, *, option: str = "--data") -> list[AskedAbout]:
     """Of the toy world or a file; questions about a picture stand together.
 
     Args:
-        source: `toy`, or a file of JSON lines.
+        source: `toy`, `toy-test` (tested on the scenes that are kept for a finding), or a file of JSON lines.
         num_pictures: about so many are fitted on, half as many are tested on; of a file the first ones.
+        option: by which the source was given, for errors.
 
     Raises:
         UserError: nothing of the kind, or nothing to fit or to test on.
     """
-    if source != TOY and not source.endswith(SUFFIX):
+    if not is_toy(source) and not source.endswith(SUFFIX):
         raise UserError(
-            f"--data {source!r} does not say which object its questions are about; expected {TOY!r}, or a file "
-            f'NAME{SUFFIX} of lines {{"image": ..., "question": ..., "asked": {{"place": "top left"}}}}'
+            f"{option} {source!r} does not say which object its questions are about; expected {TOY}, {TOY_TEST}, or a "
+            f'file NAME{SUFFIX} of lines {{"image": ..., "question": ..., "asked": {{"place": "top left"}}}}'
         )
-    found = list(_toy(num_pictures) if source == TOY else _of_file(Path(source), num_pictures))
+    found = list(
+        _toy(num_pictures, source == TOY_TEST) if is_toy(source) else _of_file(Path(source), num_pictures, option)
+    )
     for side in get_args(Side):
         if sum(each.side == side for each in found) < 2:
-            raise UserError(f"--data {source}: fewer than two questions to {side}; give more pictures")
+            raise UserError(f"{option} {source}: fewer than two questions to {side}; give more pictures")
     return found
 
 
@@ -80,16 +84,16 @@ def checksum(questions: Sequence[AskedAbout]) -> str:
 # -- the toy world ----------------------------------------------------------------------------------------------------
 
 
-def _toy(num_pictures: int) -> Iterator[AskedAbout]:
+def _toy(num_pictures: int, for_finding: bool) -> Iterator[AskedAbout]:
     """Every thing of a picture is asked about once: who knows the picture alone does no better than guess one of them.
 
-    Fitted on arrangements that models are trained on, tested on those that none is.
+    Fitted on arrangements that models are trained on, tested on those of the tables, or on those kept for a finding.
     """
     from . import toy_world
 
     sides: tuple[tuple[Side, toy_world.Split, int], ...] = (
-        ("fit", "train", num_pictures),
-        ("test", "eval", max(1, num_pictures // 2)),
+        ("fit", "fit", num_pictures),
+        ("test", "test" if for_finding else "eval", max(1, num_pictures // 2)),
     )
     for side, split, number in sides:
         rng = random.Random(f"asked about {split}")
@@ -132,23 +136,23 @@ def _about(scene: Any, side: Side, place: int, rng: random.Random) -> list[Asked
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-def _of_file(path: Path, num_pictures: int) -> Iterator[AskedAbout]:
+def _of_file(path: Path, num_pictures: int, option: str) -> Iterator[AskedAbout]:
     """The file's questions, picture by picture in the order in which these first stand there."""
     by_picture: dict[str, list[AskedAbout]] = {}
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"--data {path}: cannot be read ({error})") from error
+        raise UserError(f"{option} {path}: cannot be read ({error})") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            each = _of_line(path, number, line)
+            each = _of_line(path, number, line, option)
             by_picture.setdefault(each.image.key, []).append(each)
     left: dict[str, int] = {"fit": num_pictures, "test": max(1, num_pictures // 2)}
     properties: set[str] | None = None
     for questions in by_picture.values():
         side = questions[0].side
         if len({each.side for each in questions}) > 1:
-            raise UserError(f"--data {path}: {questions[0].image.key} stands on both sides, to fit and to test on")
+            raise UserError(f"{option} {path}: {questions[0].image.key} stands on both sides, to fit and to test on")
         if left[side] <= 0:
             continue
         left[side] -= 1
@@ -156,42 +160,47 @@ def _of_file(path: Path, num_pictures: int) -> Iterator[AskedAbout]:
             properties = set(each.asked) if properties is None else properties
             if set(each.asked) != properties:
                 raise UserError(
-                    f"--data {path} line {each.index}: asked has {', '.join(sorted(each.asked))}, the first line "
+                    f"{option} {path} line {each.index}: asked has {', '.join(sorted(each.asked))}, the first line "
                     f"{', '.join(sorted(properties))}; every line names the same properties"
                 )
             yield each
 
 
-def _of_line(path: Path, number: int, line: str) -> AskedAbout:
+def _of_line(path: Path, number: int, line: str, option: str) -> AskedAbout:
     """Raises UserError for what is no such question."""
-    where = f"--data {path} line {number}"
+    where = f"{option} {path} line {number}"
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON ({error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{where} is a {type(content).__name__}, expected an object")
-    texts = {name: content.get(name) for name in ("image", "question")}
-    for name, text in texts.items():
-        if not (isinstance(text, str) and text.strip()):
-            raise UserError(f"{where}: {name} is {text!r}, expected a text")
+    image, question = (_text(content, name, where) for name in ("image", "question"))
     asked = content.get("asked")
     if not (isinstance(asked, dict) and asked and all(isinstance(value, str) and value for value in asked.values())):
         raise UserError(
             f"{where} does not say which object the question is about: asked is {str(asked)[:60]!r}, expected an "
             'object of texts such as {"place": "top left"}'
         )
-    picture = path.parent / texts["image"]
+    picture = path.parent / image
     if not picture.is_file():
         raise UserError(f"{where}: no picture {picture}")
-    side = content.get("split", ("fit", "test")[zlib.crc32(texts["image"].encode()) % 2])
+    side = content.get("split", ("fit", "test")[zlib.crc32(image.encode()) % 2])
     if side not in get_args(Side):
         raise UserError(f"{where}: split is {side!r}, expected fit or test")
     return AskedAbout(
         index=str(number),
-        image=ImageRef(texts["image"], picture.read_bytes),
-        prompt=texts["question"],
-        question=texts["question"],
+        image=ImageRef(image, picture.read_bytes),
+        prompt=question,
+        question=question,
         asked=asked,
         side=side,
     )
+
+
+def _text(content: dict[str, Any], name: str, where: str) -> str:
+    """Raises UserError for what is no text, or an empty one."""
+    found = content.get(name)
+    if not (isinstance(found, str) and found.strip()):
+        raise UserError(f"{where}: {name} is {found!r}, expected a text")
+    return found

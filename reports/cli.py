@@ -36,7 +36,7 @@ from .styles import SCREEN, STYLES
 from .summary import show_summary
 from .tables import Table
 from .task_option import TaskFiles
-from .training_log import is_training, report_trainings
+from .training_log import is_training
 
 MEANT_AS_A_PATTERN = 3
 """Folders from which on `runs/*` is more likely than a list."""
@@ -73,6 +73,8 @@ def report(
     """The runs' numbers beside the paper's: one screen, or every table in the formats asked for."""
     wanted = parse_formats(formats)
     if runs and all(map(is_training, runs)):
+        from .training_report import report_trainings
+
         report_trainings(runs, wanted, Output(out))
         return
     plan = make_plan(runs or [], baseline, reference)

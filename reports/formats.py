@@ -66,10 +66,12 @@ def produce(name: str, tables: list[Table], plan: Plan, output: Output) -> None:
         echo(write_site(plan, output.needed(name) / "html", pictures=output.pictures))
     elif name == "figures":
         from .chart_plots import write_figures
+        from .inside_figures import write_inside_figures
         from .view_plots import write_view_figures
 
         folder = output.needed(name) / "figures"
-        for path in (*write_figures(plan, folder, output.style), *write_view_figures(plan.runs, folder)):
+        figures = (*write_figures(plan, folder, output.style), *write_view_figures(plan.runs, folder))
+        for path in (*figures, *write_inside_figures(plan.arms, folder)):
             echo(path)
     elif name == "model-card":
         publish(plan, output.needed(name) / "model-card", output.push)

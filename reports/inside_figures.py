@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.arms import ArmEstimate, arm_estimate
-from benchmarks.results.inside import ArmInside, Looked
+from benchmarks.results.arms import Arm
+from benchmarks.results.inside import ArmInside, Looked, arm_inside
+
+from .attention_figures import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,6 +94,14 @@ def attention_panels(arms: Sequence[ArmInside]) -> list[LayerPanel]:
 
 def _last(arms: Sequence[ArmInside]) -> int:
     return max(len(arm.first.layers) for arm in arms)
+
+
+def write_inside_figures(arms: Sequence[Arm], out: Path) -> list[Path]:
+    """Both figures of those arms that somebody looked into; none where nobody did."""
+    seen = [found for arm in arms if (found := arm_inside(arm)) is not None]
+    if not seen:
+        return []
+    return [*save(probe_figure(seen), out, "inside_probes"), *save(attention_figure(seen), out, "inside_by_layer")]
 
 
 def probe_figure(arms: Sequence[ArmInside]) -> Figure:

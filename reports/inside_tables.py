@@ -78,9 +78,10 @@ def _section(arm: ArmInside, arms: Sequence[ArmInside]) -> str:
 
 
 def _seeds(arms: Sequence[ArmInside]) -> tuple[str, ...]:
-    if all(len(arm.records) == 1 for arm in arms):
-        return ()
-    return ("Of several training seeds means; ±q by pictures, ±s by seeds; differences have both.",)
+    several = any(len(arm.records) > 1 for arm in arms)
+    left_out = [f"{run} is left out: {why}." for arm in arms for run, why in arm.left_out.items()]
+    how = "Of several training seeds means; ±q by pictures, ±s by seeds; differences have both."
+    return (*([how] if several else []), *left_out)
 
 
 def _overs(arm: ArmInside, name: str) -> list[tuple[Difference | None, float | None]]:

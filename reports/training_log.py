@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.errors import UserError
 
-from .formats import Output, echo, produce
-from .paper_tables import Plan
 from .tables import Cell, Column, Row, Table
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ DEEPEST = 3
 """Folders between a training and its event files: a stage's `runs/` has one for each start."""
 VALIDATION = "validation_loss"
 CURVES = {"loss": "loss", "learning_rate": "learning rate", "grad_norm": "gradient norm"}
-FORMATS = ("term", "md", "tex", "csv", "json", "figures")
 ENDS = 10
 """Entries that the first and last loss of the table are the mean of; fewer where fewer than twice as many are there."""
 
@@ -36,11 +33,12 @@ Entry = Mapping[str, Any]
 
 
 class StageLog(NamedTuple):
-    """Entries of one stage in the order of their steps. `unread`: lines that are no entry."""
+    """Entries of one stage in the order of their steps. `unread`: lines that are no entry; `folder`: the stage's."""
 
     name: str
     entries: Sequence[Entry]
     unread: int = 0
+    folder: Path | None = None
 
     def points(self, key: str) -> list[tuple[int, float]]:
         """(step, value), where an entry has a number there."""
@@ -94,7 +92,7 @@ def _read(path: Path) -> StageLog:
             entries.append(entry)
         else:
             unread += 1
-    return StageLog(path.parent.name, entries, unread)
+    return StageLog(path.resolve().parent.name, entries, unread, path.parent)
 
 
 def _read_events(folder: Path, training: Path) -> StageLog:
@@ -186,26 +184,3 @@ def _draw_held_out(axis: Any, stage: StageLog) -> None:
     if points := stage.points(VALIDATION):
         axis.plot(*zip(*points, strict=True), "o-", color="#c8553d", linewidth=1.2, markersize=3, label="held out")
         axis.legend(fontsize=7)
-
-
-def report_trainings(folders: Sequence[Path], formats: Sequence[str], output: Output) -> None:
-    """Tables and curves in the formats asked for.
-
-    Raises:
-        UserError: a format that trainings do not have; nothing was logged.
-    """
-    if unknown := next((name for name in formats if name not in FORMATS), None):
-        raise UserError(f"--format {unknown}: trainings have {', '.join(FORMATS)}")
-    stages = {folder: read_training(folder) for folder in folders}
-    tables = [training_table(folder, found) for folder, found in stages.items()]
-    for name in formats:
-        if name != "figures":
-            produce(name, tables, Plan(()), output)
-            continue
-        target = output.needed(name) / "figures"
-        target.mkdir(parents=True, exist_ok=True)
-        for table, found in zip(tables, stages.values(), strict=True):
-            for kind in ("png", "pdf"):
-                path = target / f"{table.key}.{kind}"
-                training_figure(found).savefig(path, dpi=150)
-                echo(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -32,6 +33,15 @@ LONGEST = (
     "test_reading_quality",
 )
 """Files that take longest come first, so that no worker is left with one of them when the others have finished."""
+
+
+# What collecting makes (modules, thousands of items) stays to the end: no collection of garbage need look at it.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -96,6 +96,9 @@ def test_every_thing_of_a_toy_picture_is_asked_about_once() -> None:
     assert [len(found) for found in pictures.values()] == [12, 6]
     assert not pictures["fit"] & pictures["test"]
     assert checksum(questions) == checksum(read_questions("toy", 12))
+    kept = read_questions("toy-test", 12)
+    assert [q for q in kept if q.side == "fit"] == [q for q in questions if q.side == "fit"]
+    assert {q.index for q in kept if q.side == "test"} != {q.index for q in questions if q.side == "test"}
     for key in pictures["fit"] | pictures["test"]:
         own = [q for q in questions if q.image.key == key]
         assert len(own) > 1
@@ -285,6 +288,7 @@ def test_arms_stand_side_by_side_and_are_paired(tmp_path: Path) -> None:
     assert not behind_little[1].significant
     assert behind_much[0].seed_ci95 is not None
     assert attention.rows[0].cells[2].value == pytest.approx(120)
+    assert attention.rows[0].cells[0].ci95 == pytest.approx((20, 20))
     pairs = pair_table([little, much], little)
     assert pairs is not None
     assert [column.label for column in pairs.columns] == ["mma"]
@@ -318,8 +322,15 @@ def test_a_report_of_runs_that_somebody_looked_into(tmp_path: Path) -> None:
     assert "Probes minus those of it_it (2 seeds)" in page
     assert 'href="inside.html"' in (tmp_path / "report" / "html" / "index.html").read_text()
     (tmp_path / "mma-seed1" / "inside" / "layers.json").unlink()
-    with pytest.raises(UserError, match="nobody looked inside mma-seed1"):
-        laboratory_tables(make_plan(groups, None, "aki_4b"))
+    other = write_inside(tmp_path / "mma-seed1" / "inside", made_record(0.5))
+    edit_json(
+        tmp_path / "mma-seed1" / "run.json", model=record("m")["model"] | {"training_seed": 1, "attention": "v2v"}
+    )
+    remarks = [line for table in laboratory_tables(make_plan(groups, None, "aki_4b")) for line in table.remarks]
+    assert "mma-seed1 is left out: what lies in its folder is of other weights, or of another mask." in remarks
+    other.unlink()
+    remarks = [line for table in laboratory_tables(make_plan(groups, None, "aki_4b")) for line in table.remarks]
+    assert "mma-seed1 is left out: nobody looked inside." in remarks
 
 
 def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
@@ -328,6 +339,9 @@ def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
     assert read_inside(tmp_path) == made_record(0.5)
     path.write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
+        read_inside(tmp_path)
+    path.write_text(json.dumps(made_record(0.5).model_dump() | {"pictures": ["0"]}))
+    with pytest.raises(UserError, match="not as many as its pictures and layers"):
         read_inside(tmp_path)
     path.write_text(json.dumps(made_record(0.5).model_dump() | {"format": 2}))
     with pytest.raises(UserError, match="not as aki-eval inspect --data writes it"):

@@ -19,6 +19,9 @@ from aki_eval.vlmevalkit.predictor import KitPredictor
 from aki_eval.vlmevalkit.worker import answer
 from benchmarks.tasks import TASKS
 
+MODEL = "gpt-5-nano-2025-08-07"
+"""Asks three times, with a second's pause; GPT4o_MINI ten times."""
+
 PROBE = """
 import json, logging, os, ssl, sys
 from pathlib import Path
@@ -37,7 +40,7 @@ before = state()
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JudgeServer]:
-    """The kit's GPT4o_MINI, which is an OpenAI client of the kit's own, talks to this one."""
+    """The kit's own OpenAI client talks to this one."""
 
     def script(body: dict[str, Any], _: int) -> Any:
         content = body["messages"][-1]["content"]
@@ -61,7 +64,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JudgeSer
 def test_a_model_of_the_kit_answers_and_its_failure_text_is_no_answer(
     server: JudgeServer, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    predictor = KitPredictor("GPT4o_MINI")
+    predictor = KitPredictor(MODEL)
     predictor.begin(TASKS["mme"], [], "aki")
     found = predictor.predict([prompt("1", "is it red?", "p"), prompt("2", "no picture"), prompt("3", "impossible")], 8)
     assert [one.text for one in found] == ["answer to is it red?", "answer to no picture", None]
@@ -69,7 +72,7 @@ def test_a_model_of_the_kit_answers_and_its_failure_text_is_no_answer(
     assert predictor.render(prompt("1", "is it red?", "picture")) == "<image>is it red?"
     sent = next(body for body in server.asked if "red" in json.dumps(body))
     assert [part["type"] for part in sent["messages"][-1]["content"]] == ["image_url", "text"]
-    assert predictor.describe()["id"] == "GPT4o_MINI"
+    assert predictor.describe()["id"] == MODEL
     said = capfd.readouterr()
     assert "sk-kit-secret-key" not in said.out + said.err
     assert said.out == ""

@@ -152,16 +152,16 @@ class OneLook:
     server_port = 1234
 
     def __init__(self, folder: Path, port: int, **options: Any) -> None:
-        self.pages = sorted(path.name for path in folder.glob("*.html"))
+        self.folder = folder
 
     def __enter__(self) -> OneLook:
-        SEEN.append(self.pages)
         return self
 
     def __exit__(self, *_: object) -> None:
         return None
 
     def serve_forever(self) -> None:
+        SEEN.append(sorted(path.name for path in self.folder.glob("*.html")))
         raise KeyboardInterrupt
 
 
@@ -180,6 +180,13 @@ def test_view_serves_runs_and_finished_reports(
     view([finished])
     assert SEEN == [["benchmark-pope.html", "index.html", "paper.html", "samples.html"]] * 2
     assert "http://127.0.0.1:1234/index.html" in capsys.readouterr().out
+
+
+def test_a_wrong_address_is_said_before_a_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.pages.write_site", lambda *_, **__: pytest.fail("the report takes its time first"))
+    run = write_run(tmp_path / "mine", {"pope": {"f1": metric(80.0, num=0)}})
+    with pytest.raises(UserError, match="--port 99999999"):
+        view([run], port=99_999_999)
 
 
 def test_toy_numbers_are_no_results_of_the_real_benchmark(tmp_path: Path) -> None:

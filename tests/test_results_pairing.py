@@ -20,6 +20,7 @@ from benchmarks.results.pairing import (
     align,
     asked_differently,
     asked_differently_by_arms,
+    common_tasks,
     made_differently,
     not_one_recipe,
     pair,
@@ -38,8 +39,8 @@ def test_samples_are_aligned_by_index_in_the_first_runs_order(tmp_path: Path) ->
     a = run(tmp_path / "a", [score(number, value) for number, value in ((3, 1.0), (1, 0.0), (2, 1.0))])
     b = run(tmp_path / "b", [score(number, value) for number, value in ((1, 1.0), (2, 0.0), (3, 1.0))])
     pairs = pair(TASK, "kit", a, b)
-    assert [(each.index, each.value) for each in pairs.a] == [("3", 1.0), ("1", 0.0), ("2", 1.0)]
-    assert [(each.index, each.value) for each in pairs.b] == [("3", 1.0), ("1", 1.0), ("2", 0.0)]
+    assert [(each.index, each.value) for each in pairs.runs_a[0]] == [("3", 1.0), ("1", 0.0), ("2", 1.0)]
+    assert [(each.index, each.value) for each in pairs.runs_b[0]] == [("3", 1.0), ("1", 1.0), ("2", 0.0)]
     assert (pairs.num_left_out, pairs.num_lost) == (0, 0)
 
 
@@ -49,9 +50,9 @@ def test_everything_left_out_is_counted(tmp_path: Path) -> None:
     a = run(tmp_path / "a", [score(n, v) for n, v in values.items()])
     b = run(tmp_path / "b", [score(n, v) for n, v in ((1, 1.0), (2, 1.0), (3, 1.0), (4, None), (5, None), (7, 1.0))])
     pairs = pair(TASK, "kit", a, b)
-    assert [each.index for each in pairs.a] == ["1", "2", "3", "4", "5"]
-    assert [each.value for each in pairs.a] == [1.0, 0.0, None, None, None]
-    assert [each.value for each in pairs.b] == [1.0, 1.0, None, None, None]
+    assert [each.index for each in pairs.runs_a[0]] == ["1", "2", "3", "4", "5"]
+    assert [each.value for each in pairs.runs_a[0]] == [1.0, 0.0, None, None, None]
+    assert [each.value for each in pairs.runs_b[0]] == [1.0, 1.0, None, None, None]
     assert pairs.num_left_out == 6
     assert pairs.num_lost == 2  # 4 and 6 are scored in A and not in B
 
@@ -61,9 +62,9 @@ def test_an_unpaired_score_gives_nothing_to_a_sum(tmp_path: Path) -> None:
     a = run(tmp_path / "a", [score(1, 0.8, parts={"reference": 0.9}), score(2, 0.5, parts={"reference": 0.9})])
     b = run(tmp_path / "b", [score(1, None), score(2, 0.6, parts={"reference": 0.9})])
     pairs = pair(TASK, "kit", a, b)
-    assert (pairs.a[0].value, pairs.a[0].reason, dict(pairs.a[0].parts)) == (None, UNPAIRED, {})
-    assert pairs.b[0].reason == "error"  # its own reason stays
-    assert dict(pairs.a[1].parts) == {"reference": 0.9}
+    assert (pairs.runs_a[0][0].value, pairs.runs_a[0][0].reason, dict(pairs.runs_a[0][0].parts)) == (None, UNPAIRED, {})
+    assert pairs.runs_b[0][0].reason == "error"  # its own reason stays
+    assert dict(pairs.runs_a[0][1].parts) == {"reference": 0.9}
 
 
 def test_a_sample_twice_is_an_error_in_either_run(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_protocols_are_not_mixed(tmp_path: Path) -> None:
     a = run(tmp_path / "a", [score(1, 1.0), score(1, 0.0, protocol="strict")])
     b = run(tmp_path / "b", [score(1, 0.0), score(1, 1.0, protocol="strict")])
     pairs = pair(TASK, "strict", a, b)
-    assert ([each.value for each in pairs.a], [each.value for each in pairs.b]) == ([0.0], [1.0])
+    assert ([each.value for each in pairs.runs_a[0]], [each.value for each in pairs.runs_b[0]]) == ([0.0], [1.0])
 
 
 @pytest.mark.parametrize("other", [{"groups": ("category/x",)}, {"cluster": "another picture"}])
@@ -115,6 +116,23 @@ def test_what_was_asked_differently_is_named(tmp_path: Path, fields: dict[str, A
     common = {"data": tables(ONE="1", TWO="2")}
     a, b = run(tmp_path / "a", scores([1.0]), **common), run(tmp_path / "b", scores([1.0]), **(common | fields))
     assert asked_differently(TASK, a, b) == [sentence]
+
+
+def test_a_benchmark_is_what_its_file_holds_and_not_where_it_lies(tmp_path: Path) -> None:
+    sources = (f"/here/maze.py (sha256 {'1' * 16})", f"there/maze.py (sha256 {'1' * 16})", "maze 1.0")
+    a, b, c = (
+        run(tmp_path / name, scores([1.0]), definition={"source": source})
+        for name, source in zip("abc", sources, strict=True)
+    )
+    assert asked_differently(TASK, a, b) == []
+    assert asked_differently(TASK, b, c) == [f"{TASK}: benchmark by maze.py {'1' * 16} and maze 1.0"]
+
+
+def test_arms_without_a_task_in_common_say_what_each_has(tmp_path: Path) -> None:
+    a, b = (open_run(write_scored_run(tmp_path / name, {name: scores([1.0])})) for name in ("pope", "mme"))
+    assert common_tasks(a, a) == ["pope"]
+    with pytest.raises(UserError, match=r"^pope and both have no task in common: pope there, none that all its runs"):
+        common_tasks(a, Arm("both", (a, b)))
 
 
 def test_prompts_of_one_name_and_another_text_are_other_prompts(tmp_path: Path) -> None:
@@ -238,4 +256,4 @@ def test_left_out_and_lost_of_arms(tmp_path: Path) -> None:
     pairs = pair(TASK, "kit", third, Arm("a", (first, second)))
     assert (pairs.num_left_out, pairs.num_lost) == (3, 2)
     pairs = pair(TASK, "kit", first, second, without={"0", "9"})
-    assert ([each.index for each in pairs.a], pairs.num_left_out, pairs.num_lost) == (["1", "2", "3"], 2, 1)
+    assert ([each.index for each in pairs.runs_a[0]], pairs.num_left_out, pairs.num_lost) == (["1", "2", "3"], 2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.errors import UserError
+from benchmarks.results.folder import open_run
 from train import cli
 from train.ablation.carry_out import carry_out
 from train.ablation.cross import cross_kinds, cross_name, crossed, look_again
@@ -197,7 +199,11 @@ def test_budgets_side_by_side(tmp_path: Path) -> None:
         {"label": "part", "is_column": False, "significant": True, "difference": 9.0},
     ]
     (found / "compare.json").write_text(json.dumps({"metrics": metrics}))
+    curves = {"it_it": {"0": [[3, 0.2], [7, 0.5]]}, "mma": {"0": [[7, 0.6]]}}
+    (tmp_path / "report" / "steps-4" / "curves.json").write_text(json.dumps(curves))
     text = write_overview(tmp_path, budgets, rows).read_text()
+    assert "![Learning curves](curves.png)" in text
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 5000
     assert "| row | 4 steps | 9 steps |" in text
     assert "| (I&T)PT + (I&T)SFT | 50.0 | 100.0 |" in text
     assert "| ▲ POPE +12.5; 1 of 2 cannot be told apart | – |" in text
@@ -305,16 +311,18 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
         (["--cross", "mma,diagonal"], "--cross 'mma,diagonal': unknown kind 'diagonal'"),
         (["--jobs", "1000"], "--jobs 1000: this machine has"),
         (["--launch", "srun"], "--launch 'srun': the toy trains on this machine"),
-        (["--inside", "/nowhere"], "--inside '/nowhere': no such file"),
+        (["--inside", "/nowhere"], "--inside '/nowhere' does not say which object"),
         (["--bench", "nobodys"], "--bench: unknown benchmark 'nobodys'"),
         (["--evaluation", "/nowhere"], "/nowhere"),
         (["--subset", "few"], "--subset: 'few'"),
         (["--judge", "gpt-4o"], "--offline: the judge gpt-4o is asked over the internet"),
+        (["--data", ".", "--evaluation", "toy", "--judge", "gpt-4o"], "gpt-4o needs a key in OPENAI_API_KEY"),
     ],
 )
 def test_bad_usage_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # as the command does, which must not outlast the test
     with pytest.raises(UserError, match=message) as caught:
@@ -386,13 +394,21 @@ def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     report = summary.parent
     assert "training-seed variance not included" in (report / "compare" / "mma-minus-it_it" / "compare.md").read_text()
     assert (report / "html" / "index.html").is_file()
+    assert "Trained with one mask, used with another" in (report / "tables.md").read_text()
     for name in ("it_it", "mma"):
         model = json.loads((tmp_path / "runs" / f"{name}-seed0" / "run.json").read_text())["model"]
         assert model["training_seed"] == 0
         assert model["attention"] == {"it_it": "causal", "mma": "mma"}[name]
-    trained = {path.name.partition("-")[0] for path in (tmp_path / "trained" / "seed0").iterdir()}
-    assert trained == {"start", "0_captions_image_first", "1_instructions_image_first"}
-    assert len(list((tmp_path / "trained" / "seed0").glob("0_captions*"))) == 1  # one pretraining for both
+    trained = out / "trained" / "seed0"  # beside the budgets: they share first stages
+    names = {path.name.partition("-")[0] for path in trained.iterdir()}
+    assert names == {"start", "0_captions_image_first", "1_instructions_image_first"}
+    assert len(list(trained.glob("0_captions*"))) == len(list(trained.glob("start-*/features*.pt"))) == 1
     assert list(jobs([TINY], rows, 1, out)) == []
+    with tarfile.open(overview.parent / "runs.tar.xz") as archive:
+        archive.extractall(out / "again", filter="data")
+    for name in ("runs/mma-seed0", f"cross/{cross_name('mma', 'v2v', 0)}"):
+        packed, own = (open_run(folder / "steps-4" / name) for folder in (out / "again", out))
+        assert packed.results["real_world_qa"].protocols == own.results["real_world_qa"].protocols
+        assert own.results["real_world_qa"].protocols["kit"]
     used = json.loads((tmp_path / "cross" / cross_name("mma", "v2v", 0) / "run.json").read_text())["model"]
     assert (used["trained_attention"], used["attention"]) == ("mma", "v2v")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import struct
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +24,7 @@ from PIL import Image
 
 from benchmarks.errors import UserError
 from model import AkiImageProcessor, AkiProcessor
+from model.attention import IMAGE, QUESTION_END
 from train.data.captions import (
     CaptionBatches,
     CaptionStream,
@@ -288,7 +291,7 @@ def test_text_first_puts_the_image_behind_the_question() -> None:
 def test_caption_learns_everything_but_start_and_image() -> None:
     first, last = encoder()([caption(" a cat ")])[0], encoder(image_order="text_first")([caption("a cat")])[0]
     end = PROCESSOR.tokenizer.convert_tokens_to_ids("<|endofchunk|>")
-    assert learned(first) == learned(last)
+    assert learned(first) == learned(last) == "a cat<|endofchunk|><|endoftext|>"
     assert [label for label in first.labels if label != IGNORED][-2:] == [end, PROCESSOR.tokenizer.eos_token_id]
     image = [PROCESSOR.image_token_id] * NUM_LATENTS
     assert first.input_ids[1 : 1 + NUM_LATENTS] == image
@@ -319,15 +322,90 @@ def test_a_sample_exactly_as_long_as_allowed_is_whole(truncation: str) -> None:
         assert cut.input_ids == [*whole.input_ids[:-2], whole.input_ids[-1]]
 
 
+def test_a_cut_answer_ends_as_truncation_says() -> None:
+    length = len(encoder()([question(with_image=False)])[0].input_ids)
+    (open_end,) = encoder(max_length=length - 4)([question(with_image=False)])
+    (original,) = encoder(max_length=length - 4, truncation="original")([question(with_image=False)])
+    assert (learned(open_end), learned(original)) == ("beca", "bec<|endoftext|>")
+
+
+def adding_tokenizer() -> Any:
+    """One that puts its own marks around a text wherever it may: `<s>` before it, the question's end behind it."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer, end = phi3_style_tokenizer(), PROCESSOR.tokenizer.convert_ids_to_tokens(PROCESSOR.question_end_token_id)
+    marks = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", end)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"<s> $A {end}", special_tokens=marks)
+    return tokenizer
+
+
+def test_a_tokenizer_s_own_marks_stay_out() -> None:
+    processor = AkiProcessor(AkiImageProcessor(size=28), adding_tokenizer(), num_latents=NUM_LATENTS)
+    assert len(processor.tokenizer("why?")["input_ids"]) == 2 + len(PROCESSOR.tokenizer("why?")["input_ids"])
+    encode = Encoder(
+        processor,
+        image_token_id=PROCESSOR.image_token_id,
+        num_image_tokens=NUM_LATENTS,
+        question_end_id=PROCESSOR.question_end_token_id,
+        max_length=400,
+    )
+    assert encode([question()]) == encoder()([question()])
+
+
+def test_a_picture_may_have_a_turn_of_its_own() -> None:
+    """Then a question with one holds an end more than a question without."""
+
+    def template(conversation: Any, **settings: Any) -> str:
+        image = "<|user|>\n<image><|end|>\n" if {"type": "image"} in conversation[0]["content"] else ""
+        return f"{image}<|user|>\n\x00<|end|>\n<|assistant|>\n"
+
+    own_turn = SimpleNamespace(tokenizer=PROCESSOR.tokenizer, apply_chat_template=template)
+    end = PROCESSOR.tokenizer.convert_tokens_to_ids("<|end|>")
+    encode = Encoder(
+        own_turn,
+        image_token_id=PROCESSOR.image_token_id,
+        num_image_tokens=NUM_LATENTS,
+        question_end_id=end,
+        max_length=99,
+    )
+    for with_image in (True, False):
+        (encoded,) = encode([question(with_image=with_image)])
+        assert learned(encoded).removeprefix("<|assistant|>") == "because<|endoftext|>"
+
+
+def test_a_text_is_turned_into_ids_once_and_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample is measured before it is dealt and encoded afterwards; a corpus does not fit into the memory."""
+    monkeypatch.setattr("train.data.collate.MOST_KNOWN", 3)
+    encode, asked = encoder(), []
+    tokenizer = encode.tokenizer
+    encode.tokenizer = type(
+        "Asked",
+        (),
+        {
+            "__call__": lambda self, texts, **settings: asked.append(len(texts)) or tokenizer(texts, **settings),
+            "__getattr__": lambda self, name: getattr(tokenizer, name),
+        },
+    )()
+    for _ in range(2):
+        encode([question("one"), question("two"), question("two")])
+    assert asked == [2]
+    for prompt in ("three", "four", "five"):
+        encode([question(prompt)])
+    encode([question("one")])
+    assert asked == [2, 1, 1, 1, 1]
+
+
 def test_a_mark_in_the_text_is_no_image() -> None:
     (encoded,) = encoder()([question(prompt="what is <image> here?", answer="<image>")])
     assert encoded.input_ids.count(PROCESSOR.image_token_id) == NUM_LATENTS
 
 
 def test_a_question_cut_before_its_end_is_reported() -> None:
-    batch = Collator(encoder=encoder(max_length=20))([question(prompt="long " * 50), question()])
+    items = [question(prompt="long " * 50, answer="because " * 20), question()]
+    batch = Collator(encoder=encoder(max_length=20))(items)
     assert (batch["labels"] == IGNORED).all()
     assert [skip.reason for skip in batch["notes"].skipped] == ["nothing left to learn after truncation"] * 2
+    assert [skip.record for skip in batch["notes"].skipped] == [("because " * 20)[:80], "because"]
 
 
 def test_batches_are_padded_to_their_longest_sample() -> None:
@@ -339,7 +417,11 @@ def test_batches_are_padded_to_their_longest_sample() -> None:
     assert batch["input_ids"].shape[1] == lengths.max()
     assert batch["pixel_values"].shape == (2, 3, 2, 2)  # text-only samples cost no vision
     assert (batch["labels"][batch["attention_mask"] == 0] == IGNORED).all()
-    assert batch["notes"].num_tokens == int(lengths.sum())
+    notes = batch["notes"]
+    assert notes.num_tokens == int(lengths.sum())
+    assert notes.num_positions == 3 * int(lengths.max())
+    assert (notes.num_samples, notes.num_images, notes.skipped) == (3, 2, ())
+    assert set(batch) == {"input_ids", "attention_mask", "labels", "pixel_values", "notes"}
     assert Collator(encoder=encoder(), pad_to=300)(items)["input_ids"].shape == (3, 300)
 
 
@@ -350,6 +432,30 @@ def test_a_process_without_samples_gets_a_blank_row() -> None:
     assert (batch["labels"] == IGNORED).all()
     assert batch["pixel_values"].shape == (1, 3, 28, 28)
     assert (batch["notes"].num_samples, batch["notes"].num_tokens) == (0, 0)
+
+
+def test_a_batch_without_a_picture_gets_a_blank_row_behind_its_own() -> None:
+    blank = {"pixel_values": torch.zeros(3, 28, 28)}
+    collate = Collator(encoder=encoder(), blank=blank)
+    (row,) = collate([])["input_ids"].tolist()
+    batch = collate([question("?", with_image=False), question("??", with_image=False)])
+    assert batch["input_ids"].shape[0] == 3
+    assert batch["input_ids"][2, : len(row)].tolist() == row
+    assert (batch["labels"][2] == IGNORED).all()
+    assert (batch["labels"][:2] != IGNORED).any(1).all()
+    assert (batch["notes"].num_samples, batch["notes"].num_images) == (2, 0)
+    seen = [replace(question("?"), picture=blank), question("??", with_image=False)]
+    assert collate(seen)["input_ids"].shape[0] == 2
+
+
+def test_captions_as_questions_end_with_their_last_token() -> None:
+    batch = Collator(encoder=encoder(), captions_as_questions=True)([caption("a cat"), caption("a")])
+    types, lengths = batch["mm_token_type_ids"], batch["attention_mask"].sum(1).tolist()
+    assert types.shape == batch["input_ids"].shape
+    for row, ids, length in zip(types.tolist(), batch["input_ids"].tolist(), lengths, strict=True):
+        assert [place for place, kind in enumerate(row) if kind == QUESTION_END] == [length - 1]
+        places = [place for place, token in enumerate(ids) if token == PROCESSOR.image_token_id]
+        assert [place for place, kind in enumerate(row) if kind == IMAGE] == places
 
 
 def test_original_augmentation_moves_what_a_box_names() -> None:
@@ -540,6 +646,12 @@ def turned(damaged: bool = False) -> bytes:
     return picture((8, 4), "JPEG", exif=content[: len(content) - 9] if damaged else content)
 
 
+def of_size(png: bytes, side: int) -> bytes:
+    """A PNG whose header says so; what is too large is refused by its header."""
+    head = b"IHDR" + struct.pack(">II", side, side) + png[24:29]
+    return png[:12] + head + struct.pack(">I", zlib.crc32(head)) + png[33:]
+
+
 def archive(path: Path, files: list[tuple[str, bytes]]) -> Path:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
         for name, content in files:
@@ -571,7 +683,7 @@ UNUSABLE = {
     "empty picture": ([("png", b""), TEXT], "png: UnidentifiedImageError"),
     "cut picture": ([("jpg", picture((64, 64), "JPEG")[:400]), TEXT], "jpg: "),
     "broken PNG": ([("png", picture()[:20] + bytes(8) + picture()[28:]), TEXT], "png: "),
-    "bomb": ([("png", picture((20_000, 20_000))), TEXT], "png: ValueError: the picture is too large"),
+    "bomb": ([("png", of_size(picture(), 20_000)), TEXT], "png: ValueError: the picture is too large"),
     "given twice": ([("png", picture()), TEXT, ("txt", b"a cat")], "two files txt of one name"),
 }
 

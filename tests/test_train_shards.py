@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +19,7 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from hub_server import Hub
 from train_helpers import machine, parts, pretrain, write_root
 
 from benchmarks.errors import UserError
@@ -27,7 +33,7 @@ from train.recipe import ModelChoice, Recipe
 
 def needs(*packages: str) -> Any:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: pip install '.[remote]' moto")
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: see nightly.yml")
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +233,39 @@ def test_a_remote_shard_that_is_no_archive_is_named_and_passed_over(root: Path, 
     assert "not a webdataset shard" in skip.reason
 
 
+class Answered(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the server said {status}")
+        self.status = status
+
+
+@pytest.mark.parametrize(("status", "asked"), [(401, 1), (403, 1), (410, 1), (429, 3), (408, 3), (500, 3), (503, 3)])
+def test_what_a_server_will_say_again_is_not_asked_again(
+    status: int, asked: int, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = find_shards(Path("captions"), ["memory://bucket/"])[0]
+    requests = []
+
+    def refuses(*args: Any, **kwargs: Any) -> None:
+        requests.append(args)
+        raise Answered(status)
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", refuses)
+    with pytest.raises(UserError, match=f"cannot be fetched \\(Answered: the server said {status}"):
+        ShardCache(tmp_path).local(shard)
+    assert len(requests) == asked
+
+
+def test_shards_that_may_be_listed_and_not_read_are_found_at_once(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError("GetObject")
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", forbidden)
+    for address in ("memory://bucket/", "memory://bucket/part0/00000.tar"):
+        with pytest.raises(UserError, match=r"part0/00000.tar cannot be read \(PermissionError: GetObject"):
+            find_shards(Path("captions"), [address])
+
+
 # Real servers
 
 
@@ -260,6 +299,100 @@ def test_from_a_web_server(root: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"00008.tar' \(FileNotFoundError"):
             find_shards(Path("captions"), [f"{base}/00008.tar"])
         server.shutdown()
+
+
+HUB = """
+import json, sys, time
+from pathlib import Path
+time.sleep = lambda seconds: None  # what the library waits between its own tries
+from benchmarks.errors import UserError
+from train.data import shards
+shards.WAITS = (0.0, 0.0)
+told = []
+for address in sys.argv[2:]:
+    try:
+        found = shards.find_shards(Path("captions"), [address])
+        cache = shards.ShardCache(Path(sys.argv[1]))
+        told.append([[str(one), one.size, str(cache.local(one))] for one in found])
+    except UserError as error:
+        told.append(str(error))
+print(json.dumps(told))
+"""
+"""Where shards are and what they hold, as a process learns it that was told of the hub by its environment."""
+
+
+def of_hub(url: str, cache: Path, *addresses: str) -> list[Any]:
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(cache / "home")}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, sys.path))
+    command = [sys.executable, "-W", "ignore", "-c", HUB, str(cache), *addresses]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    told: list[Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture(scope="module")
+def hub_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hub")
+    for number, path in enumerate(sorted((root / "captions").glob("*.tar"))):
+        place = folder / "org" / "kale" / "data" / f"part {number // 4}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / path.name).write_bytes(path.read_bytes())
+    (folder / "org" / "kale" / "README.md").write_text("not a shard")
+    for name in ("gated", "private"):
+        (folder / "org" / name).mkdir()
+        (folder / "org" / name / "00000.tar").write_bytes(b"x" * 100)
+    return folder
+
+
+def test_from_a_hub_that_fails_every_other_time(root: Path, hub_folder: Path, tmp_path: Path) -> None:
+    addresses = [
+        "hf://datasets/org/kale",
+        "hf://datasets/org/kale@main/data/**/*.tar",
+        "hf://datasets/org/kale/data/part 1/{00004..00007}.tar",
+    ]
+    with Hub(hub_folder, flaky=True) as hub:
+        told = of_hub(hub.url, tmp_path, *addresses)
+    local = sorted((root / "captions").glob("*.tar"))
+    for found, wanted, revision in zip(told, (local, local, local[4:]), ("", "@main", ""), strict=True):
+        assert not isinstance(found, str), found
+        names = [f"part {number // 4}/{number:05d}.tar" for number in range(8 - len(wanted), 8)]
+        assert [one[0] for one in found] == [f"hf://datasets/org/kale{revision}/data/{name}" for name in names]
+        for (_, size, fetched), original in zip(found, wanted, strict=True):
+            assert size == original.stat().st_size
+            assert Path(fetched).read_bytes() == original.read_bytes()
+
+
+def test_what_a_hub_refuses_is_one_line_and_not_asked_for_again(hub_folder: Path, tmp_path: Path) -> None:
+    lines = {
+        "hf://datasets/org/nothing": "(FileNotFoundError: datasets/org/nothing (repository not found). If the repo is",
+        "hf://datasets/org/kale@old": "(FileNotFoundError: datasets/org/kale@old (revision not found))",
+        "hf://datasets/org/kale/elsewhere": "no *.tar shard there",
+        "hf://datasets/org/kale/data/part 1/00009.tar": "(FileNotFoundError: datasets/org/kale/data/part 1/00009.tar)",
+        "hf://datasets/org/gated": "cannot be read (GatedRepoError: ",
+        "hf://datasets/org/private": "cannot be listed (HfHubHTTPError: ",
+        "hf://kale": "cannot be listed (ValueError: Repository id must be 'namespace/name'",
+    }
+    with Hub(hub_folder) as hub:
+        told = of_hub(hub.url, tmp_path, *lines)
+        asked = list(hub.asked)
+    for line, (address, expected) in zip(told, lines.items(), strict=True):
+        assert isinstance(line, str), line
+        assert line.startswith(f"shards: {address!r}"), line
+        assert expected in line
+        assert "\n" not in line
+    for address, line in zip(lines, told, strict=True):
+        assert ("HF_TOKEN" in line) == address.endswith(("gated", "private")), line
+    assert sum("gated/resolve" in path for path in asked) == 1
+    assert sum(path.endswith("/private") for path in asked) == 1
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        (line,) = of_hub(f"http://127.0.0.1:{nobody.getsockname()[1]}", tmp_path, "hf://datasets/org/kale")
+    assert line.startswith("shards: 'hf://datasets/org/kale': cannot be listed (ConnectError: ")
+    assert "\n" not in line
 
 
 @needs("s3fs", "moto", "flask")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import platform
 import shutil
 import subprocess
@@ -11,10 +13,12 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from forked import forking
 from train_helpers import machine, parts, write_root
 from typer.testing import CliRunner
 
@@ -74,15 +78,10 @@ TINY = replace(SMOKE, vision_steps=4, caption_steps=3, sft_steps=3)
 
 def digests(folder: Path, threads: int, onednn: bool, processes: int) -> dict[str, str]:
     """The weights' digest after each stage, trained by these processes and threads, with oneDNN or without."""
-    before = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(threads)
     torch.backends.mkldnn.set_flags(onednn)
-    try:
-        toy.train_toy(folder, TINY, seed=5, processes=processes)
-        assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (threads, onednn)
-    finally:
-        torch.set_num_threads(before[0])
-        torch.backends.mkldnn.set_flags(before[1])
+    toy.train_toy(folder, TINY, seed=5, processes=processes)
+    assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (threads, onednn)
     record = json.loads((folder / "training" / "arithmetic.json").read_text())
     assert (record["seed"], record["threads"], record["onednn"]) == (5, 1, False)
     model = AkiForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
@@ -90,13 +89,14 @@ def digests(folder: Path, threads: int, onednn: bool, processes: int) -> dict[st
     return record["weights"]
 
 
-def test_the_same_seed_gives_the_same_model(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the process computes with otherwise, and with a partner, even with one that is lost after a step.
-
-    (Two threads alone part the weights; see the next test.)
-    """
-    first = digests(tmp_path / "a", threads=1, onednn=True, processes=1)
-    assert list(first) == ["vision", "captions", "instructions"]
+def train_twice(folder: Path, root: Path) -> None:
+    """As the command, which first of all chooses kernels: alone, then with a partner that is lost after a step."""
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    arithmetic.choose_kernels()
+    toy.ensure_training_data = lambda plan: root
+    first = digests(folder / "a", threads=1, onednn=True, processes=1)
     taken, take = [], Partner.take
 
     def take_once(self: Partner) -> list[Gradient]:
@@ -106,9 +106,38 @@ def test_the_same_seed_gives_the_same_model(small: None, tmp_path: Path, monkeyp
         taken.append(take(self))
         return taken[-1]
 
-    monkeypatch.setattr(Partner, "take", take_once)
-    assert digests(tmp_path / "b", threads=2, onednn=False, processes=2) == first
-    assert [len(gradients) for gradients in taken] == [2, 0, 0]
+    Partner.take = take_once  # type: ignore[method-assign]
+    second = digests(folder / "b", threads=2, onednn=False, processes=2)
+    (folder / "found").write_text(json.dumps([first, second, [len(gradients) for gradients in taken]]))
+
+
+def test_the_same_seed_gives_the_same_model(root: Path, tmp_path: Path) -> None:
+    """Whatever the process computes with otherwise, and with a partner, even with one that is lost after a step.
+
+    (Two threads alone part the weights; see the next test.)
+    """
+    process = forking().Process(target=train_twice, args=(tmp_path, root))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "output").read_text()[-3000:]
+    first, second, taken = json.loads((tmp_path / "found").read_text())
+    assert list(first) == ["vision", "captions", "instructions"]
+    assert second == first
+    assert taken == [2, 0, 0], "nothing was left out before it was lost"
+
+
+@pytest.mark.parametrize("differs", [None, "sum"])
+def test_a_partner_with_other_kernels_is_left_out(differs: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that had computed before it chose its kernels: torch 2.9 then gives other weights with a partner."""
+    there = arithmetic.digests() | ({differs: "0"} if differs else {})
+    one = Partner.__new__(Partner)
+    answers = io.BytesIO(pickle.dumps(there) + pickle.dumps(["a gradient"]))
+    one._process = SimpleNamespace(stdin=io.BytesIO(), stdout=answers)  # type: ignore[assignment]
+    one._there, one._tried = True, False
+    one.begin(toy.sft_stage(TINY, 0), SimpleNamespace(config=None, state_dict=dict))
+    assert one.take() == ([] if differs else ["a gradient"])
+    said = "aki-train: a second process is left out: its kernels give other bits (sum)\n" if differs else ""
+    assert capsys.readouterr().err == said
 
 
 def test_threads_alone_would_part_the_weights(tmp_path: Path) -> None:

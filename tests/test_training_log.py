@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import json
+import math
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from html_helpers import HOSTILE, write_answered_run
 
-import reports.training_log as log
 from benchmarks.errors import UserError
 from reports.cli import report
+from reports.formats import Output
+from reports.pages.training import Scale, paths, ticks
 from reports.training_log import is_training, read_training, training_figure, training_table
+from reports.training_report import report_trainings
 
 
 def entries(steps: int = 40) -> list[dict[str, Any]]:
@@ -66,9 +73,68 @@ def test_the_command(training: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     }
 
 
+def test_the_page(training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Curves, evaluated checkpoints and answers; hostile answers are text, and nothing comes from elsewhere."""
+    for step in (10, 20):
+        shutil.rmtree(write_answered_run(training / "sft" / "evaluations" / f"step-{step}", step) / "pope")
+    broken = training / "sft" / "evaluations" / "step-40"
+    broken.mkdir()
+    more = [{"step": 40, "answer/gqa/0": f"-> {HOSTILE}"}, {"step": 41, "loss": math.nan}, {"step": 42, "loss": 0.1}]
+    with (training / "sft" / "log.jsonl").open("a") as file:
+        file.write("\n" + "".join(json.dumps(entry) + "\n" for entry in more))
+    for _ in range(2):  # a report of trainings may be replaced
+        report([training], "html", tmp_path / "o")
+    page = (tmp_path / "o" / "html" / "index.html").read_text("utf-8")
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert captions[:4] == ["loss", "learning rate", "gradient norm", "tokens a second"]
+    assert captions[4:] == ["RealWorldQA"]
+    assert (
+        'aria-label="loss: training 4 at step 1, 0.1 at step 42; lowest 0.1 (step 40), highest 4 (step 1); held '
+        in page
+    )
+    assert "training 0.1 (step 42), held out 1.2 (step 40)" not in page  # each strip says what was logged in it
+    assert "1 values are no numbers" in page
+    assert page.count('<polyline class="curve"') == 7  # a loss in two parts, what is held out, three more, a score
+    assert len(re.findall(r"<title>step \d\d: [\d.]+ ", page)) == 2
+    assert "An evaluation is left out: step-40: " in page
+    assert "<script>window.hacked" not in page
+    assert html.escape(HOSTILE, quote=False)[:40] in page
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+    (tmp_path / "mine" / "html").mkdir(parents=True)
+    (tmp_path / "mine" / "html" / "thesis.tex").touch()
+    with pytest.raises(UserError, match="holds files that are no report of ours"):
+        report([training], "html", tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        (1e-4, 1e-3, [0.0, 0.00025, 0.0005, 0.00075, 0.001]),
+        (3.0, 3.0, [2.8, 2.9, 3.0, 3.1, 3.2]),
+        (-7.0, 12.0, [-10.0, -5.0, 0.0, 5.0, 10.0, 15.0]),
+        (0.0, 0.0, [-0.5, -0.25, 0.0, 0.25, 0.5]),
+    ],
+)
+def test_axes_have_round_numbers(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_long_curves_keep_what_can_be_seen() -> None:
+    """The first, lowest, highest and last of what shares a pixel: spikes stay."""
+    points = [(float(step), 1.0) for step in range(50_000)]
+    points[23_456] = (23_456.0, 9.0)
+    points[40_000] = (40_000.0, math.inf)
+    scale = Scale(0.0, 50_000.0, 0.0, 10.0)
+    first, second = (path.split() for path in paths(points, scale))
+    assert len(first) + len(second) < 4 * 402
+    assert f"{scale.x(23_456):g},{scale.y(9.0):g}" in first
+    assert second[-1] == f"{scale.x(49_999):g},{scale.y(1.0):g}"
+
+
 def test_what_trainings_do_not_have(training: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--format html: trainings have term, md, tex, csv, json, figures"):
-        log.report_trainings([training], ["html"], log.Output(tmp_path))
+    with pytest.raises(UserError, match="--format model-card: trainings have term, md, tex, csv, json, html, figures"):
+        report_trainings([training], ["model-card"], Output(tmp_path))
     empty = tmp_path / "new" / "sft"
     empty.mkdir(parents=True)
     (empty / "log.jsonl").touch()

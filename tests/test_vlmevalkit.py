@@ -75,7 +75,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     command = [sys.executable, "-c", "from aki_eval.cli import main; main()", "vlmevalkit"]
     arguments = ["--model", f"tiny={checkpoint}", "--data", *TABLES, "--tables", str(tables), "--max-new-tokens", "6"]
     with JudgeServer(lambda body, _: canned_reply(body["messages"][-1]["content"])) as server:
-        judge = ["--judge", JUDGE, "--judge-base-url", server.url, "--api-nproc", "16"]
+        judge = ["--judge", JUDGE, "--judge-base-url", server.url, "--api-nproc", "64"]
         done = subprocess.run(
             [*command, *arguments, *judge, "--work-dir", str(folder / "kit")],
             env=environment,

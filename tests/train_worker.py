@@ -4,7 +4,8 @@ Under torchrun each process trains its share. The samples, the batches and so th
 
 fsdp: sharded. bf16: by autocast, three steps, measured on five held-out samples of each set. text: mostly questions
 without pictures, gradients checkpointed. short: four steps of fine-tuning. chain: both stages, streams for two, three
-and four processes, averages of the weights. lora: adapters and averages. die=N: killed when step N is done.
+and four processes, averages of the weights. lora: adapters and averages. die=N: killed when step N is done and its
+checkpoint is whole; torn as well: while it is being written.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -49,11 +51,19 @@ class Telling(AkiTrainer):
     """Writes down with which precisions FSDP shards."""
 
     last = -1
+    torn = False
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         if self.state.global_step == self.last:
+            if not self.torn:
+                self.writing.finish()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(*args, **kwargs)
+
+    def _write_weights(self, folder: str, state: Any) -> None:
+        if self.torn and folder.endswith(f"-{self.last}"):
+            time.sleep(600)
+        super()._write_weights(folder, state)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         done = super().train(*args, **kwargs)
@@ -71,6 +81,7 @@ def main(root: str, out: str, *flags: str) -> None:
         let_cpus_shard()
     recipes.run_stage = partial(stages.run_stage, make_trainer=Telling)
     Telling.last = next((int(flag.removeprefix("die=")) for flag in flags if flag.startswith("die=")), -1)
+    Telling.torn = "torn" in flags
     chosen = (pretrain(steps=4), sft(steps=6))
     if "bf16" in flags:
         held_out = Validation(every=2, samples=5, share=0.2, answers=1, answer_tokens=4)

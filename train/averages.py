@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 from transformers import TrainerCallback
 
 from benchmarks.errors import UserError
 
-from .state import alone_is_meant
+from .writing import Writing, is_alone
 
 FOLDER = "averages"
 
@@ -60,10 +59,9 @@ class Averages(TrainerCallback):  # type: ignore[misc]
         for name, value in values.items():
             _own(self._parameters[name]).copy_(_own(value))
 
-    def save(self, checkpoint: Path) -> None:
+    def save(self, checkpoint: Path, writing: Writing) -> None:
         """Each process its part."""
-        with alone_is_meant() as alone:
-            save({FOLDER: self.of}, checkpoint_id=checkpoint / FOLDER, no_dist=alone)
+        writing.state({FOLDER: self.of}, checkpoint / FOLDER)
 
     def load(self, checkpoint: Path) -> None:
         """What `save` wrote, cut as this run needs it.
@@ -73,8 +71,7 @@ class Averages(TrainerCallback):  # type: ignore[misc]
         """
         if not (checkpoint / FOLDER).is_dir():
             raise UserError(f"{checkpoint}: no {FOLDER}/ in it, as checkpoints of stages with `ema` have")
-        with alone_is_meant() as alone:
-            load({FOLDER: self.of}, checkpoint_id=checkpoint / FOLDER, no_dist=alone)
+        load({FOLDER: self.of}, checkpoint_id=checkpoint / FOLDER, no_dist=is_alone())
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:

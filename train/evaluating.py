@@ -19,6 +19,7 @@ import torch
 from transformers import TrainerCallback
 
 from .stopping import StopEarly
+from .writing import Writing
 
 AKI_EVAL = (sys.executable, "-c", "from aki_entry import main_eval; main_eval()", "run")
 SECONDS = 2.0
@@ -35,11 +36,12 @@ class Evaluating(TrainerCallback):  # type: ignore[misc]
     `arguments` are those of `aki-eval run` beside the model and the run folder.
     """
 
-    def __init__(self, every: int, arguments: Sequence[str], out: Path, stop: StopEarly) -> None:
+    def __init__(self, every: int, arguments: Sequence[str], out: Path, stop: StopEarly, writing: Writing) -> None:
         self.every = every
         self.arguments = list(arguments)
         self.out = out
         self.stop = stop
+        self.writing = writing
         self._due: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -51,6 +53,7 @@ class Evaluating(TrainerCallback):  # type: ignore[misc]
         if self._due != state.global_step or self.stop.why is not None:
             return
         self._due = None
+        self.writing.finish()
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         place = self.out / f"step-{state.global_step}"
         if state.is_world_process_zero:

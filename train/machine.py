@@ -22,6 +22,8 @@ class Machine:
     logging_steps: int = 10
     save_steps: int | None = None
     keep_checkpoints: int | None = None
+    async_checkpoints: bool = True
+    """Write checkpoints while the training goes on; the CPU's memory holds a copy meanwhile."""
     report_to: Sequence[str] = ()
     fsdp: bool = False
     gradient_checkpointing: bool | None = None

@@ -33,6 +33,7 @@ from .recipe import Stage
 from .stopping import StopEarly, Stopped
 from .trainer import AkiTrainer, saved_positions
 from .validation import Measuring
+from .writing import Writing
 
 
 def run_stage(
@@ -77,6 +78,7 @@ def run_stage(
     arguments = training_arguments(stage, out, machine, model)
     dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data, machine.shard_cache)
     stop = StopEarly(machine.until)
+    writing = Writing(beside=machine.async_checkpoints, keep=machine.keep_checkpoints)
     log_file = out / "log.jsonl"
     if arguments.process_index == 0:
         keep_log(log_file, steps_done(resume))
@@ -96,6 +98,7 @@ def run_stage(
         processor=processor,
         log_file=log_file,
         resumed_from=resume,
+        writing=writing,
         model=model,
         args=arguments,
         train_dataset=dataset,
@@ -103,8 +106,9 @@ def run_stage(
         callbacks=[
             StageProgress(stage.name, stage.steps),
             *([measuring] if measuring else []),
+            writing,  # before the one that stops listening to signals
             stop,
-            *evaluations(machine, out, stop),
+            *evaluations(machine, out, stop, writing),
         ],
     )
     if measuring is not None:
@@ -112,7 +116,8 @@ def run_stage(
     if machine.fsdp and not trainer.is_fsdp_enabled:
         raise UserError("--fsdp: accelerate shards nothing here (one process, or CPUs); leave it out")
     quiet(trainer)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with writing:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if stop.why is not None:
         raise Stopped(trainer.state.global_step, stop.why)
     if save_to is not None:
@@ -121,11 +126,11 @@ def run_stage(
     return log
 
 
-def evaluations(machine: Machine, out: Path, stop: StopEarly) -> list[Evaluating]:
+def evaluations(machine: Machine, out: Path, stop: StopEarly, writing: Writing) -> list[Evaluating]:
     """None, or the one that evaluates this stage's checkpoints."""
     if machine.eval_every is None:
         return []
-    return [Evaluating(machine.eval_every, machine.eval_arguments, out / EVALUATIONS, stop)]
+    return [Evaluating(machine.eval_every, machine.eval_arguments, out / EVALUATIONS, stop, writing)]
 
 
 def _save(trainer: AkiTrainer, folder: Path, specification: Mapping[str, Any]) -> None:
@@ -189,7 +194,6 @@ def training_arguments(stage: Stage, out: Path, machine: Machine, model: Any) ->
         logging_nan_inf_filter=False,
         save_strategy="steps" if machine.save_steps else "no",
         save_steps=machine.save_steps or 500,
-        save_total_limit=machine.keep_checkpoints,
         ignore_data_skip=True,  # both kinds of data go on by themselves, without reading what they skip
         remove_unused_columns=False,
         dataloader_pin_memory=not machine.cpu,

@@ -7,10 +7,8 @@ needs of them, whoever wrote them.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,19 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from benchmarks.errors import UserError
+
+from .writing import Writing, is_alone
 
 OPTIMIZER = "optimizer"
 
 
-def save_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+def save_optimizer(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path, writing: Writing
+) -> None:
     """Each process its part; `model` is the wrapped one."""
-    state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
-    with alone_is_meant() as alone:
-        save(state, checkpoint_id=checkpoint / OPTIMIZER, no_dist=alone)
+    writing.state({OPTIMIZER: get_optimizer_state_dict(model, optimizer)}, checkpoint / OPTIMIZER)
 
 
 def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
@@ -47,17 +46,8 @@ def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, che
     if not folder.is_dir():
         raise UserError(f"{checkpoint}: no {OPTIMIZER}/ in it, as checkpoints have; use another --out")
     state = {OPTIMIZER: get_optimizer_state_dict(model, optimizer)}
-    with alone_is_meant() as alone:
-        load(state, checkpoint_id=folder, no_dist=alone)
+    load(state, checkpoint_id=folder, no_dist=is_alone())
     set_optimizer_state_dict(model, optimizer, state[OPTIMIZER])
-
-
-@contextmanager
-def alone_is_meant() -> Iterator[bool]:
-    """Whether this is the only process. Torch warns when it is."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
-        yield not torch.distributed.is_initialized()
 
 
 def load_weights(

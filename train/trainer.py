@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from transformers.trainer import SCHEDULER_NAME
 from benchmarks.errors import UserError
 
 from .averages import Averages
-from .checkpoint import write_specification
 from .cost import Cost
 from .data.captions import CaptionBatches, CaptionStream, as_it_is
 from .data.dealing import Dealing, DealtBatches
@@ -33,6 +33,7 @@ from .lora import load_adapter, merged, save_adapter
 from .recipe import Stage
 from .schedule import CosineSchedule
 from .state import load_optimizer, load_weights, save_optimizer
+from .writing import Writing
 
 POSITIONS = "positions.rank{rank}.json"
 COUNTS = ("num_samples", "num_images", "num_tokens", "num_positions")
@@ -60,9 +61,11 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         processor: Any = None,
         log_file: Path | None = None,
         resumed_from: Path | None = None,
+        writing: Writing | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.writing = writing or Writing()
         self.specification = specification
         self.stage = stage
         self.first_step = first_step
@@ -258,22 +261,32 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         return {**found, "skipped": skipped}
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Written when it returns, unless it is part of a checkpoint."""
         super().save_model(output_dir, _internal_call)
         if self.processor is not None and self.is_world_process_zero():  # a checkpoint is a model that can be loaded
             self.processor.save_pretrained(output_dir or self.args.output_dir)
+        if not _internal_call:
+            self.writing.finish()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        gathered = state_dict is not None and self.args.device.type != "cpu"  # from the devices: a copy already
+        state = state_dict or self.model.state_dict()
+        kept = state if gathered else self.writing.copied(state)
+        self.writing.run(partial(self._write_weights, output_dir or self.args.output_dir, kept))
+
+    def _write_weights(self, folder: str, state: Mapping[str, torch.Tensor]) -> None:
         """Adapters are saved by themselves, and merged into the weights that `from_pretrained` reads."""
-        if self.stage.lora is not None and self.args.should_save:
-            state = state_dict or self.model.state_dict()
-            save_adapter(Path(output_dir or self.args.output_dir) / ADAPTER, self.model, state, self.stage.lora)
-            state_dict = merged(state, self.stage.lora)
-        super()._save(output_dir, state_dict)
+        if self.stage.lora is not None:
+            save_adapter(Path(folder) / ADAPTER, self.model, state, self.stage.lora)
+            state = merged(state, self.stage.lora)
+        super()._save(folder, dict(state))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.averages is not None:
-            self.averages.save(Path(output_dir))
-        save_optimizer(self.model_wrapped, self._plain_optimizer(), Path(output_dir))
+            self.averages.save(Path(output_dir), self.writing)
+        save_optimizer(self.model_wrapped, self._plain_optimizer(), Path(output_dir), self.writing)
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
 
@@ -298,11 +311,12 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         return plain
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        self.writing.begin(folder)
         super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()  # whose small files are part of it
         if self.is_world_process_zero():
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            write_specification(folder, dict(self.specification or {}))
+            self.writing.end(folder, dict(self.specification or {}))
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)

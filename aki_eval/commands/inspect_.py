@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.asked_about import AskedAbout, read_questions
+from benchmarks.asked_about import USUAL_PICTURES, AskedAbout, read_questions
 from benchmarks.errors import UserError
 from benchmarks.files import folder_with_room
 from benchmarks.records import ImageRef, Prompt
@@ -36,14 +36,14 @@ def command(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="toy|FILE.jsonl",
+            metavar="toy|toy-test|FILE.jsonl",
             help="Instead of one picture: questions that say which object they are about. Probes for it at the image "
             "tokens of every layer.",
         ),
     ] = None,
     pictures: Annotated[
         int, typer.Option(help="Of --data: fitted on; half as many are tested on.", min=10, max=1_000_000)
-    ] = 300,
+    ] = USUAL_PICTURES,
     out: Annotated[
         Path | None,
         typer.Option(

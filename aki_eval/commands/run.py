@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.console import PlainConsole
-from benchmarks.data.root import OFFICIAL, TOY
+from benchmarks.data.root import OFFICIAL, is_toy
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 from benchmarks.probes import PROBES
@@ -119,7 +119,7 @@ def run(
     options = RunOptions(
         tasks=tasks,
         data=data,
-        out=out or Path("runs") / (predictor.name + ("-toy" if data == TOY else "")),
+        out=out or Path("runs") / (predictor.name + ("-toy" if is_toy(data) else "")),
         prompts=prompts,
         subset=parse(subset),
         batch_size=_batch_size(batch_size),
@@ -132,6 +132,8 @@ def run(
     )
     probes = find_probes(probe or [])
     if dry_run:
+        if judge.is_served:
+            judge.served.server.require_key()
         for each in with_probes(options, probes):
             show_plan(each, predictor, PlainConsole())
         return 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from reports.cli import make_plan
 from reports.sides import SidesCommand
 from reports.task_option import TaskFiles
 from reports.visitors import HOST, check_host, new_token
+
+if TYPE_CHECKING:
+    from reports.serving import Answers
 
 
 def command(
@@ -37,31 +41,40 @@ def command(
     check_host(host)
     token = None if host == HOST else new_token()
     with TemporaryDirectory(prefix="aki-report-") as scratch:
-        answers: serving.Answers | None = None
-        if live:
-            if len(runs) != 1:
-                raise UserError(f"--live shows one run, {len(runs)} are given")
-            from ..live import LiveRun
-
-            watched = LiveRun(runs[0])
-            folder, answers = watched.write_page(Path(scratch)), watched.answer
-            watched.start()
-        elif len(runs) == 1 and (runs[0] / "data" / "manifest.js").is_file():
-            folder = runs[0]
-        else:
-            from reports.pages import write_site
-            from reports.pages.pictures import ServedPictures
-
-            pictures = ServedPictures()
-            folder = write_site(make_plan(runs, baseline, reference), Path(scratch) / "html", pictures=pictures).parent
-            answers = pictures.answer
+        folder, pages, answers = _shown(runs, live, baseline, reference, Path(scratch))
         with serving.make_server(folder, port, host=host, token=token, answers=answers) as server:
+            pages()  # their writing may take a minute; what is wrong with the address is said before
             ticket = f"?token={token}" if token else ""
             typer.echo(f"http://{host}:{server.server_port}/index.html{ticket} (Ctrl-C ends)")
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
                 typer.echo("")
+
+
+def _shown(
+    runs: list[Path], live: bool, baseline: Path | None, reference: str, scratch: Path
+) -> tuple[Path, Callable[[], object], Answers | None]:
+    """The folder that is served, what writes its pages, and what answers in the stead of files."""
+    if live:
+        if len(runs) != 1:
+            raise UserError(f"--live shows one run, {len(runs)} are given")
+        from ..live import LiveRun
+
+        watched = LiveRun(runs[0])
+
+        def begin() -> None:
+            watched.write_page(scratch)
+            watched.start()
+
+        return scratch, begin, watched.answer
+    if len(runs) == 1 and (runs[0] / "data" / "manifest.js").is_file():
+        return runs[0], lambda: None, None
+    from reports.pages import write_site
+    from reports.pages.pictures import ServedPictures
+
+    pictures, plan = ServedPictures(), make_plan(runs, baseline, reference)
+    return scratch / "html", lambda: write_site(plan, scratch / "html", pictures=pictures), pictures.answer
 
 
 command.command_class = SidesCommand  # type: ignore[attr-defined]

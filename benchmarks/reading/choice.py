@@ -146,6 +146,8 @@ VALUED = re.compile(
     r"(?P<number>-?\d[\d.,/]*)[%°]?(?: [a-z^\d]+){0,3}, (?:which|and (?:this|that)|this|that) $", re.IGNORECASE
 )
 GREATER_THAN = re.compile(r"\b(?:than|least|most|below|above|over|under|exceeds?)\s[$€£]?$", re.IGNORECASE)
+BOTH_NAMED = re.compile(r"\s*(?:$|[.,;!?\n]|(?:are|were|both|can|could)\b)", re.IGNORECASE)
+"""Behind two options, where the second begins no sentence of its own: "A cat and a dog."."""
 COMPARES_FIRST = re.compile(
     r"\W*(?:compared|unlike|than|while|although|though|if|in contrast|as|between)\b", re.IGNORECASE
 )
@@ -180,7 +182,7 @@ class _ChoiceReader:
             rf"[(\[{{<]\s*(?P<bracketed>[{either}])\s*[)\]}}>][.:]?"
             rf"|(?<![{WORD}'])(?P<marked>[{either}])\s?[).:\]](?=\s|$|[^{WORD}.])"
             rf"|(?<![{WORD}'-])(?P<bare>[{upper}])(?![{WORD}'])(?!-[a-z])"
-            rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[.,;!]))"
+            rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[,;!]|\.(?![A-Za-z])))"
         )
         self.absent = re.compile(rf"[(\[]?(?![{upper}])[B-HJ-Z](?![{WORD}'])")
         """A letter that is no option's: the answer gives none of them."""
@@ -234,14 +236,14 @@ class _ChoiceReader:
         return {letter: words for letter, words in found.items() if len(words) >= 3}
 
     @cached_property
-    def own_words(self) -> dict[str, set[str]]:
-        """Stems, by letter, of the last words of options of two or three that no other option holds."""
+    def own_words(self) -> dict[str, tuple[str, set[str]]]:
+        """By letter, for options of two or three words: their last word, where no other holds it, and others' words."""
         words = {letter: [stem(word) for word in re.findall(r"[a-z]{4,}", text)] for letter, text in self.texts.items()}
         found = {}
         for letter, own in words.items():
             others = {word for each, theirs in words.items() if each != letter for word in theirs}
             if len(own) == 2 and own[-1] not in others:
-                found[letter] = {own[-1]}
+                found[letter] = own[-1], others - set(own)
         return found
 
     @cached_property
@@ -323,6 +325,7 @@ class _ChoiceReader:
             if (
                 joint["comma"]
                 and joint[0].strip() == ","
+                and not (following["bracketed"] and following[0].endswith("."))
                 and not re.match(r"\s*(?:[,.;:)\]]|and|or|&|$)", text[following.end() : following.end() + 5])
             ):
                 break
@@ -469,6 +472,8 @@ class _ChoiceReader:
             reason = re.match(rf"\s*(?:[,;:.!\n–—-]|(?:{AFTER_LETTER})\b|$)", text[found.end() : found.end() + 20])
             named = self._letters(text, begin)
             own = self.texts[self._letter(found)]
+            if named and self._goes_on_to_another(text[found.end() : found.end() + 400], self._letter(found)):
+                named = None, named[1]
             if named and (
                 marked or reason or named[0] is None or (own and _folded(text[found.end() :]).startswith(own))
             ):
@@ -485,6 +490,21 @@ class _ChoiceReader:
                 yield Statement(Strength.LEAD, None, 0, len(text))
         if exact:
             yield Statement(Strength.LEAD, exact, 0, len(first[0] if first else ""))
+
+    def _goes_on_to_another(self, rest: str, letter: str) -> bool:
+        """Whether another option is joined to the letter, or to its own text behind it: "A cat or a dog"."""
+        said = re.match(rf"(?:\W*{_bounded(self.texts[letter])})?", rest, re.IGNORECASE)
+        joint = JOINED.match(rest, said.end()) if said else None
+        if not joint or joint[0].strip() in ("", ","):
+            return False
+        named = self._letters(rest, joint.end())
+        if named and named[0] != letter:
+            return True
+        article = re.compile(r"(?:an?|the)\s+", re.IGNORECASE).match(rest, joint.end())
+        other = self.any_text.match(rest, article.end() if article else joint.end()) if self.any_text else None
+        if not other or self._exact(other[0]) in (None, letter):
+            return False
+        return joint[0].strip().lower() == "or" or bool(BOTH_NAMED.match(rest, other.end()))
 
     def _mentioned(self, text: str, whole: str, question: str) -> list[Statement]:
         """Options that are named by their own words, and one letter in brackets."""
@@ -590,7 +610,9 @@ class _ChoiceReader:
         again = [letter for letter, words in self.sentences.items() if _in_order(words, said)]
         if not again and len(said) <= 8:
             stems = {stem(word) for word in said}
-            again = [letter for letter, words in self.own_words.items() if words <= stems]
+            again = [
+                letter for letter, (word, others) in self.own_words.items() if word in stems and not others & stems
+            ]
         return again[0] if len(again) == 1 else None
 
     def _told_apart(self, parts: list[str], question: str) -> str | None:

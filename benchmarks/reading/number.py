@@ -208,7 +208,7 @@ WHEN = re.compile(
 ASKS_A_YEAR = re.compile(
     r"\b(?:which|what|the)\s(?:\w+\s)?years?\b(?!\s?(?:of|old))|\bin what year\b|\bwhen\b", re.IGNORECASE
 )
-WHICH_YEAR = re.compile(r"\b(?:which|what)\s(?:\w+\s)?year\b(?!s|\s?old)", re.IGNORECASE)
+WHICH_YEAR = re.compile(r"\b(?:which|what)\s(?:\w+\s)?year\b(?!\s?old)", re.IGNORECASE)
 SCALES = ("thousand", "million", "billion", "trillion")
 SCALED = re.compile(r"(?<=\d)\s?(?P<scale>thousand|million|billion|trillion)s?\b", re.IGNORECASE)
 HINT = re.compile(r"\A\s*hint:.*?^\s*question:|^\s*(?:choices|options):.*", re.IGNORECASE | re.DOTALL | re.MULTILINE)

@@ -40,4 +40,4 @@ def read_phrase(answer: str) -> str | None:
 def folded(text: str) -> str:
     """For comparison: one space between words, no article in front, no marks around, no case."""
     words = re.sub(r"\s+", " ", text).strip(" .,:;!?\"'()[]{}\ue000\ue001").casefold()
-    return re.sub(r"^(?:it is |it's |this is )?(?:an? |the )?(?=\S)", "", words)
+    return re.sub(r"^(?:it is |it's |this is )?(?:an? |the )?", "", words)

@@ -235,4 +235,5 @@ def _alike(one: str, other: str) -> bool:
     """One word in another form: bus and busses, fly and flies."""
     short, long = sorted((one, other), key=len)
     stem = short if len(short) < 4 else short[: max(3, len(short) - 2)]
-    return one == other or (len(short) > 2 and long.startswith(stem) and len(long) - len(short) <= 3)
+    begins = long.startswith(stem) or (short.endswith("y") and long.startswith(f"{short[:-1]}ie"))
+    return one == other or (len(short) > 2 and begins and len(long) - len(short) <= 3)

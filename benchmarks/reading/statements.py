@@ -139,9 +139,7 @@ ANNOUNCED = re.compile(r"\b(?:detailed|step[- ]by[- ]step|complete|full|long(?:e
 
 def stated(text: str) -> Iterator[tuple[Strength, int, int]]:
     """(strength, start, where the answer begins) wherever something is called the answer. Negated ones are left out."""
-    at = 0
-    while found := STATED.search(text, at):
-        at = found.end() if found.end() > at else at + 1
+    for found in STATED.finditer(text):
         if NEGATED.search(found["between"]) or re.compile(r"not\b|neither\b", re.IGNORECASE).match(text, found.end()):
             continue
         if "\n" in found[0] and ANNOUNCED.search(text, max(0, found.start() - 40), found.start()):

@@ -105,6 +105,7 @@ TAG = re.compile(
     re.IGNORECASE,
 )
 """The verb said again: "Yes, there is", and in a contradiction "Yes, there isn't"."""
+CORRECTING = re.compile(r"\W*(?:(?:actually|wait|correction|sorry|hmm)\W+)?", re.IGNORECASE)
 
 
 def read_yes_no(answer: str, question: str = "") -> str | None:
@@ -233,12 +234,12 @@ def _lead(text: str, question: str) -> Iterator[Statement]:
         return
     if first == "No" and not PLAIN_AFTER_NO.match(text, end):
         return
-    if text.rstrip().endswith("?") and len(text) < 30:
+    if text.rstrip().endswith("?"):
         return
     if not re.match(r"\W*(?:wait|actually|sorry|hmm)\b", text[end : end + 20], re.IGNORECASE):
         yield Statement(Strength.LEAD, first, 0, end)
     for start, part in list(sentences(text))[1:]:
-        begun = re.match(r"\W*(?:(?:actually|wait|correction|sorry|hmm)\W+)?", part, re.IGNORECASE)
-        again = _word(part, begun.end() if begun else 0)
+        begun = CORRECTING.match(part).end()  # type: ignore[union-attr]  # matches anything
+        again = _word(part, begun)
         if again and re.match(r"\s*(?:[.,;:!\n]|$)", part[again[1] :][:10]):
-            yield Statement(Strength.LEAD, again[0], start + (begun.end() if begun else 0), start + again[1])
+            yield Statement(Strength.LEAD, again[0], start + begun, start + again[1])

@@ -7,12 +7,14 @@ are compared question by question as everywhere (`benchmarks/arms.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from ..arms import ArmEstimate, arm_difference, arm_estimate
 from ..checked import Checked
@@ -23,6 +25,7 @@ from ..linear_probe import knowing_the_picture
 from ..paired_tests import Difference
 from ..records import Score
 from .arms import Arm
+from .folder import RunFolder
 
 FOLDER = "inside"
 FILE = "layers.json"
@@ -62,10 +65,16 @@ class InsideRecord(Checked):
     """How far the image tokens behind the layer lie from those under another question about the same picture, relative
     to their length; None where no other was asked. From layer 1 on."""
 
-    @property
-    def attention(self) -> str:
-        used, trained = self.model.get("attention"), self.model.get("trained_attention")
-        return f"{used}" if used == trained or trained is None else f"{trained} used as {used}"
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        rows: list[Sized] = [*self.image_to_question, *self.image_to_image, *self.change]
+        deep: list[Sized] = [self.image_to_question, self.image_to_image, self.change]
+        for each in self.properties:
+            rows += [each.labels, *each.right, *each.shuffled, each.words_alone]
+            deep += [each.right[1:], each.shuffled[1:]]
+        if {len(row) for row in rows} != {len(self.pictures)} or {len(own) for own in deep} != {len(self.layers)}:
+            raise ValueError("its rows and layers are not as many as its pictures and layers")
+        return self
 
 
 def write_inside(folder: Path, record: InsideRecord) -> Path:
@@ -98,11 +107,14 @@ Floats = NDArray[np.float64]
 class ArmInside:
     """An arm's records and estimates made of them; `layers` and properties are those of its first run."""
 
-    def __init__(self, label: str, records: dict[int | str, InsideRecord]) -> None:
-        """`records`: by training seed, or by a name where it is not known."""
+    def __init__(
+        self, label: str, records: dict[int | str, InsideRecord], left_out: Mapping[str, str] | None = None
+    ) -> None:
+        """`records`: by training seed, or by a name where it is not known. `left_out`: other runs, and why."""
         self.label = label
         self.records = records
         self.first = next(iter(records.values()))
+        self.left_out = dict(left_out or {})
 
     def _estimates(self, values: dict[int | str, Floats], *, bounded: bool = True) -> dict[int | str, Estimate]:
         return {key: estimate(values[key], record.pictures, bounded=bounded) for key, record in self.records.items()}
@@ -131,7 +143,7 @@ class ArmInside:
             key: np.array([np.nan if each is None else each for each in getattr(record, what)[layer - 1]], np.float64)
             for key, record in self.records.items()
         }
-        return arm_estimate(self._estimates(values, bounded=what != "change"))
+        return arm_estimate(self._estimates(values, bounded=False))  # no share of right answers: 0 is 0, not about 0
 
     @staticmethod
     def _property(record: InsideRecord, name: str) -> ProbedProperty:
@@ -143,30 +155,45 @@ def estimate(values: Floats, pictures: Sequence[str], *, bounded: bool = True) -
 
     bounded: it lies between 0 and 100.
     """
-    clusters = [
-        Score(index=str(place), protocol=FOLDER, value=0.0, cluster=picture) for place, picture in enumerate(pictures)
-    ]
-    columns = Columns(clusters)
+    columns = _by_picture(tuple(pictures))
     ones = np.where(np.isnan(values), np.nan, 1.0)
     return columns.ratio(values, ones, columns.everything, bounded=bounded)
 
 
+@lru_cache(maxsize=64)
+def _by_picture(pictures: tuple[str, ...]) -> Columns:
+    """Whose clusters are the pictures; the scores' own values are not looked at."""
+    return Columns(
+        [Score(index=str(place), protocol=FOLDER, value=0.0, cluster=each) for place, each in enumerate(pictures)]
+    )
+
+
 def arm_inside(arm: Arm) -> ArmInside | None:
-    """Of an arm whose runs were all looked into on the same questions; None where none was.
+    """Of an arm those runs that were looked into with the questions of the first of them; None where none was.
 
     Raises:
-        UserError: they were asked different questions, or some run was not looked into.
+        UserError: a record is damaged.
     """
-    found = {key: read_inside(run.path) for key, run in zip(arm.keys, arm.runs, strict=True)}
-    records = {key: record for key, record in found.items() if record is not None}
-    if not records:
-        return None
-    if len(records) < len(found):
-        missing = next(run.label for run, record in zip(arm.runs, found.values(), strict=True) if record is None)
-        raise UserError(f"{arm.label}: nobody looked inside {missing}; aki-eval inspect --data, for all of its runs")
-    if len({(record.data_sha256, len(record.layers)) for record in records.values()}) > 1:
-        raise UserError(f"{arm.label}: its runs were looked into with different questions, or have different layers")
-    return ArmInside(arm.label, records)
+    records: dict[int | str, InsideRecord] = {}
+    left_out: dict[str, str] = {}
+    for key, run in zip(arm.keys, arm.runs, strict=True):
+        record = read_inside(run.path)
+        first = next(iter(records.values()), record)
+        if record is None or first is None:
+            left_out[run.label] = "nobody looked inside"
+        elif _another_model(record, run):
+            left_out[run.label] = "what lies in its folder is of other weights, or of another mask"
+        elif (record.data_sha256, len(record.layers)) != (first.data_sha256, len(first.layers)):
+            left_out[run.label] = "asked other questions, or has other layers, than the arm's first"
+        else:
+            records[key] = record
+    return ArmInside(arm.label, records, left_out) if records else None
+
+
+def _another_model(record: InsideRecord, run: RunFolder) -> bool:
+    own = run.record.model.model_dump() if run.record else {}
+    names = ("weights_sha256", "attention", "attention_layers")
+    return any(own.get(name) and record.model.get(name) != own[name] for name in names)
 
 
 def difference(a: ArmInside, b: ArmInside, name: str, layer: int) -> Difference | None:

@@ -35,15 +35,6 @@ class Pairs:
     num_lost: int
     """Samples that all runs of A scored and some run of B did not."""
 
-    @property
-    def a(self) -> list[Score]:
-        """Of a single run on side A."""
-        return self.runs_a[0]
-
-    @property
-    def b(self) -> list[Score]:
-        return self.runs_b[0]
-
 
 def common_tasks(a: Arm | RunFolder, b: Arm | RunFolder) -> list[str]:
     """Tasks that all runs have scored, in the paper's order.
@@ -128,15 +119,12 @@ def made_differently(a: Arm | RunFolder, b: Arm | RunFolder) -> list[tuple[str, 
     Of arms, what is the same within each and differs between them.
     """
     sides = [_making(as_arm(side)) for side in (a, b)]
-    first, second = (
-        {name: values[0] for name, values in side.items() if len(set(map(repr, values))) == 1} for side in sides
-    )
     varied = {name for side in sides for name, values in side.items() if len(set(map(repr, values))) > 1}
-    names = [*first, *(name for name in second if name not in first)]
+    first, second = ({name: values[0] for name, values in side.items() if name not in varied} for side in sides)
     return [
         (name, _short(first.get(name)), _short(second.get(name)))
-        for name in names
-        if name not in varied and first.get(name) != second.get(name)
+        for name in dict.fromkeys((*first, *second))
+        if first.get(name) != second.get(name)
     ]
 
 

@@ -44,6 +44,9 @@ from .signs import letter
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FOLDERS = ("assets", "data", "pictures")
 """Of a report; the rest of it are pages."""
+TRAINING = "training.json"
+OURS = ("manifest.js", TRAINING)
+"""One of these lies in `data` of whatever is a report, of runs or of trainings."""
 SPLIT_NOTE = (
     "Runs are shown on the validation split; the paper's rows are on the split that Table 11 names in its notes."
 )
@@ -124,7 +127,8 @@ def replacing(out: Path) -> Iterator[Path]:
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
     if old.is_dir():
         _settle(old, out)
-    if out.is_dir() and any(out.iterdir()) and not (out / "data" / "manifest.js").is_file():
+    is_ours = any((out / "data" / name).is_file() for name in OURS)
+    if out.is_dir() and any(out.iterdir()) and not is_ours:
         raise UserError(f"{out} holds files that are no report of ours; choose another --out or remove them")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

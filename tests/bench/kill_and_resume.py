@@ -3,10 +3,11 @@
     python tests/bench/kill_and_resume.py [--chains 3] [--kills 3] [--seed 0]
 
 Each chain is a run of two stages that is killed (`kill -9`, all its processes, at a random moment after a random
-checkpoint) and started again with two, three, four or one process, with or without FSDP, until it ends. Prints, for the
-last weights and for their averages, the distance from a run of one process that nobody disturbed, as a share of the way
-that training went; exit code 1 beyond a thousandth. A minute or two a start on two cores; the suite holds one chain of
-three (`tests/test_train_processes.py`).
+checkpoint, whole or while one is being written) and started again with two, three, four or one process, with or without
+FSDP, until it ends; each of the seven ways has its turn before one comes again. Prints, for the last weights and for
+their averages, the distance from a run of one process that nobody disturbed, as a share of the way that training went;
+exit code 1 beyond a thousandth. A minute or two a start on two cores; the suite holds one chain of three
+(`tests/test_train_processes.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -26,6 +28,8 @@ from safetensors.torch import load_file
 HERE = Path(__file__).parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 BOUND = 1e-3
+WAYS = [(1, False), *((number, sharded) for number in (2, 3, 4) for sharded in (False, True))]
+"""How a start may be made: processes, and whether they shard."""
 WORKER = str(HERE / "train_worker.py")
 ENVIRONMENT = {
     **os.environ,
@@ -66,11 +70,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def chain(root: Path, out: Path, kills: int, rng: random.Random) -> list[str]:
+def dealt(rng: random.Random) -> Iterator[tuple[int, bool]]:
+    while True:
+        yield from rng.sample(WAYS, len(WAYS))
+
+
+def chain(root: Path, out: Path, kills: int, ways: Iterator[tuple[int, bool]], rng: random.Random) -> list[str]:
     """Runs it to its end and returns what was done."""
     told: list[str] = []
     while True:
-        processes, fsdp = rng.choice([(1, False), *((n, sharded) for n in (2, 3, 4) for sharded in (False, True))])
+        processes, fsdp = next(ways)
         wanted = whole_checkpoints(out) + rng.randint(1, 3)
         name = f"{processes}{' sharded' if fsdp else ''}"
         process = start(root, out, processes, fsdp)
@@ -78,7 +87,8 @@ def chain(root: Path, out: Path, kills: int, rng: random.Random) -> list[str]:
             if len(told) < kills and whole_checkpoints(out) >= wanted:
                 time.sleep(rng.uniform(0, 0.5))
                 end(process)
-                told.append(f"{name}, killed after {whole_checkpoints(out)}")
+                torn = len([path for path in out.glob("*/checkpoint-*") if not (path / "stage.json").exists()])
+                told.append(f"{name}, killed after {whole_checkpoints(out)}{' and writing' if torn else ''}")
                 break
             time.sleep(0.02)
         else:
@@ -111,9 +121,11 @@ def main() -> int:
         toy_world.write_training_data(root, num_images=60, num_captions=96, shard_size=8)
         if start(root, alone, 1, False).wait():
             raise SystemExit(Path(folder, "alone.log").read_text()[-2000:])
+        rng = random.Random(chosen.seed)
+        ways = dealt(rng)
         for number in range(chosen.chains):
             out = Path(folder, f"chain{number}")
-            done = chain(root, out, chosen.kills, random.Random(f"{chosen.seed} {number}"))
+            done = chain(root, out, chosen.kills, ways, rng)
             begin = alone / "pretrain" / "model"
             last, averages = (
                 distance(alone / "sft" / name, out / "sft" / name, begin) for name in ("checkpoint-5", "model")

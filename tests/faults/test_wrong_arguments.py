@@ -283,7 +283,8 @@ def test_one_line(
     said = f"exit code {ended.value.code}\n{out[-500:]}\n{err[-1500:]}"
     assert ended.value.code == 2, said
     assert out == "", said
-    (line,) = err.splitlines() or [""]
+    assert len(err.splitlines()) == 1, said
+    line = err.rstrip("\n")
     assert line.startswith(f"{program}: "), said
     assert len(line) < 700, said
     assert "\x1b" not in line

@@ -13,6 +13,7 @@ from benchmarks.errors import UserError
 
 from .cross import look_again
 from .overview import TrainedBudget, write_overview
+from .packing import pack
 from .plan import AblationPlan, budget_folders, check_plans, folder_of, read_plan, write_plan
 from .results import write_results
 from .rows import AblationRow
@@ -50,9 +51,9 @@ def carry_out(
     seconds = float("inf") if budget is None else 60 * budget
     wanted = list(jobs(plans, rows, num_seeds, out))
     if wanted and budget is not None and plans[0].is_toy:
-        each = measure_steps(plans[0])
+        took = measure_steps(plans[0])
         own = {folder_of(out, plan): plan for plan in plans}
-        wanted = [replace(job, cost=each.of(own[job.folder], job.row)) for job in wanted]
+        wanted = [replace(job, cost=took.of(own[job.folder], job.row)) for job in wanted]
         check_budget(seconds, wanted)
     for plan in plans:
         write_plan(folder_of(out, plan), plan)
@@ -73,4 +74,5 @@ def carry_out(
         raise UserError(f"nothing is done in {out}: --budget was over before the first row was")
     for each in budgets:
         write_results(each.folder, each.report(out), each.plan, rows, each.done, each.missing)
+    pack(out, [each.folder for each in budgets], out / "report")
     return write_overview(out, budgets, rows)

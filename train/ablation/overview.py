@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -36,7 +37,8 @@ def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[A
     report = out / "report"
     parts = [
         "# Ablation of orders and masks\n",
-        "A training budget is a number of fine-tuning steps; each has its own:\n",
+        "A training budget is a number of fine-tuning steps; each has its own report. What every question was worth in "
+        "every run is in [runs.tar.xz](runs.tar.xz), to be compared again by `aki-eval compare`.\n",
     ]
     for each in budgets:
         link = f"{each.folder.name}/README.md"
@@ -56,6 +58,8 @@ def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[A
                 f"\n## Against {base}: columns better and worse, after Holm's correction\n",
                 _table(budgets, wanted, lambda each, row, base=base: _verdict(report, each, row, base)),
             ]
+    if _draw_curves(report, budgets, rows):
+        parts.append("\n## Score against training steps, all budgets\n\n![Learning curves](curves.png)")
     parts += ["\n## Minutes of training, mean over seeds\n", _table(budgets, rows, _minutes)]
     path = report / "README.md"
     write_atomically(path, "\n".join(parts) + "\n")
@@ -117,3 +121,34 @@ def _named(columns: Sequence[Mapping[str, Any]], sign: int) -> Iterator[str]:
     for each in columns:
         if each["significant"] and each["difference"] * sign > 0:
             yield f"{each['label']} {each['difference']:+.1f}"
+
+
+STYLES = ("-", "--", ":", "-.")
+"""Of lines, by budget."""
+
+
+def _draw_curves(report: Path, budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow]) -> bool:
+    """`curves.png`: means over seeds, a colour for each row, a kind of line for each budget. False without any."""
+    from matplotlib.figure import Figure
+
+    found = [(each, report / each.folder.name / "curves.json") for each in budgets]
+    known = [(each, json.loads(path.read_text("utf-8"))) for each, path in found if path.is_file()]
+    if not known:
+        return False
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for style, (budget, curves) in zip(cycle(STYLES), known, strict=False):
+        for place, row in enumerate(rows):
+            by_step: dict[int, list[float]] = {}
+            for points in curves.get(row.name, {}).values():
+                for step, value in points:
+                    by_step.setdefault(step, []).append(100 * value)
+            values = [mean(by_step[step]) for step in sorted(by_step)]
+            label, colour = f"{row.name}, {budget.plan.sft_steps:,} steps", f"C{place % 10}"
+            if values:
+                axes.plot(sorted(by_step), values, style, marker="o", markersize=3, color=colour, label=label)
+    axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=6, ncols=len(known))
+    figure.savefig(report / "curves.png", dpi=120)
+    return True

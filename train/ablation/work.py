@@ -1,6 +1,6 @@
 """`python -m train.ablation.work FOLDER ROW SEED`: trains one row with one seed and has it measured.
 
-FOLDER is a training budget's:
+FOLDER is a training budget's (what is trained on the toy lies beside it, as budgets share their first stages):
 
 FOLDER/runs/ROW-seedK             the finished model on everything that is asked
 FOLDER/curves/ROW-seedK/stepN     models along the way, and the finished one, on the curve's subset
@@ -11,11 +11,13 @@ FOLDER/done/ROW-seedK.json        what it cost; written last
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,10 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     curve = [{"steps": point.steps, "run": str(point.model.relative_to(out))} for point in trained.evaluated]
     for point in trained.points if plan.points and plan.is_toy else ():
         run = out / "curves" / name / f"step{point.steps}"
-        if point is trained.points[-1] and plan.subset == plan.curve_subset:
+        if point is trained.points[-1] and plan.subset == plan.curve_subset and plan.curve_bench is None:
             run = out / "runs" / name
         else:
-            measure(plan, point.model, run, plan.curve_subset)
+            measure(replace(plan, bench=plan.curve_bench or plan.bench), point.model, run, plan.curve_subset)
         curve.append({"steps": point.steps, "run": str(run.relative_to(out))})
     record = {
         "row": row.name,
@@ -73,7 +75,7 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
         "evaluation_seconds": round(time.perf_counter() - began, 2),
         "steps": trained.steps,
         "samples": trained.samples,
-        "model": str(trained.points[-1].model.relative_to(out)),
+        "model": os.path.relpath(trained.points[-1].model, out),
         "curve": curve,
     }
     path = record_path(out, row.name, seed)

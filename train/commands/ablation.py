@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmarks.asked_about import read_questions
+from benchmarks.data.root import TOY_TEST
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 
-from ..toy.plan import ToyPlan
+from ..toy.plan import LABORATORY, ToyPlan
 from .options import OFFICIAL, alone_in, check_evaluation, check_writable
 
 TOY = "toy"
@@ -43,9 +46,11 @@ def ablation(
         int | None,
         typer.Option(help="Scores along the way, for learning curves. Default: 3 on the toy.", min=0, max=1000),
     ] = None,
-    bench: Annotated[str, typer.Option(help="As aki-eval run takes it.")] = "all",
+    bench: Annotated[
+        str | None, typer.Option(help="As aki-eval run takes it. Default: all, on the toy also toy_skills.")
+    ] = None,
     evaluation: Annotated[
-        str | None, typer.Option(help="Data of aki-eval run. Default: toy for the toy, else official.")
+        str | None, typer.Option(help="Data of aki-eval run. Default: toy-test for the toy, else official.")
     ] = None,
     subset: Annotated[str | None, typer.Option(help="As aki-eval run takes it: N, or ci. Default: everything.")] = None,
     judge: Annotated[str | None, typer.Option(help="As aki-eval run takes it.")] = None,
@@ -78,16 +83,18 @@ def ablation(
     kinds = () if cross is None else cross_kinds(cross, chosen)
     check_jobs(num_jobs, is_toy=is_toy)
     check_launch(launch, is_toy=is_toy)
-    if inside is not None and inside != TOY and not Path(inside).is_file():
-        raise UserError(f"--inside {inside!r}: no such file; expected {TOY!r}, or a file that aki-eval inspect reads")
+    if inside is not None:
+        read_questions(inside, option="--inside")
     plans = [
         AblationPlan(
             data=data if is_toy else str(Path(data).resolve()),
             toy=toy_plan(each),
-            bench=bench,
-            evaluation=(TOY if is_toy else OFFICIAL) if evaluation is None else evaluation,
+            bench=(f"all,{SKILLS}" if is_toy else "all") if bench is None else bench,
+            evaluation=(TOY_TEST if is_toy else OFFICIAL) if evaluation is None else evaluation,
             subset=subset,
             points=(3 if is_toy else 0) if points is None else points,
+            curve_bench=SKILLS if is_toy and bench is None else None,
+            curve_subset=CURVE_QUESTIONS if is_toy and bench is None else "ci",
             judge=judge,
             steps=None if is_toy else each,
             launch=launch,
@@ -111,7 +118,12 @@ def ablation(
     typer.echo(f"{summary}: done")
 
 
+SKILLS = "toy_skills"
+CURVE_QUESTIONS = "600"
+"""Of the table of skills, for every point of a learning curve."""
 MOST_STEPS = 10_000_000
+SHORTEST = 2000
+"""Fine-tuning steps from which on all captions come before them: longer budgets then differ in fine-tuning alone."""
 
 
 def parse_steps(text: str) -> list[int]:
@@ -146,9 +158,9 @@ def check_launch(launch: str, *, is_toy: bool) -> None:
 
 
 def toy_plan(steps: int | None) -> ToyPlan:
-    """The quick plan with another number of fine-tuning steps, and captions in proportion."""
-    usual = ToyPlan()
+    """The laboratory's plan with another number of fine-tuning steps; few of them come with fewer of captions, too."""
+    usual = LABORATORY
     if steps is None:
         return usual
-    captions = max(1, round(usual.caption_steps * steps / usual.sft_steps))
-    return ToyPlan(sft_steps=steps, caption_steps=min(usual.caption_steps, captions))
+    captions = max(1, round(usual.caption_steps * steps / SHORTEST))
+    return replace(usual, sft_steps=steps, caption_steps=min(usual.caption_steps, captions))

@@ -115,6 +115,16 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
         OFFICIAL,
     ),
     "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
+    "async_checkpoints": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--async-checkpoints/--sync-checkpoints",
+                help="Write checkpoints while training goes on, from a copy in the CPU's memory, or wait for them.",
+            ),
+        ],
+        True,
+    ),
     "fsdp": (
         Annotated[bool, typer.Option(help="Shard weights, gradients and optimizer over the processes (FSDP2).")],
         False,

@@ -134,7 +134,7 @@ class Encoder:
         """
         places = [place for place, token in enumerate(ids) if token == self.question_end_id]
         last = self._question_ends[with_image] - 1
-        return places[last] + 1 if 0 <= last < len(places) else len(ids)
+        return places[last] + 1 if last < len(places) else len(ids)
 
     def _expand(self, ids: list[int], labels: list[int]) -> Encoded:
         if self.image_token_id not in ids:

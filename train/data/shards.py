@@ -35,6 +35,9 @@ WAITS = (1.0, 4.0, 15.0, 60.0)
 """Seconds between the tries of one request."""
 FINAL = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 """What another try would not change."""
+MAY_PASS = (408, 425, 429)
+"""Of the statuses 400 to 499, those that another try may change."""
+REFUSED = (401, 403)
 AT_ONCE = 16
 
 
@@ -173,7 +176,10 @@ def _listed(address: str) -> tuple[RemoteShard, ...]:
     ]
     if not shards:
         raise UserError(f"shards: {address!r}: no *{SUFFIX} shard there")
-    return _known(system, [one.address for one in shards]) if any(one.size is None for one in shards) else (*shards,)
+    if any(one.size is None for one in shards):
+        return _known(system, [one.address for one in shards])
+    _check_readable(system, address, shards[0])
+    return tuple(shards)
 
 
 def _known(system: Any, addresses: Sequence[str]) -> tuple[RemoteShard, ...]:
@@ -186,7 +192,24 @@ def _known(system: Any, addresses: Sequence[str]) -> tuple[RemoteShard, ...]:
     if not addresses:
         raise UserError("shards: a list without an address")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return tuple(pool.map(look_up, addresses))
+        shards = tuple(pool.map(look_up, addresses))
+    _check_readable(system, addresses[0], shards[0])
+    return shards
+
+
+def _check_readable(system: Any, address: str, shard: RemoteShard) -> None:
+    """Reads a byte: who may list may not always read (gated data sets of the hub, buckets).
+
+    Raises:
+        UserError: it cannot be read.
+    """
+
+    def read() -> None:
+        with system.open(_bare(shard.address), "rb", cache_type="none") as file:
+            file.read(1)
+
+    if not shard.address.startswith(("http://", "https://")):  # whose look-up asks for the file itself
+        _tried(read, f"shards: {address!r}: {shard} cannot be read")
 
 
 def _ranges(address: str) -> Iterator[str]:
@@ -247,6 +270,25 @@ def _tried(action: Callable[[], T], what: str, tries: int = 3) -> T:
             raise
         except Exception as error:  # each file system has errors of its own, aiohttp's are no OSErrors
             wait = next(waits, None)
-            if isinstance(error, FINAL) or wait is None:
-                raise UserError(f"{what} ({type(error).__name__}: {error!s:.200})".replace("\n", " ")) from error
+            status = _status(error)
+            refused = 400 <= status < 500 and status not in MAY_PASS
+            if isinstance(error, FINAL) or refused or wait is None:
+                why = " ".join(f"{type(error).__name__}: {error!s:.200}".split())
+                raise UserError(f"{what} ({why}){_advice(what, status)}") from error
             time.sleep(wait)
+
+
+def _status(error: BaseException) -> int:
+    """Of the HTTP answer behind an error, or behind the one that it came from; 0: there is none."""
+    response = getattr(error, "response", None)
+    status = getattr(error, "status", None) or getattr(response, "status_code", None)
+    if isinstance(status, int):
+        return status
+    return _status(error.__cause__) if error.__cause__ else 0
+
+
+def _advice(what: str, status: int) -> str:
+    """The hub says of what it does not show to a stranger that it is not there."""
+    if "hf://" not in what or status not in REFUSED:
+        return ""
+    return "; if it is there: accept its terms on the hub, and log in (`hf auth login`) or set HF_TOKEN"

@@ -64,7 +64,7 @@ def describe() -> dict[str, Any]:
     import torch
 
     return {
-        "operations": {name: _digest(run()) for name, run in _operations().items()},
+        "operations": digests(),
         "threads": torch.get_num_threads(),
         "aten": torch.backends.cpu.get_cpu_capability(),
         "onednn": torch.backends.mkldnn.enabled,
@@ -76,6 +76,11 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": version("transformers"),
     }
+
+
+def digests() -> dict[str, str]:
+    """Of what each kind of operation gives here, by its name."""
+    return {name: _digest(run()) for name, run in _operations().items()}
 
 
 def weights_digest(model: Any) -> str:

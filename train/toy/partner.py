@@ -2,7 +2,9 @@
 
 The weights stay the same to the bit. A micro-batch's gradient does not depend on the process that computes it, and the
 sum over a step is taken here, in the order of the micro-batches, as a single process takes it. (Two threads would cut
-sums elsewhere; see `arithmetic`.)
+sums elsewhere; see `arithmetic`.) That holds for two processes with the same kernels, and a process that had computed
+something before `arithmetic.choose_kernels` may have others: so both compute a few operations first, and where a bit
+differs the partner is left out.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Gradient(NamedTuple):
 class Partner:
     """The process. It starts at once, so that it has imported torch by the time it is needed.
 
-    A partner that is gone costs time, not the training: `take` then gives nothing.
+    A partner that is gone, or left out, costs time, not the training: `take` then gives nothing.
     """
 
     def __init__(self) -> None:
@@ -51,6 +53,7 @@ class Partner:
             stdout=subprocess.PIPE,
         )
         self._there = True
+        self._tried = False
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +68,8 @@ class Partner:
 
     def begin(self, stage: Stage, model: Any) -> None:
         """What is trained next: its settings, and all weights, those that nothing will change among them."""
+        if not self._tried:
+            self._compare_operations()
         self._send((stage, model.config, {name: each.numpy() for name, each in model.state_dict().items()}))
 
     def give(
@@ -76,14 +81,27 @@ class Partner:
 
     def take(self) -> list[Gradient]:
         """The gradients of the micro-batches last given, or none of them."""
+        gradients: list[Gradient] | None = self._receive()
+        return gradients or []
+
+    def _compare_operations(self) -> None:
+        self._tried = True
+        here, there = arithmetic.digests(), self._receive()
+        differ = [name for name in here if there is not None and there[name] != here[name]]
+        if differ:
+            self._there = False
+            said = f"its kernels give other bits ({', '.join(differ)})"
+            print(f"aki-train: a second process is left out: {said}", file=sys.stderr)
+
+    def _receive(self) -> Any:
+        """What the partner says next, None when it is gone."""
         if not self._there:
-            return []
+            return None
         try:
-            gradients: list[Gradient] = pickle.load(self._process.stdout)  # type: ignore[arg-type]  # a pipe
+            return pickle.load(self._process.stdout)  # type: ignore[arg-type]  # a pipe
         except (EOFError, pickle.UnpicklingError):
             self._there = False
-            return []
-        return gradients
+            return None
 
     def _send(self, what: Any) -> None:
         if self._there:
@@ -155,9 +173,10 @@ def _write(what: Any, pipe: IO[bytes]) -> None:
 
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
-    """The partner's side: a stage, then steps of it, until there is nothing more to read."""
+    """The partner's side: how it computes, then a stage and steps of it, until there is nothing more to read."""
     model: Any = None
     with arithmetic.fixed():
+        _write(arithmetic.digests(), sink)
         while True:
             try:
                 request = pickle.load(source)
