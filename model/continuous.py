@@ -10,6 +10,7 @@ Nothing here decides that the answers are those of `generate`. Whoever uses it c
 
 from __future__ import annotations
 
+import copy
 import queue
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ def why_not(model: Any, generation_config: GenerationConfig) -> str | None:
 
 
 def _processors(model: Any, generation_config: GenerationConfig) -> list[Any]:
-    return list(model._get_logits_processor(generation_config, input_ids_seq_length=1, device="cpu"))
+    """Those of greedy decoding."""
+    greedy = copy.deepcopy(generation_config)
+    greedy.do_sample, greedy.num_beams = False, 1
+    return list(model._get_logits_processor(greedy, input_ids_seq_length=1, device="cpu"))
 
 
 class ContinuousBatching:
@@ -160,11 +164,14 @@ class ContinuousBatching:
         limit = self._num_tokens(asked) - len(asked.ids)
         self._manager.add_request(asked.ids, request_id=key, max_new_tokens=limit)
 
-    def step(self) -> dict[str, list[int]]:
+    def step(self) -> dict[str, list[int] | str]:
         """One forward pass, of the prompts that were added or of all rows; the answers that it ends, by key.
 
-        An answer's tokens end with its stop token, where it met one. What raises has answered nothing of what is
-        active: `abandon` it.
+        An answer's tokens end with its stop token, where it met one; a text says why there are none. What raises has
+        answered nothing of what is active: `abandon` it.
+
+        Raises:
+            RuntimeError: the library does nothing with what is active.
         """
         with torch.inference_mode():
             if self._processor.prepare_next_batch():
@@ -172,7 +179,16 @@ class ContinuousBatching:
                 self.num_rows += len(self._processor.inputs_and_outputs.requests_in_batch)
                 self._processor._generation_step(self._packed)
                 self._processor.update_batch()
-        return dict(self._finished())
+                worked = True
+            else:
+                worked = False
+        found: dict[str, list[int] | str] = {}
+        for result in _drained(self._manager.output_router.output_queue):
+            self._forget(result.request_id)
+            found[result.request_id] = result.generated_tokens if result.error is None else str(result.error)
+        if not worked and not found and self.active:
+            raise RuntimeError(f"the library schedules none of {self.active} prompts and answers")
+        return found
 
     def abandon(self) -> list[str]:
         """Forgets all that is active; returns their keys, the first added first."""
@@ -184,13 +200,6 @@ class ContinuousBatching:
             self._forget(key)
         list(_drained(self._manager.output_router.output_queue))
         return keys
-
-    def _finished(self) -> Iterator[tuple[str, list[int]]]:
-        for result in _drained(self._manager.output_router.output_queue):
-            if result.error is not None:
-                raise RuntimeError(result.error)
-            self._forget(result.request_id)
-            yield result.request_id, result.generated_tokens
 
     def _forget(self, key: str) -> None:
         self._pages += self._num_pages(self._asked.pop(key))

@@ -51,9 +51,9 @@ def by_generate(made: Any, given: Asked, stop: list[int]) -> list[int]:
     return ids[:end]
 
 
-def by_engine(engine: ContinuousBatching, given: list[Asked]) -> list[list[int]]:
+def by_engine(engine: ContinuousBatching, given: list[Asked]) -> list[list[int] | str]:
     waiting = list(enumerate(given))
-    answers: dict[str, list[int]] = {}
+    answers: dict[str, list[int] | str] = {}
     while waiting or engine.active:
         while waiting and engine.wants_more and engine.fits(waiting[0][1]):
             number, each = waiting.pop(0)
@@ -154,6 +154,32 @@ def test_a_prompt_that_the_library_cuts_is_no_answer(monkeypatch: pytest.MonkeyP
     engine.add("long", asked(made, PROMPTS[4:5])[0])
     with pytest.raises(RuntimeError, match="20 tokens of a prompt of 86: it must not be cut"):
         engine.step()
+
+
+def test_what_the_library_fails_or_forgets_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model()
+    given = asked(made, PROMPTS[:2])
+    engine = ContinuousBatching(made, [], rows=3, tokens=512)
+    refuse = engine._processor.scheduler.add_waiting_request
+
+    def add(state: Any) -> None:
+        if state.request_id == "0":
+            raise ValueError("not this one")
+        refuse(state)
+
+    monkeypatch.setattr(engine._processor.scheduler, "add_waiting_request", add)
+    engine.add("0", given[0])
+    engine.add("1", given[1])
+    assert engine.step() == {"0": "not this one"}
+    monkeypatch.setattr(engine._processor, "prepare_next_batch", lambda: False)
+    with pytest.raises(RuntimeError, match="schedules none of 1 prompts and answers"):
+        engine.step()
+
+
+def test_settings_of_sampling_are_no_hindrance() -> None:
+    made = model()
+    made.generation_config.do_sample, made.generation_config.temperature = True, 0.7
+    assert_equal(made, asked(made, PROMPTS[:1]), [])
 
 
 def test_after_a_fault_the_others_are_answered() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from predictor_helpers import write_checkpoint
 from run_helpers import TASK, ScriptedPredictor, prompt, results, write_table
 
@@ -17,8 +18,10 @@ from aki_eval.predictors.continuous import ContinuousAkiPredictor
 from aki_eval.run.batching import BatchSize
 from aki_eval.run.inputs import find_tasks, load
 from aki_eval.run.loop import GROUP, Loop
+from aki_eval.run.preflight import admit_engine
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, RunResult, run
+from aki_eval.run.subset import Subset
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prediction, Prompt
 from benchmarks.results.folder import open_run
@@ -187,6 +190,17 @@ def test_what_the_engine_does_not_answer_is_asked_alone() -> None:
     assert all(each.text == f"answer to {index}" for index, each in found.items())
 
 
+def test_what_an_engine_loses_is_asked_alone() -> None:
+    class Forgetful(ScriptedEngine):
+        def stream(self, *given: Any, **named: Any) -> Any:
+            for ended in super().stream(*given, **named):
+                yield [pair for pair in ended if pair[0].index != "4"]
+
+    predictor = Forgetful()
+    assert len(loop(predictor, [prompt(str(index)) for index in range(20)])) == 20
+    assert predictor.batches == [["4"]]
+
+
 def test_a_question_that_cannot_be_prepared_takes_no_other_with_it() -> None:
     prompts = [prompt(str(index), "cannot be prepared" if index in (5, 39) else "?") for index in range(40)]
     found = loop(ScriptedEngine(), prompts)
@@ -296,6 +310,21 @@ def test_the_checkpoint_says_by_its_engine_what_it_says_by_generate(
 def test_under_another_mask_too(loaded: ContinuousAkiPredictor, prompts: list[Prompt]) -> None:
     predictor = made(loaded.checkpoint, attention="prefix")
     assert all(found == reference for reference, found in predictor.both_ways(prompts[:6], 8))
+
+
+def test_a_causal_engine_is_not_admitted(predictor: ContinuousAkiPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison can fail: it sees what an engine does that knows nothing of our mask."""
+    inputs = load(find_tasks("pope"), "toy", "aki", Subset(size=6), 6)
+    assert admit_engine(predictor, inputs, 4).num_questions >= 6
+    predictor._engine = None
+    monkeypatch.setattr(
+        "model.continuous.create_masks",
+        lambda config, like, *_, **__: torch.full((like.shape[1],) * 2, torch.finfo(like.dtype).min).triu(1)[
+            None, None
+        ],
+    )
+    with pytest.raises(UserError, match=r"--engine continuous does not answer as generate does: .* first pope"):
+        admit_engine(predictor, inputs, 4)
 
 
 def test_too_large_a_step_is_tried_with_fewer_rows(

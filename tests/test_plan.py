@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from aki_eval.cli import main
 from aki_eval.judges import JudgeOptions
 from aki_eval.predictors import make_predictor
 from aki_eval.run.inputs import find_tasks, load
-from aki_eval.run.plan import Accelerator, ModelSize, TokenCounter, computed_time, make_plan, past_rate
+from aki_eval.run.plan import Accelerator, ModelSize, TokenCounter, answer_steps, computed_time, make_plan, past_rate
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, run
 from aki_eval.run.subset import Subset
@@ -112,3 +113,22 @@ def test_time_on_a_card_is_operations_and_bytes(plan: Callable[..., tuple[int, s
     assert "on eight" in out
     _, out, _ = plan("--bench", "pope", "--on", "h100", "--format", "json")
     assert json.loads(out)["computed"]["answers"] > 0
+    _, out, _ = plan("--bench", "pope", "--on", "h100", "--engine", "continuous")
+    assert "for 64 answers by continuous" in " ".join(out.split())
+
+
+def test_an_engine_takes_as_many_steps_as_its_rows_have_tokens() -> None:
+    """Beside batches that wait for their longest. Of few questions there is nothing to refill with."""
+    inputs = load(find_tasks("pope"), "toy", "aki", Subset(size=8))
+    (task,) = make_plan(inputs, ScriptedPredictor(), answer_tokens=10.0).tasks
+    task = replace(task, questions=1000, most_answer_tokens=512)
+    harmonic = sum(1 / n for n in range(1, 11))
+    assert answer_steps(task, "generate", 10) == (10, pytest.approx(100 * 10 * harmonic), pytest.approx(10 * harmonic))
+    rows, steps, _ = answer_steps(task, "continuous", 10)
+    assert (rows, steps) == (10, pytest.approx(990 * 10 / (10 * 15 / 16) + 10 * harmonic))
+    few = replace(task, questions=5)
+    assert answer_steps(few, "continuous", 10)[1] == answer_steps(few, "generate", 10)[1]
+    size = ModelSize(parameters=1e9, cache_bytes=1e5, picture_operations=0.0)
+    card = Accelerator(operations=1e15, bandwidth=1e12)
+    by_engine, by_generate = (computed_time([task], size, card, name).answers for name in ("continuous", "generate"))
+    assert by_engine < by_generate / 2

@@ -33,7 +33,7 @@ from train.recipe import ModelChoice, Recipe
 
 def needs(*packages: str) -> Any:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: pip install '.[remote]' moto")
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: see nightly.yml")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 
 from benchmarks.errors import UserError
 from train.checkpoint import damage
+from train.machine import Machine
 from train.recipe import Ema
 from train.run_stage import run_stage
 from train.trainer import AkiTrainer
@@ -103,6 +104,13 @@ def test_a_checkpoint_is_of_its_step_whenever_it_is_written(
     same_checkpoint(at_once / "checkpoint-4", tmp_path / "checkpoint-4")
 
 
+def test_on_gpus_unless_told() -> None:
+    assert Machine(micro_batch=1).writes_beside()
+    assert not Machine(micro_batch=1, cpu=True).writes_beside()
+    assert Machine(micro_batch=1, cpu=True, async_checkpoints=True).writes_beside()
+    assert not Machine(micro_batch=1, async_checkpoints=False).writes_beside()
+
+
 def test_what_is_kept(at_once: Path, tmp_path: Path) -> None:
     """Whole ones count. Those that were cut off go; a later one is another start's."""
     for number, whole in ((2, True), (5, True), (9, False), (10, True), (12, False), (30, False)):
@@ -117,6 +125,13 @@ def test_what_is_kept(at_once: Path, tmp_path: Path) -> None:
         "checkpoint-30",
         "evaluations",
     }
+
+
+def test_a_damaged_one_that_is_written_again_does_not_count_before_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4" / "stage.json").write_text("{}")
+    Writing().begin(tmp_path / "checkpoint-4")
+    assert list((tmp_path / "checkpoint-4").iterdir()) == []
 
 
 class Full(AkiTrainer):

@@ -22,8 +22,8 @@ class Machine:
     logging_steps: int = 10
     save_steps: int | None = None
     keep_checkpoints: int | None = None
-    async_checkpoints: bool = True
-    """Write checkpoints while the training goes on; the CPU's memory holds a copy meanwhile."""
+    async_checkpoints: bool | None = None
+    """Write checkpoints while the training goes on; the CPU's memory holds a copy meanwhile. None: on GPUs."""
     report_to: Sequence[str] = ()
     fsdp: bool = False
     gradient_checkpointing: bool | None = None
@@ -62,6 +62,10 @@ class Machine:
         """Whether activations are computed twice: the command line, else the recipe, else on GPUs."""
         said = stage.gradient_checkpointing if self.gradient_checkpointing is None else self.gradient_checkpointing
         return not self.cpu if said is None else said
+
+    def writes_beside(self) -> bool:
+        """Whether checkpoints are written while the training goes on. On a CPU the two would share its time."""
+        return not self.cpu if self.async_checkpoints is None else self.async_checkpoints
 
     def readers(self, num_streams: int, world_size: int) -> int:
         """Workers of a process that read caption streams: as many as divide them, up to `workers`.

@@ -78,7 +78,7 @@ def run_stage(
     arguments = training_arguments(stage, out, machine, model)
     dataset = training_data(stage, data_root, processor, arguments, pictures, resume, changed_data, machine.shard_cache)
     stop = StopEarly(machine.until)
-    writing = Writing(beside=machine.async_checkpoints, keep=machine.keep_checkpoints)
+    writing = Writing(beside=machine.writes_beside(), keep=machine.keep_checkpoints)
     log_file = out / "log.jsonl"
     if arguments.process_index == 0:
         keep_log(log_file, steps_done(resume))

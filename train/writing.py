@@ -50,9 +50,14 @@ class Writing(TrainerCallback):  # type: ignore[misc]
     # What belongs to it
 
     def begin(self, checkpoint: Path) -> None:
-        """The one before is finished first. Raises UserError where it could not be written."""
+        """The one before is finished first. What lies there of an earlier start counts no more.
+
+        Raises:
+            UserError: the one before could not be written.
+        """
         self.finish()
         self._what = checkpoint
+        (checkpoint / SPECIFICATION).unlink(missing_ok=True)
 
     def state(self, state: dict[str, Any], folder: Path) -> None:
         """A distributed checkpoint, to which every process adds its shards."""

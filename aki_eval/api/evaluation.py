@@ -48,6 +48,7 @@ def evaluate(
     dtype: str = "auto",
     attention: str | None = None,
     image_order: str | None = None,
+    engine: str = "generate",
     offline: bool = False,
     fresh: bool = False,
     progress: bool = True,
@@ -77,6 +78,7 @@ def evaluate(
         dtype: For a model given by name: "auto", "float32", "bfloat16" or "float16".
         attention: For AKI given by name: a kind of mask, instead of the one it was trained with.
         image_order: For AKI given by name: "image_first" or "text_first", instead of its processor's.
+        engine: For AKI given by name: "generate", or "continuous" (docs/engines.md).
         offline: Never touch the network for a model given by name.
         fresh: Forget what the run folder holds.
         progress: Show how far it is, on stderr.
@@ -90,7 +92,13 @@ def evaluate(
         TooManyFailures: more than `max_failure_rate` of the samples failed; what was answered is in the run folder.
     """
     predictor = as_predictor(
-        model, device=device, dtype=dtype, attention=attention, image_order=image_order, offline=offline
+        model,
+        device=device,
+        dtype=dtype,
+        attention=attention,
+        image_order=image_order,
+        engine=engine,
+        offline=offline,
     )
     folder = Path(out) if out is not None else Path("runs") / (predictor.name + ("-toy" if is_toy(data) else ""))
     options = RunOptions(

@@ -7,11 +7,13 @@ The engine is `model.continuous`. It is admitted by comparison with `generate` o
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from importlib.metadata import version
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.records import Prompt
@@ -33,6 +35,9 @@ CONTEXT = 2048
 
 SHARE = 0.5
 """Of the free memory, at most, for the cache."""
+
+MEMINFO = Path("/proc/meminfo")
+"""Of Linux."""
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -122,7 +127,7 @@ class ContinuousAkiPredictor(AkiPredictor):
             if not engine.active:
                 return
             try:
-                ended: list[Ended] = [(answering.pop(key).prompt, ids) for key, ids in engine.step().items()]
+                ended: list[Ended] = [(answering.pop(key).prompt, found) for key, found in engine.step().items()]
             except Exception as error:  # noqa: BLE001  what one question does must not end the others
                 ended = self._after(error, engine, waiting, answering)
             if ended:
@@ -235,13 +240,16 @@ class ContinuousAkiPredictor(AkiPredictor):
 
 
 def free_memory(device: str) -> int:
-    """Bytes that nobody uses, of a GPU or of this machine."""
+    """Bytes that can be had, of a GPU or of this machine; where the system does not say, half of all it has."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    if MEMINFO.exists() and (
+        found := re.search(r"^MemAvailable: *(\d+) kB$", MEMINFO.read_text("utf-8"), re.MULTILINE)
+    ):
+        return 1024 * int(found[1])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _why_not(engine: ContinuousBatching, asked: Asked) -> str | None:

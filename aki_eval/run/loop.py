@@ -103,8 +103,11 @@ class Loop:
                         for prompt in groups.take_failed():
                             self._finish([prompt], [self._ask_alone(prompt)])
                         if ended is None:
-                            return
+                            break
+                        groups.answered(prompt for prompt, _ in ended)
                         self._finish([prompt for prompt, _ in ended], [self._or_alone(*pair) for pair in ended])
+                for prompt in groups.forgotten:  # none, unless an engine loses one
+                    self._finish([prompt], [self._ask_alone(prompt)])
             finally:
                 thread.shutdown(wait=False, cancel_futures=True)
 
@@ -201,6 +204,7 @@ class _Groups:
         self.size = min(GROUP, loop.batch_size.wanted or GROUP)
         self.waited = 0.0
         self._failed: list[Prompt] = []
+        self._handed: dict[str, Prompt] = {}
         self._ahead = self._next()
 
     def __iter__(self) -> _Groups:
@@ -213,12 +217,16 @@ class _Groups:
                 group, prepared = self._ahead
                 self._ahead = self._next()
                 try:
-                    return group, prepared.result()
+                    ready = prepared.result()
                 except Unusable:
                     raise
                 except Exception:  # noqa: BLE001  whatever one sample does must not end the run
-                    if kept := self._one_by_one(group):
-                        return kept, self.predictor.prepare(kept)
+                    group = self._one_by_one(group)
+                    if not group:
+                        continue
+                    ready = self.predictor.prepare(group)
+                self._handed |= {prompt.index: prompt for prompt in group}
+                return group, ready
             raise StopIteration
         finally:
             self.waited += time.perf_counter() - start
@@ -226,6 +234,15 @@ class _Groups:
     def take_failed(self) -> list[Prompt]:
         failed, self._failed = self._failed, []
         return failed
+
+    def answered(self, prompts: Iterable[Prompt]) -> None:
+        for prompt in prompts:
+            del self._handed[prompt.index]
+
+    @property
+    def forgotten(self) -> list[Prompt]:
+        """What was handed out and not answered."""
+        return list(self._handed.values())
 
     def _next(self) -> tuple[list[Prompt], Future[Any]] | None:
         group = list(islice(self.source, self.size))

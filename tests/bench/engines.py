@@ -58,8 +58,8 @@ def by_generate(model: Any, batch: list[Asked]) -> list[list[int]]:
     return [row[: each.max_new_tokens] for row, each in zip(output[:, width:].tolist(), batch, strict=True)]
 
 
-def by_engine(engine: ContinuousBatching, asked: list[Asked]) -> list[list[int]]:
-    waiting, answers = list(enumerate(asked))[::-1], dict[str, list[int]]()
+def by_engine(engine: ContinuousBatching, asked: list[Asked]) -> list[list[int] | str]:
+    waiting, answers = list(enumerate(asked))[::-1], dict[str, list[int] | str]()
     while waiting or engine.active:
         if engine.wants_more:
             while waiting and engine.fits(waiting[-1][1]):

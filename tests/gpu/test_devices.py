@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import torch
 from golden_helpers import Case, cases, labels_of, load_case, load_model
-from model_helpers import answer, batch, model, model_for, pixels, processor
+from model_helpers import IMAGE, NUM_LATENTS, QUESTION_END, answer, batch, model, model_for, pixels, processor
 from predictor_helpers import write_checkpoint
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from aki_eval.predictors import Generation
 from aki_eval.predictors.aki import AkiPredictor
@@ -28,6 +29,7 @@ from aki_eval.run.batching import BatchSize
 from aki_eval.run.inputs import find_tasks, load
 from aki_eval.run.loop import Loop
 from benchmarks.records import Prediction
+from model.continuous import Asked, ContinuousBatching
 from model.self_test import self_test
 
 HERE = Path(__file__).parent
@@ -193,3 +195,23 @@ def test_a_training_step_has_the_gradients_of_the_cpu(
     one, other = (torch.cat([each[name].flatten() for name in exact]).double() for each in (exact, narrow))
     assert float(torch.cosine_similarity(one, other, dim=0)) > 0.995
     assert float(other.norm() / one.norm()) == pytest.approx(1, abs=0.05)
+
+
+@both
+@pytest.mark.parametrize("kind", ["mma", "cca", "prefix"])
+def test_continuous_batching_says_what_generate_says(kind: str, device: str) -> None:
+    """One stream computes pictures, masks and steps: on a GPU, too, no step may begin before its inputs are there."""
+    made = model(attention=kind).to(device)
+    vectors = [made.get_image_features(pixels(1, seed=number).to(device)).pooler_output for number in range(8)]
+    prompts = [[1, *[IMAGE] * NUM_LATENTS, *range(5, 6 + number), QUESTION_END] for number in range(8)]
+    engine = ContinuousBatching(made, [], rows=3, tokens=512)
+    waiting = [(str(place), Asked(*pair, 8 + place)) for place, pair in enumerate(zip(prompts, vectors, strict=True))]
+    given, found = dict(waiting), dict[str, list[int] | str]()
+    while waiting or engine.active:
+        while waiting and engine.fits(waiting[0][1]):
+            engine.add(*waiting.pop(0))
+        found |= engine.step()
+    for key, each in given.items():
+        images = {"image": BaseModelOutputWithPooling(pooler_output=each.vectors)}
+        inputs = to(device, batch([each.ids])) | {"mm_encoder_outputs": images}
+        assert answer(made, inputs, each.max_new_tokens) == [found[key]]

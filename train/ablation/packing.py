@@ -2,8 +2,8 @@
 
     tar xJf runs.tar.xz && aki-eval compare steps-2000/runs/it_it-seed* -- steps-2000/runs/mma-seed*
 
-What is kept of a run is its record, its metrics and what every question was worth; answers in full are not. Runs of one
-table differ in a few characters a line, so the second costs a seventh of the first.
+What is kept of a run is its record, its metrics, what every question was worth and what its image tokens knew; answers
+in full are not. Runs of one table differ in a few characters a line, so the second costs a seventh of the first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.files import beside
 
 FILE = "runs.tar.xz"
-KEPT = ("run.json", "*/metrics.json", "*/scores.jsonl")
+KEPT = ("run.json", "*/metrics.json", "*/scores.jsonl", "inside/layers.json")
 FOLDERS = ("runs", "cross")
 
 

@@ -117,13 +117,13 @@ MACHINE_OPTIONS: dict[str, tuple[Any, Any]] = {
     "keep": (Annotated[int, typer.Option(help="Checkpoints that are kept.", min=1, max=1000)], 2),
     "async_checkpoints": (
         Annotated[
-            bool,
+            bool | None,
             typer.Option(
                 "--async-checkpoints/--sync-checkpoints",
-                help="Write checkpoints while training goes on, from a copy in the CPU's memory, or wait for them.",
+                help="Write checkpoints while training goes on, from a copy in the CPU's memory. Default: on GPUs.",
             ),
         ],
-        True,
+        None,
     ),
     "fsdp": (
         Annotated[bool, typer.Option(help="Shard weights, gradients and optimizer over the processes (FSDP2).")],
