@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -35,13 +35,18 @@ LONGEST = (
 """Files that take longest come first, so that no worker is left with one of them when the others have finished."""
 
 
-# What collecting makes (modules, thousands of items) stays to the end: no collection of garbage need look at it.
-gc.disable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting makes (modules, thousands of items) stays to the end: no collection of garbage need look at it.
 
-
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+    Else each takes half a second, and libraries ask for many.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
