@@ -136,7 +136,8 @@ def test_sharding_leaves_precision_to_autocast(root: Path, tmp_path: Path) -> No
     assert logged(sharded, "grad_norm")[:2] == pytest.approx(logged(one, "grad_norm")[:2], rel=1e-5)
     assert logged(sharded, "grad_norm") == pytest.approx(logged(one, "grad_norm"), rel=2e-4)
     for name in ("validation_loss", "validation_loss/vqav2"):  # in the last pass one process has no sample left
-        assert logged(sharded, name) == pytest.approx(logged(one, name), rel=1e-4)
+        assert logged(sharded, name)[:2] == pytest.approx(logged(one, name)[:2], rel=1e-4)
+        assert logged(sharded, name) == pytest.approx(logged(one, name), rel=1e-3)  # with the parted gradients' weights
         assert len(logged(one, name)) == 3  # before, after two steps, after the last
     assert logged(sharded, "answer/vqav2/0")[0] == logged(one, "answer/vqav2/0")[0]
 
