@@ -2,6 +2,7 @@
 
 - `ensure_tables` writes the eleven evaluation tables, once, under the user's cache folder.
 - `write_training_data` writes captions and the eleven instruction sets in the formats of the originals.
+- `write_laboratory_data` writes what the laboratory's models are taught.
 - `scenes`, `image`, `caption`, `Drawer` give the same world without files.
 - `vocabulary` lists every token that any of this uses.
 """
@@ -15,6 +16,7 @@ from .render import image, pixels
 from .scene import COLORS, IMAGE_SIZE, SHAPES, SIZES, Digit, Scene, Split, Thing, scenes
 from .tables import TABLES, ensure_tables
 from .training import write_training_data
+from .training.laboratory import write_laboratory_data
 from .version import VERSION
 from .vocabulary import TOKEN, tokens, vocabulary
 
@@ -41,5 +43,6 @@ __all__ = [
     "scenes",
     "tokens",
     "vocabulary",
+    "write_laboratory_data",
     "write_training_data",
 ]  # fmt: skip

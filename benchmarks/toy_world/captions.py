@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from .scene import Scene, Thing
 from .skills import SKILLS
@@ -15,6 +16,18 @@ def caption(scene: Scene, rng: random.Random) -> str:
     sentences = [_thing_sentence(thing, rng) for thing in scene.things]
     sentences += _number_sentences(scene)
     sentences += _relation_sentences(scene, rng, rng.randint(1, 2))
+    rng.shuffle(sentences)
+    return " ".join(sentences)
+
+
+def statements(scene: Scene, rng: random.Random, count: int = 5) -> str:
+    """Half of the things, and statements about skills drawn at random, also such as deny ("there is no red square").
+
+    What a question will ask has then been said before, and in either direction: a caption of things names the color
+    before the shape, so that nothing teaches to find a thing by its shape.
+    """
+    sentences = [_thing_sentence(thing, rng) for thing in scene.things if rng.random() < 0.5]
+    sentences += _statements(scene, rng, [name for name in SKILLS if name != "identity"], count)
     rng.shuffle(sentences)
     return " ".join(sentences)
 
@@ -37,6 +50,10 @@ def _number_sentences(scene: Scene) -> list[str]:
 
 
 def _relation_sentences(scene: Scene, rng: random.Random, count: int) -> list[str]:
-    asks = [SKILLS[skill](scene, rng) for skill in rng.sample(SENTENCE_SKILLS, len(SENTENCE_SKILLS))]
+    return _statements(scene, rng, SENTENCE_SKILLS, count)
+
+
+def _statements(scene: Scene, rng: random.Random, skills: Sequence[str], count: int) -> list[str]:
+    asks = [SKILLS[skill](scene, rng) for skill in rng.sample(skills, len(skills))]
     known = [(ask, ask.rule(scene)) for ask in asks if ask is not None]
     return [ask.claim(answer).statement for ask, answer in known if answer is not None][:count]

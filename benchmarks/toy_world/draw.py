@@ -61,7 +61,7 @@ class Drawer:
 
     def ask(self, skill: str, scene: Scene) -> Ask | None:
         """Something to ask about a scene; evaluation does not ask what a glance tells."""
-        if self.split == "eval" and not tells_nothing_at_a_glance(skill, scene):
+        if self.split in ("eval", "test") and not tells_nothing_at_a_glance(skill, scene):
             return None
         return SKILLS[skill](scene, self.rng)
 

@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from .questions import Question
-from .scene import Scene, scenes
-from .tables import TABLES
+from .scene import Scene, Split, scenes
+from .tables import ALL_TABLES, TABLES
 from .tables.rows import Entry
 
 POOL_SIZE = 20_000
@@ -37,21 +37,21 @@ class Prior(NamedTuple):
         return max(self.majority, self.glance)
 
 
-def priors(tables: Collection[str] = tuple(TABLES)) -> dict[str, Prior]:
+def priors(tables: Collection[str] = tuple(TABLES), split: Split = "eval") -> dict[str, Prior]:
     """Priors of the tables' questions by skill (`skill/color`) and by table (`table/MME`): plain accuracies."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for name in tables:
-        for entry in distinct_entries(name):
+        for entry in distinct_entries(name, split):
             groups[f"table/{name}"].append(entry)
             groups[f"skill/{entry.question.skill}"].append(entry)
     pool = _pool()
     return {name: _prior(entries, pool) for name, entries in sorted(groups.items())}
 
 
-def distinct_entries(table: str) -> Iterator[Entry]:
+def distinct_entries(table: str, split: Split = "eval") -> Iterator[Entry]:
     """A table's entries with one right answer. Rolls of a circular question count once, as the first of them."""
     seen: set[int] = set()
-    for entry in list(TABLES[table]()):
+    for entry in list(ALL_TABLES[table](split)):
         if entry.question.skill != "describe" and id(entry.question) not in seen:
             seen.add(id(entry.question))
             yield entry

@@ -3,8 +3,8 @@
 A *thing* has a shape, a color, a size and a cell. Size is the depth cue of this world: near things are drawn large, far
 ones small. No two things of a scene agree in both shape and color, so "the red square" always names one thing.
 
-Training and evaluation scenes are disjoint by construction: a scene belongs to the split that a checksum of its content
-(jitter left out) says, so no arrangement that is trained on is ever evaluated, whatever seeds are used.
+Training and evaluation scenes are disjoint by construction: a checksum of its content (jitter left out) says to which
+splits a scene belongs, so no arrangement that is trained on is ever evaluated, whatever seeds are used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["train", "eval"]
+Split = Literal["train", "eval", "fit", "test"]
+"""Remainders of the checksum by 8. train: 1 to 7, the toy's. eval: 0, of the tables; whatever was chosen was chosen on
+these. test: 1, for a finding, looked at once. fit: 2 to 7, what a model trains on that is asked about test scenes."""
+
 Size = Literal["small", "large"]
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels, as COCO writes boxes."""
@@ -30,7 +33,13 @@ MAX_THINGS = 4
 MAX_JITTER = 2
 RADIUS: dict[str, int] = {"small": 5, "large": 9}
 DIGIT_SHARE = 0.35
-EVALUATION_SHARE = 8  # one arrangement in eight is kept for evaluation
+NUM_PARTS = 8
+PARTS: dict[Split, frozenset[int]] = {
+    "train": frozenset(range(1, NUM_PARTS)),
+    "eval": frozenset({0}),
+    "fit": frozenset(range(2, NUM_PARTS)),
+    "test": frozenset({1}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,8 @@ class Scene:
         cells = [f"{thing.cell}{thing.size} {thing.name}" for thing in self.things]
         return ";".join([*cells, f"{self.digit.cell}digit {self.digit.value}" if self.digit else ""])
 
-    @property
-    def split(self) -> Split:
-        return "eval" if zlib.crc32(self.content.encode()) % EVALUATION_SHARE == 0 else "train"
+    def belongs_to(self, split: Split) -> bool:
+        return zlib.crc32(self.content.encode()) % NUM_PARTS in PARTS[split]
 
     def find(self, *, shape: str | None = None, color: str | None = None) -> list[Thing]:
         """The things that have this shape and this color (None: any)."""
@@ -114,7 +122,7 @@ def all_names() -> list[str]:
 def scenes(seed: int | str, count: int | None = None, split: Split = "train") -> Iterator[Scene]:
     """`count` scenes of a split (endlessly many when None), the same for the same seed on every machine."""
     rng = random.Random(f"toy world {seed}")
-    drawn = (scene for scene in map(_draw, itertools.repeat(rng)) if scene.split == split)
+    drawn = (scene for scene in map(_draw, itertools.repeat(rng)) if scene.belongs_to(split))
     return itertools.islice(drawn, count)
 
 

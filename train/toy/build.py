@@ -60,8 +60,14 @@ def caption_stage(plan: ToyPlan, seed: int, attention: str = "causal") -> Stage:
         max_length=128,
         streams=1,
         shuffle_block=512,
-        **_shared(seed),
+        **_shared(plan, seed),
     )
+
+
+INSTRUCTIONS = {
+    "toy": {"vqav2": 0.35, "aokvqa": 0.55, "llava": 0.1},
+    "laboratory": {"vqav2": 0.6, "llava": 0.4},
+}
 
 
 def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
@@ -69,21 +75,24 @@ def sft_stage(plan: ToyPlan, seed: int, attention: str = "mma") -> Stage:
         name="instructions",
         kind="sft",
         attention=attention,
-        data={"vqav2": 0.35, "aokvqa": 0.55, "llava": 0.1},
+        data=INSTRUCTIONS[plan.world],
         steps=plan.sft_steps,
-        batch_size=64,
-        learning_rate=2e-3,
+        batch_size=64 if plan.world == "toy" else 16,
+        learning_rate=2e-3 if plan.world == "toy" else 1e-3,
         min_learning_rate=2e-5,
         warmup_steps=min(100, plan.sft_steps),
         max_length=256,
-        **_shared(seed),
+        **_shared(plan, seed),
     )
 
 
-def _shared(seed: int) -> dict[str, Any]:
+def _shared(plan: ToyPlan, seed: int) -> dict[str, Any]:
     """What both stages have in common."""
     # All logits: with 80 words they cost nothing, and the committed model was made with sums in that order.
-    return {"weight_decay": 0.05, "betas": (0.9, 0.98), "precision": "fp32", "seed": seed, "logits": "all"}
+    usual = {"weight_decay": 0.05, "betas": (0.9, 0.98), "precision": "fp32", "seed": seed}
+    if plan.world == "toy":
+        return {**usual, "logits": "all"}
+    return {**usual, "logits": "learned", "group_steps": 16}
 
 
 def train_toy(out: Path, plan: ToyPlan, *, attention: str = "mma", seed: int = 0, processes: int = 1) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def untrained(
     """What a seed's trainings begin with, and the log of its vision tower: all else is random."""
     tower, log = train_vision(
         tower_config(),
-        list(toy_world.scenes(f"vision {seed}", 10_000)),
+        list(toy_world.scenes(f"vision {seed}", 10_000, "train" if plan.world == "toy" else "fit")),
         steps=plan.vision_steps,
         batch_size=64,
         seed=seed,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
 from benchmarks import toy_world
 
-from .plan import ToyPlan
+from .plan import ToyPlan, World
+
+WRITERS: dict[World, Callable[..., None]] = {
+    "toy": toy_world.write_training_data,
+    "laboratory": toy_world.write_laboratory_data,
+}
 
 
 def ensure_training_data(plan: ToyPlan) -> Path:
@@ -19,8 +25,7 @@ def ensure_training_data(plan: ToyPlan) -> Path:
         if not root.exists():
             half = root.with_name(f"{root.name}.half")  # also what a killed start left
             shutil.rmtree(half, ignore_errors=True)
-            toy_world.write_training_data(
-                half, num_images=plan.num_images, num_captions=plan.num_captions, seed=0, shard_size=1000
-            )
+            write = WRITERS[plan.world]
+            write(half, num_images=plan.num_images, num_captions=plan.num_captions, seed=0, shard_size=1000)
             half.rename(root)
     return root

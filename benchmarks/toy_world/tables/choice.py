@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..draw import Drawer
 from ..questions import LETTERS, Question
-from ..scene import Scene
+from ..scene import Scene, Split
 from .rows import Entry, choice_row, options
 
 CIRCULAR_STEP = 1_000_000
@@ -70,13 +70,13 @@ CV_BENCH_QUESTIONS = 75  # a task and source
 CV_BENCH_PROMPT = " Select from the following choices."
 
 
-def mmbench() -> Iterator[Entry]:
+def mmbench(held_out: Split = "eval") -> Iterator[Entry]:
     """Every question as often as it has options that move, each time with these rolled on by one.
 
     Roll k has the index base + k * 1,000,000 and names the base row as its picture, as in MMBench_DEV_EN. As there,
     some questions of four options have three rolls: their last option stays last, and in a few of them it is right.
     """
-    drawer = Drawer("MMBench", "eval")
+    drawer = Drawer("MMBench", held_out)
     base = itertools.count(1)
     with_last = itertools.count()
     for category, leaves in MMBENCH_ABILITIES.items():
@@ -119,9 +119,9 @@ def _rolled(row: dict[str, str], question: Question, k: int, num_moving: int) ->
     return {**row, "index": index, "image": row["index"], **options(choices), "answer": answer}
 
 
-def seed_bench() -> Iterator[Entry]:
+def seed_bench(held_out: Split = "eval") -> Iterator[Entry]:
     """The index tells rows apart; the benchmark's own `question_id` does not: some stand twice, for other questions."""
-    drawer = Drawer("SEEDBench", "eval")
+    drawer = Drawer("SEEDBench", held_out)
     indices = itertools.count()
     for dimension, skill in SEED_SKILLS.items():
         for _ in range(SEED_QUESTIONS):
@@ -136,28 +136,28 @@ def seed_id(index: int) -> str:
     return str(100_000 + (index - SEED_QUESTIONS + 1 if index % SEED_QUESTIONS == SEED_QUESTIONS - 1 else index))
 
 
-def real_world_qa() -> Iterator[Entry]:
+def real_world_qa(held_out: Split = "eval") -> Iterator[Entry]:
     """Two to four options."""
-    drawer = Drawer("RealWorldQA", "eval")
+    drawer = Drawer("RealWorldQA", held_out)
     for index, skill in zip(range(REAL_WORLD_QUESTIONS), itertools.cycle(REAL_WORLD_SKILLS)):
         scene, question = drawer.draw(skill, "choice", num_choices=2 + index // len(REAL_WORLD_SKILLS) % 3)
         yield Entry(choice_row(index, scene, question), scene, question)
 
 
-def cv_bench_2d() -> Iterator[Entry]:
+def cv_bench_2d(held_out: Split = "eval") -> Iterator[Entry]:
     plan = [("ADE20K", "Count"), ("ADE20K", "Relation"), ("COCO", "Count"), ("COCO", "Relation")]
-    yield from _cv_bench("2D", plan, {"Count": "count", "Relation": "relation"})
+    yield from _cv_bench("2D", plan, {"Count": "count", "Relation": "relation"}, held_out)
 
 
-def cv_bench_3d() -> Iterator[Entry]:
+def cv_bench_3d(held_out: Split = "eval") -> Iterator[Entry]:
     yield from _cv_bench(
-        "3D", [("Omni3D", "Depth"), ("Omni3D", "Distance")], {"Depth": "depth", "Distance": "distance"}
+        "3D", [("Omni3D", "Depth"), ("Omni3D", "Distance")], {"Depth": "depth", "Distance": "distance"}, held_out
     )
 
 
-def _cv_bench(split: str, plan: list[tuple[str, str]], skills: dict[str, str]) -> Iterator[Entry]:
+def _cv_bench(split: str, plan: list[tuple[str, str]], skills: dict[str, str], held_out: Split) -> Iterator[Entry]:
     """CV-Bench brings its prompt along: the question, then the choices as (A), (B), ..."""
-    drawer = Drawer(f"CV-Bench-{split}", "eval")
+    drawer = Drawer(f"CV-Bench-{split}", held_out)
     indices = itertools.count()
     for source, task in plan:
         for _ in range(CV_BENCH_QUESTIONS):

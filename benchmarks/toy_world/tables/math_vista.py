@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from ..draw import Drawer, Drawn
 from ..questions import Question
-from ..scene import Scene
+from ..scene import Scene, Split
 from .rows import Entry, Row, encoded, options
 
 TASKS = (
@@ -52,8 +52,8 @@ HINTS = {
 }
 
 
-def math_vista() -> Iterator[Entry]:
-    drawer = Drawer("MathVista", "eval")
+def math_vista(held_out: Split = "eval") -> Iterator[Entry]:
+    drawer = Drawer("MathVista", held_out)
     skills = itertools.cycle(skill for skill in QUESTION_SKILLS if skill != "list")
     plan = [*itertools.islice(skills, NUM_QUESTIONS - NUM_LISTS), *["list"] * NUM_LISTS]
     for index, skill in enumerate(plan):

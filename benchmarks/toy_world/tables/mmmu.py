@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...tasks.mmmu import DISCIPLINES
 from ..draw import Drawer
 from ..questions import Question
-from ..scene import Scene
+from ..scene import Scene, Split
 from ..skills import DIGITS, WORDS
 from .rows import Entry, Row, encoded, options
 
@@ -104,8 +104,8 @@ class MmmuWriter:
         return _entry(text, question, pictures[0], pictures)
 
 
-def mmmu() -> Iterator[Entry]:
-    writer = MmmuWriter(Drawer("MMMU", "eval"), itertools.count())
+def mmmu(held_out: Split = "eval") -> Iterator[Entry]:
+    writer = MmmuWriter(Drawer("MMMU", held_out), itertools.count())
     kinds = itertools.cycle(KINDS)
     for split, num_questions in SPLITS.items():
         for discipline, subjects in SUBJECTS.items():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from ..captions import description
 from ..draw import Drawer, Drawn
 from ..questions import Question
-from ..scene import Scene
+from ..scene import Scene, Split
 from .rows import Entry, encoded
 
 MM_VET_QUESTIONS = 104
@@ -18,8 +18,8 @@ CONVERSATION_SKILLS = ("color", "count", "shape", "position", "size", "number")
 COMPLEX_SKILLS = ("depth", "distance", "conditional")
 
 
-def mm_vet() -> Iterator[Entry]:
-    drawer = Drawer("MMVet", "eval")
+def mm_vet(held_out: Split = "eval") -> Iterator[Entry]:
+    drawer = Drawer("MMVet", held_out)
     kinds = itertools.cycle(MM_VET_KINDS.items())
     for number, (capabilities, draw) in zip(range(MM_VET_QUESTIONS), kinds, strict=False):
         scene, question = draw(drawer)
@@ -33,9 +33,9 @@ def mm_vet() -> Iterator[Entry]:
         yield Entry(row, scene, question)
 
 
-def llava_bench() -> Iterator[Entry]:
+def llava_bench(held_out: Split = "eval") -> Iterator[Entry]:
     """Up to three questions a picture, as in the original: clusters of one, two or three rows."""
-    drawer = Drawer("LLaVABench", "eval")
+    drawer = Drawer("LLaVABench", held_out)
     indices = itertools.count()
     for number in range(LLAVA_PICTURES):
         scene = drawer.scene(min_things=3, with_digit=number % 2 == 0)

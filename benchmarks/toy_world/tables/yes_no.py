@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..draw import Drawer
 from ..questions import Ask, Question, check_question, is_yes_no
-from ..scene import Scene, all_names
+from ..scene import Scene, Split, all_names
 from .rows import YES_NO_SUFFIX, Entry, encoded
 
 MME_SKILLS = {  # MME's fourteen subtasks, and what stands in for each here
@@ -31,9 +31,9 @@ POPE_PICTURES = 40
 POPE_PER_PICTURE = 2  # of each kind: present, and absent in each of the three ways
 
 
-def mme() -> Iterator[Entry]:
+def mme(held_out: Split = "eval") -> Iterator[Entry]:
     """Two rows a subtask and picture. The pair puts the same question with a right and with a wrong value."""
-    drawer = Drawer("MME", "eval")
+    drawer = Drawer("MME", held_out)
     indices = itertools.count()
     for category, skill in MME_SKILLS.items():
         for number in range(MME_PICTURES):
@@ -68,13 +68,13 @@ def _check(ask: Ask | None, scene: Scene, want: str, drawer: Drawer) -> Question
     return None if ask is None else check_question(ask, scene, want, drawer.rng)
 
 
-def pope() -> Iterator[Entry]:
+def pope(held_out: Split = "eval") -> Iterator[Entry]:
     """Existence only. Each present thing counts towards all three categories, as in the table of VLMEvalKit.
 
     Absent things are drawn as POPE draws them: *random* of all, *popular* of the frequent ones (of this world's names,
     the first third), *adversarial* of those that go with what is there (color and shape present, on different things).
     """
-    drawer = Drawer("POPE", "eval")
+    drawer = Drawer("POPE", held_out)
     indices = itertools.count()
     for number in range(POPE_PICTURES):
         scene = drawer.scene(min_things=3)

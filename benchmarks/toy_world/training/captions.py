@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..captions import caption
@@ -17,11 +17,15 @@ from ..scene import Scene
 from .files import write_shard
 
 Record = tuple[str, Mapping[str, bytes]]
+Describe = Callable[[Scene, random.Random], str]
 
 
-def write_caption_shards(folder: Path, scenes: Sequence[Scene], seed: int, shard_size: int) -> None:
+def write_caption_shards(
+    folder: Path, scenes: Sequence[Scene], seed: int, shard_size: int, describe: Describe = caption
+) -> None:
     rng = random.Random(f"captions {seed}")
-    _write_shards(folder, [_kale_record(number, scene, rng) for number, scene in enumerate(scenes)], shard_size)
+    records = [_kale_record(number, scene, describe(scene, rng)) for number, scene in enumerate(scenes)]
+    _write_shards(folder, records, shard_size)
 
 
 def write_ocr_shards(folder: Path, scenes: Sequence[Scene], shard_size: int) -> None:
@@ -34,8 +38,8 @@ def _write_shards(folder: Path, records: Sequence[Record], shard_size: int) -> N
         write_shard(folder / f"{shard:05d}.tar", records[start : start + shard_size])
 
 
-def _kale_record(number: int, scene: Scene, rng: random.Random) -> Record:
-    return f"{number:09d}", {"jpg": jpeg(scene), "txt": caption(scene, rng).encode()}
+def _kale_record(number: int, scene: Scene, text: str) -> Record:
+    return f"{number:09d}", {"jpg": jpeg(scene), "txt": text.encode()}
 
 
 def _ocr_records(scenes: Sequence[Scene]) -> Iterator[Record]:

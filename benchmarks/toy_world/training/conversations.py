@@ -21,13 +21,19 @@ Turn = tuple[str, str]
 KIT_SUFFIX = "Please select the correct answer from the options above. \n"
 
 
-def write_llava(root: Path, pictures: Sequence[Picture], drawer: Drawer, per_image: int) -> None:
+def write_llava(
+    root: Path,
+    pictures: Sequence[Picture],
+    drawer: Drawer,
+    per_image: int,
+    turn: Callable[[Drawer, Scene], Turn] | None = None,
+) -> None:
     """llava_instruct_150k.json: alternating turns, `<image>` once, before or after the first (Liu et al. 2023)."""
     rows = [
         {
             "id": f"{picture.number:012d}",
             "image": f"{picture.number:012d}.jpg",
-            "conversations": _conversation([_turn(drawer, picture.scene) for _ in range(per_image)], drawer),
+            "conversations": _conversation([(turn or _turn)(drawer, picture.scene) for _ in range(per_image)], drawer),
         }
         for picture in pictures
     ]
@@ -48,19 +54,19 @@ def _turn(drawer: Drawer, scene: Scene) -> Turn:
     return make(drawer, scene)
 
 
-def _sentence(drawer: Drawer, scene: Scene) -> Turn:
+def sentence(drawer: Drawer, scene: Scene) -> Turn:
     question = next(questions(drawer, scene, 1, "open"))
     return question.text, question.statement
 
 
-def _detail(drawer: Drawer, scene: Scene) -> Turn:
+def detail(drawer: Drawer, scene: Scene) -> Turn:
     question = describe_question(scene)
     return question.text, question.answer
 
 
-def _reason(drawer: Drawer, scene: Scene) -> Turn:
+def reason(drawer: Drawer, scene: Scene) -> Turn:
     question = reason_question(drawer, scene)
-    return (question.text, question.statement) if question else _sentence(drawer, scene)
+    return (question.text, question.statement) if question else sentence(drawer, scene)
 
 
 def _yes_no(drawer: Drawer, scene: Scene) -> Turn:
@@ -71,12 +77,12 @@ def _yes_no(drawer: Drawer, scene: Scene) -> Turn:
 def _kit_choice(drawer: Drawer, scene: Scene) -> Turn:
     """VLMEvalKit's text for multiple choice."""
     question = next(questions(drawer, scene, 1, "choice"))
-    return f"Question: {question.text}\nOptions:\n{_lettered(question, '{}. {}')}\n{KIT_SUFFIX}", question.letter
+    return f"Question: {question.text}\nOptions:\n{in_lines(question, '{}. {}')}\n{KIT_SUFFIX}", question.letter
 
 
 def _cv_bench(drawer: Drawer, scene: Scene) -> Turn:
     question = next(questions(drawer, scene, 1, "choice"))
-    return f"{question.text} Select from the following choices.\n{_lettered(question, '({}) {}')}", question.letter
+    return f"{question.text} Select from the following choices.\n{in_lines(question, '({}) {}')}", question.letter
 
 
 def _math(drawer: Drawer, scene: Scene) -> Turn:
@@ -89,14 +95,14 @@ def _math(drawer: Drawer, scene: Scene) -> Turn:
     return query(question, answer_type_of(question.skill)), question.letter if question.choices else question.answer
 
 
-def _lettered(question: Question, pattern: str) -> str:
+def in_lines(question: Question, pattern: str) -> str:
     return "\n".join(pattern.format(letter, text) for letter, text in zip(LETTERS, question.choices, strict=False))
 
 
 TURNS: dict[Callable[[Drawer, Scene], Turn], int] = {
-    _sentence: 4,
-    _detail: 1,
-    _reason: 1,
+    sentence: 4,
+    detail: 1,
+    reason: 1,
     _yes_no: 1,
     _kit_choice: 1,
     _cv_bench: 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..draw import Drawer, Form
 from ..questions import Question
@@ -30,13 +30,21 @@ NEVER_OPEN = {"identity"}  # "which thing is there?" has one answer only among o
 CHECK_SHARE = 0.4
 
 
-def questions(drawer: Drawer, scene: Scene, count: int, form: Form | None = None) -> Iterator[Question]:
+def questions(
+    drawer: Drawer,
+    scene: Scene,
+    count: int,
+    form: Form | None = None,
+    *,
+    weights: Mapping[str, int] = WEIGHTS,
+    check_share: float = CHECK_SHARE,
+) -> Iterator[Question]:
     """`count` questions about a scene, of one form (None: open ones and yes/no checks mixed)."""
     asked = 0
     while asked < count:
-        kind = form or ("check" if drawer.rng.random() < CHECK_SHARE else "open")
-        names = [skill for skill in WEIGHTS if kind == "choice" or skill not in NEVER_OPEN]
-        skill = drawer.rng.choices(names, [WEIGHTS[name] for name in names])[0]
+        kind = form or ("check" if drawer.rng.random() < check_share else "open")
+        names = [skill for skill in weights if kind == "choice" or skill not in NEVER_OPEN]
+        skill = drawer.rng.choices(names, [weights[name] for name in names])[0]
         want = drawer.rng.choice(YES_NO) if kind == "check" else None
         drawn = drawer.try_draw(skill, kind, scene, want)
         if drawn is not None:

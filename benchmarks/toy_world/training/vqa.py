@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..draw import Drawer
 from ..questions import Question, check_question
+from ..scene import Scene
 from ..skills import SKILLS, YES_NO
 from .files import Picture, write_json, write_json_lines
 from .questions import questions
@@ -17,16 +18,20 @@ VQA_CONFIDENCE = ("yes", "yes", "yes", "yes", "yes", "yes", "yes", "maybe", "may
 SUFFIX = " Please answer yes or no."
 SUFFIX_SHARE = 0.5
 VSR_SKILLS = ("relation", "depth", "position")
+Asking = Callable[[Drawer, Scene, int], Iterator[Question]]
+"""So many questions about a scene."""
 
 
-def write_vqav2(root: Path, pictures: Sequence[Picture], drawer: Drawer, per_image: int) -> None:
+def write_vqav2(
+    root: Path, pictures: Sequence[Picture], drawer: Drawer, per_image: int, ask: Asking = questions
+) -> None:
     """v2_OpenEnded_mscoco_train2014_questions.json and v2_mscoco_train2014_annotations.json (visualqa.org).
 
     Half of the yes/no questions end as MME's and POPE's do, so that a model knows the phrase.
     """
     asked, answered = [], []
     for picture in pictures:
-        for number, question in enumerate(questions(drawer, picture.scene, per_image)):
+        for number, question in enumerate(ask(drawer, picture.scene, per_image)):
             ids = {"image_id": picture.number, "question_id": picture.number * 1000 + number}
             asked.append({**ids, "question": _with_suffix(question, drawer.rng)})
             answered.append({**ids, **_vqa_annotation(question)})
