@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +168,40 @@ def attend(model: Any, processor: Any, text: str, question: str, pixels: list[An
         latents_to_patches=rolled_out(layers),
     )
     return seen, output, ids
+
+
+class LayerPass(NamedTuple):
+    """A pass over a prompt of one picture, seen from the picture's latents.
+
+    states: of what comes into the first layer and of what leaves each, (N, T) in float32. image_to_question,
+    image_to_image: by layer, shares of the latents' attention, averaged over them and over heads.
+    """
+
+    states: list[NDArray[np.float32]]
+    image_to_question: list[float]
+    image_to_image: list[float]
+
+
+def layer_pass(predictor: AkiPredictor, prompt: Prompt, question: str) -> LayerPass:
+    """One pass, batch size 1, so that nothing but the question tells two passes over a picture apart."""
+    import torch
+
+    model, processor = predictor.model, predictor.processor
+    text = predictor.render(prompt)
+    pixels = [image.decode() for image in prompt.images]
+    inputs = processor(images=pixels, text=text, add_special_tokens=False, return_tensors="pt").to(model.device)
+    with torch.inference_mode(), _eager(model):
+        output = model(**inputs.to(model.dtype), output_attentions=True, output_hidden_states=True, use_cache=False)
+        places = (inputs["input_ids"][0] == model.config.image_token_id).nonzero().flatten()
+        words = _words(processor, text, question)
+        asked = sorted({token for word in words for token in range(word.start, word.end)})
+        looking = [layer[0][:, places.to(layer.device)].float().mean((0, 1)).cpu() for layer in output.attentions]
+        states = [layer[0][places.to(layer.device)].float().cpu().numpy() for layer in output.hidden_states]
+    return LayerPass(
+        states=states,
+        image_to_question=[float(row[asked].sum()) for row in looking],
+        image_to_image=[float(row[places.cpu()].sum()) for row in looking],
+    )
 
 
 def _states_asked(predictor: AkiPredictor, prompt: Prompt, question: str, other: str, pixels: list[Any]) -> list[Any]:

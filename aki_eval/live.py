@@ -92,6 +92,7 @@ class LiveRun:
             "notices": (),
             "active": "live",
             "probed": False,
+            "looked_inside": False,
         }
         text = make_environment().get_template("live.html.j2").render(content)
         (out / "index.html").write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -16,6 +16,7 @@ from benchmarks.results.folder import open_runs
 
 from .audit import audit_table, third_version
 from .formats import FORMATS, Output, print_tables, produce
+from .laboratory import laboratory_tables, score_tables
 from .other_tables import OTHERS
 from .paper_tables import (
     TITLES,
@@ -89,7 +90,9 @@ def report(
     one_screen = not (everything or chosen or audit)
     for name in wanted:
         if name == "term" and one_screen and plan.grouped:
-            print_tables([*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan)])
+            print_tables(
+                [*(t for t in main_tables(plan) if t.key != "table2"), *pair_tables(plan), *score_tables(plan)]
+            )
         elif name == "term" and one_screen and (by_step := step_table(plan)):
             print_tables([by_step])
         elif name == "term" and one_screen:
@@ -158,7 +161,7 @@ def choose_tables(plan: Plan, numbers: Sequence[str]) -> list[Table]:
     """All tables, or those of the given numbers."""
     if not numbers:
         by_step = step_table(plan)
-        return [*([by_step] if by_step else []), *all_tables(plan)]
+        return [*([by_step] if by_step else []), *all_tables(plan), *laboratory_tables(plan)]
     return [_table(number, plan) for number in numbers]
 
 

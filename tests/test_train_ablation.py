@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from benchmarks.errors import UserError
 from train import cli
 from train.ablation.carry_out import carry_out
-from train.ablation.plan import AblationPlan, read_plan, write_plan
+from train.ablation.cross import cross_kinds, cross_name, crossed, look_again
+from train.ablation.overview import Budget, write_overview
+from train.ablation.plan import AblationPlan, check_plans, folder_of, read_plan, write_plan
 from train.ablation.results import share_right
 from train.ablation.rows import NEW_KINDS, TABLE_1, all_rows, choose_rows
 from train.ablation.schedule import Job, StepSeconds, check_budget, jobs, run_jobs
@@ -77,22 +79,130 @@ def test_choosing_rows() -> None:
 
 
 def test_an_experiment_is_not_mixed_with_another(tmp_path: Path) -> None:
-    write_plan(tmp_path, TINY)
-    write_plan(tmp_path, TINY)
-    assert read_plan(tmp_path) == TINY
+    folder = folder_of(tmp_path, TINY)
+    assert folder.name == "steps-4"
+    check_plans(tmp_path, [TINY])
+    write_plan(folder, TINY)
+    check_plans(tmp_path, [replace(TINY, launch="srun")])
+    assert read_plan(folder) == TINY
     with pytest.raises(UserError, match="holds an ablation with subset = 'ci', now None"):
-        write_plan(tmp_path, replace(TINY, subset=None))
-    (tmp_path / "ablation.json").write_text("{")
+        check_plans(tmp_path, [replace(TINY, subset=None)])
+    (folder / "ablation.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
-        read_plan(tmp_path)
+        check_plans(tmp_path, [TINY])
+    (tmp_path / "ablation.json").write_text("{}")
+    with pytest.raises(UserError, match="of an earlier version"):
+        check_plans(tmp_path, [TINY])
+
+
+def test_further_training_budgets_may_come_to_the_same_experiment(tmp_path: Path) -> None:
+    """In folders of their own, asked the same; what was begun at one is held against that one alone."""
+    longer = replace(TINY, toy=replace(TINY.toy, sft_steps=9, caption_steps=5))
+    write_plan(folder_of(tmp_path, TINY), TINY)
+    check_plans(tmp_path, [TINY, longer])
+    with pytest.raises(UserError, match=r"steps-4 holds an ablation with bench = 'real_world_qa', now 'pope'"):
+        check_plans(tmp_path, [replace(longer, bench="pope")])
+    with pytest.raises(UserError, match=r"steps-4 holds an ablation with toy = "):
+        check_plans(tmp_path, [replace(TINY, toy=replace(TINY.toy, caption_steps=9))])
+    rows = choose_rows("causal,mma", 3)
+    found = [(job.seed, job.folder.name, job.row.name) for job in jobs([TINY, longer], rows, 2, tmp_path)]
+    first = [(0, folder, row) for folder in ("steps-4", "steps-9") for row in ("it_it", "mma")]
+    assert found == [*first, *((1, folder, row) for _, folder, row in first)]
+    assert replace(TINY, data="/data").sft_steps == 5_000  # the paper's
+    assert replace(TINY, data="/data", steps=7).sft_steps == 7
 
 
 def test_what_is_done_is_not_done_again_and_seeds_come_one_after_the_other(tmp_path: Path) -> None:
     rows = choose_rows("causal,mma", 3)
-    path = record_path(tmp_path, "mma", 0)
-    path.parent.mkdir()
+    path = record_path(folder_of(tmp_path, TINY), "mma", 0)
+    path.parent.mkdir(parents=True)
     path.write_text("{}")
-    assert [(job.row.name, job.seed) for job in jobs(rows, 2, tmp_path)] == [("it_it", 0), ("it_it", 1), ("mma", 1)]
+    found = [(job.row.name, job.seed) for job in jobs([TINY], rows, 2, tmp_path)]
+    assert found == [("it_it", 0), ("it_it", 1), ("mma", 1)]
+
+
+def test_models_under_the_masks_of_others() -> None:
+    rows = choose_rows("causal,mma,dot,mma_late", 3)
+    assert cross_kinds("mma, causal,mma", rows) == ("mma", "causal")
+    for text, said in (
+        ("mma", "at least two"),
+        ("mma,diagonal", "unknown kind 'diagonal'"),
+        ("v2v,cca", "none of the rows"),
+    ):
+        with pytest.raises(UserError, match=said):
+            cross_kinds(text, rows)
+    done = [{"row": row.name, "seed": seed} for row in rows for seed in (1, 0)]
+    found = [(each["row"], each["seed"], kind) for each, kind in crossed(done, rows, ("mma", "causal"))]
+    assert found == [("it_it", 0, "mma"), ("mma", 0, "causal"), ("it_it", 1, "mma"), ("mma", 1, "causal")]
+
+
+def test_looking_again_does_what_is_missing_while_there_is_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+
+    def call(*arguments: str) -> None:
+        calls.append(arguments)
+        if arguments[0] == "run":
+            run = Path(arguments[arguments.index("--out") + 1])
+            (run / "pope").mkdir(parents=True)
+            (run / "run.json").write_text("{}")
+            (run / "pope" / "metrics.json").write_text("{}")
+
+    monkeypatch.setattr("train.ablation.work.aki_eval", call)
+    monkeypatch.setattr("train.ablation.cross.aki_eval", call)
+    rows = choose_rows("causal,mma", 3)
+    done = [{"row": name, "seed": 0, "model": f"trained/{name}"} for name in ("it_it", "mma")]
+
+    def look(until: float) -> list[str]:
+        return look_again(tmp_path, TINY, done, rows, kinds=("mma", "causal"), inside="toy", num_workers=1, until=until)
+
+    assert look(0) == ["it_it-as-mma-seed0", "mma-as-causal-seed0", "inside it_it seed 0", "inside mma seed 0"]
+    assert calls == []
+    assert look(float("inf")) == []
+    assert [(call[0], call[-2:]) for call in calls[:2]] == [
+        ("run", ("--attention", "mma")),
+        ("run", ("--attention", "causal")),
+    ]
+    assert all(str(tmp_path / "trained") in call[2] for call in calls[:2])
+    assert [call[0] for call in calls[2:]] == ["inspect", "inspect"]
+    for name in ("it_it", "mma"):
+        place = tmp_path / "runs" / f"{name}-seed0" / "inside"
+        place.mkdir(parents=True)
+        (place / "layers.json").write_text("{}")
+    assert look(float("inf")) == []
+    assert len(calls) == 4
+
+
+def test_budgets_side_by_side(tmp_path: Path) -> None:
+    """What each budget says of each row; what no budget has is a dash, and what one lacks is named."""
+    rows = choose_rows("causal,mma", 3)
+    budgets = []
+    for steps, values in ((4, {"it_it": [1, 0], "mma": [1, 1]}), (9, {"it_it": [1, 1]})):
+        folder = tmp_path / f"steps-{steps}"
+        for name, scores in values.items():
+            task = folder / "runs" / f"{name}-seed0" / "pope"
+            task.mkdir(parents=True)
+            (task / "metrics.json").write_text(json.dumps({"headline": "kit"}))
+            lines = [json.dumps({"protocol": "kit", "value": value}) for value in scores]
+            (task / "scores.jsonl").write_text("\n".join(lines) + "\n")
+        done = [{"row": name, "seed": 0, "training_seconds": 90.0} for name in values]
+        plan = replace(TINY, toy=replace(TINY.toy, sft_steps=steps))
+        budgets.append(Budget(folder, plan, done, ["mma, seed 0, steps-9"] if steps == 9 else []))
+    found = tmp_path / "report" / "steps-4" / "compare" / "mma-minus-it_it"
+    found.mkdir(parents=True)
+    metrics = [
+        {"label": "POPE", "is_column": True, "significant": True, "difference": 12.5},
+        {"label": "RWQA", "is_column": True, "significant": False, "difference": -3.0},
+        {"label": "part", "is_column": False, "significant": True, "difference": 9.0},
+    ]
+    (found / "compare.json").write_text(json.dumps({"metrics": metrics}))
+    text = write_overview(tmp_path, budgets, rows).read_text()
+    assert "| row | 4 steps | 9 steps |" in text
+    assert "| (I&T)PT + (I&T)SFT | 50.0 | 100.0 |" in text
+    assert "| ▲ POPE +12.5; 1 of 2 cannot be told apart | – |" in text
+    assert "not done, for want of time: mma, seed 0, steps-9" in text
+    assert "| (I&T)PT + (I&T)SFT | 1.5 | 1.5 |" in text
 
 
 class FakeProcess:
@@ -128,10 +238,9 @@ def simulated(lengths: dict[str, float], costs: dict[str, float], budget: float,
         begun.append((job.row.name, job.seed))
         return FakeProcess(clock, lengths[job.row.name])  # type: ignore[return-value]
 
-    wanted = list(jobs(choose_rows("causal,cca,mma", 3), 2, Path("/nowhere")))
+    wanted = list(jobs([TINY], choose_rows("causal,cca,mma", 3), 2, Path("/nowhere")))
     left = run_jobs(
-        wanted,
-        costs,
+        [replace(job, cost=costs[job.row.name]) for job in wanted],
         budget=budget,
         num_workers=workers,
         start=start,
@@ -170,9 +279,9 @@ def test_a_failed_row_ends_the_others(tmp_path: Path) -> None:
         made.append(FakeProcess(clock, 5 if job.seed == 0 else 500, code=2))
         return made[-1]  # type: ignore[return-value]
 
-    wanted = [Job(choose_rows("mma", 3)[0], seed) for seed in (0, 1)]
-    with pytest.raises(UserError, match="mma, seed 0: ended with code 2"):
-        run_jobs(wanted, {}, budget=1e9, num_workers=2, start=start, say=str, clock=clock, pause=0)
+    wanted = [Job(choose_rows("mma", 3)[0], seed, tmp_path / "steps-4") for seed in (0, 1)]
+    with pytest.raises(UserError, match="mma, seed 0, steps-4: ended with code 2"):
+        run_jobs(wanted, budget=1e9, num_workers=2, start=start, say=str, clock=clock, pause=0)
     assert [process.ended for process in made] == [False, True]
 
 
@@ -180,9 +289,11 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
     each = StepSeconds(vision=0.02, pretrain=0.1, sft=0.1, setup=2)
     costs = {row.name: each.of(replace(TINY, toy=ToyPlan()), row) for row in choose_rows("causal,dot", 3)}
     assert costs["dot"] == pytest.approx(costs["it_it"] + 2 * 2 + 0.1 * 2900)
+    rows = choose_rows("causal,dot", 3)
+    wanted = [Job(row, 0, Path("/nowhere"), costs[row.name]) for row in rows]
     with pytest.raises(UserError, match=r"--budget 1: the cheapest row, it_it, takes about 6\.\d minutes here"):
-        check_budget(60, costs)
-    check_budget(3600, costs)
+        check_budget(60, wanted)
+    check_budget(3600, wanted)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +301,15 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
     [
         (["--data", "/nowhere"], "--data /nowhere: no such folder"),
         (["--rows", "diagonal"], "--rows 'diagonal': expected all"),
+        (["--steps", "10,0"], "--steps '10,0': expected numbers from 1 to"),
+        (["--cross", "mma,diagonal"], "--cross 'mma,diagonal': unknown kind 'diagonal'"),
+        (["--jobs", "1000"], "--jobs 1000: this machine has"),
+        (["--launch", "srun"], "--launch 'srun': the toy trains on this machine"),
+        (["--inside", "/nowhere"], "--inside '/nowhere': no such file"),
+        (["--bench", "nobodys"], "--bench: unknown benchmark 'nobodys'"),
+        (["--evaluation", "/nowhere"], "/nowhere"),
+        (["--subset", "few"], "--subset: 'few'"),
+        (["--judge", "gpt-4o"], "--offline: the judge gpt-4o is asked over the internet"),
     ],
 )
 def test_bad_usage_is_one_line(
@@ -231,10 +351,12 @@ def test_share_of_questions_right(tmp_path: Path) -> None:
 
 def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     """Real trainings of a few steps, real evaluations, a real report: that all of it fits together."""
-    write_plan(tmp_path, TINY)
     rows = choose_rows("causal,mma", 3)
-    summary = carry_out(TINY, rows=rows, num_seeds=1, budget=None, num_jobs=2, out=tmp_path)
+    overview = carry_out([TINY], rows=rows, num_seeds=1, budget=None, num_jobs=2, out=tmp_path, cross=("mma", "causal"))
+    assert "[4 steps](steps-4/README.md): 1 seed of it_it, mma" in overview.read_text()
+    summary = overview.parent / "steps-4" / "README.md"
     text = summary.read_text()
+    out, tmp_path = tmp_path, tmp_path / "steps-4"
     assert "| (I&T)PT + (I&T)SFT | 7 | 1.00 |" in text
     assert "mma minus it_it" in text
     report = summary.parent
@@ -247,4 +369,6 @@ def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     trained = {path.name.partition("-")[0] for path in (tmp_path / "trained" / "seed0").iterdir()}
     assert trained == {"start", "0_captions_image_first", "1_instructions_image_first"}
     assert len(list((tmp_path / "trained" / "seed0").glob("0_captions*"))) == 1  # one pretraining for both
-    assert list(jobs(rows, 1, tmp_path)) == []
+    assert list(jobs([TINY], rows, 1, out)) == []
+    used = json.loads((tmp_path / "cross" / cross_name("mma", "causal", 0) / "run.json").read_text())["model"]
+    assert (used["trained_attention"], used["attention"]) == ("mma", "causal")

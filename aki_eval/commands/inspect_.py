@@ -1,15 +1,18 @@
-"""`aki-eval inspect`: one picture, one question, and what the model's attention does with them."""
+"""`aki-eval inspect`: what a model's attention does with one picture and question, or with a data set of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.asked_about import AskedAbout, read_questions
 from benchmarks.errors import UserError
+from benchmarks.files import folder_with_room
 from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS
 from reports.tables import Cell, Column, Row, Table
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from reports.attention_figures import Heat, Span
 
     from ..attention_maps import View
+    from ..predictors.aki import AkiPredictor
 
 LOOKS_TITLE = "Where each word looks on the picture (share of the word's attention that goes there)"
 MOST_WORDS = 17
@@ -27,9 +31,27 @@ MOST_WORDS = 17
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint folder of AKI, or its Hub id.")],
-    image: Annotated[Path, typer.Option(help="The picture.")],
-    prompt: Annotated[str, typer.Option(help="The question about it.")],
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("inspection"),
+    image: Annotated[Path | None, typer.Option(help="The picture.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The question about it.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="toy|FILE.jsonl",
+            help="Instead of one picture: questions that say which object they are about. Probes for it at the image "
+            "tokens of every layer.",
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option(help="Of --data: fitted on; half as many are tested on.", min=10, max=1_000_000)
+    ] = 300,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=folder_with_room,
+            metavar="PATH",
+            help="Folder for the figures. Default: inspection. What --data puts into RUN_DIR/inside, report shows.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     other: Annotated[
         str | None, typer.Option(help="Asked instead, to see what a question does to the image tokens.")
@@ -37,26 +59,86 @@ def command(
     attention: Attention = None,
     attention_layers: AttentionLayers = None,
 ) -> None:
-    """Draw a prompt's attention mask, which words its image tokens attend to, and what each layer does to them."""
-    from reports.formats import print_tables
+    """Draw a prompt's attention mask, which words its image tokens attend to, and what each layer does to them.
 
-    from ..attention_maps import OTHER_QUESTION, look
+    With --data, over many questions: how much image tokens attend to the question, how far it moves them, and whether
+    the object asked about can be read off them.
+    """
     from ..predictors.aki import AkiPredictor
     from ..predictors.make import find_checkpoint, find_layers, find_mask
 
-    if not prompt.strip():
+    out = out or Path("inspection")
+    if data is not None:
+        for option, given in (("--image", image), ("--prompt", prompt), ("--other", other)):
+            if given is not None:
+                raise UserError(f"{option} is about one picture, --data about many: give one of them")
+        questions = read_questions(data, pictures)
+    elif image is None or prompt is None:
+        missing = "--image" if image is None else "--prompt"
+        raise UserError(f"{missing} is missing: give a picture and a question, or --data toy for many")
+    elif not prompt.strip():
         raise UserError("--prompt is empty; ask something about the picture")
-    picture = read_picture(image)
+    picture = None if image is None else read_picture(image)
     predictor = AkiPredictor(
         find_checkpoint(model, offline=False),
         device=device,
         attention=None if attention is None else find_mask(attention),
         attention_layers=None if attention_layers is None else find_layers(attention_layers),
     )
+    if picture is None:
+        assert data is not None
+        over_data(predictor, questions, data, out)
+    else:
+        assert prompt is not None
+        one_prompt(predictor, picture, prompt, other, out)
+
+
+def one_prompt(predictor: AkiPredictor, picture: ImageRef, prompt: str, other: str | None, out: Path) -> None:
+    """Looks at one picture and question, prints and draws what is seen."""
+    from reports.formats import print_tables
+
+    from ..attention_maps import OTHER_QUESTION, look
+
     view = look(predictor, Prompt(index="0", parts=(picture, prompt)), prompt, other=other or OTHER_QUESTION)
     typer.echo(f"answer: {view.answer}")
     print_tables([layer_table(view)])
     for path in write(view, picture, out, str(predictor.attention or predictor.config.get("attention"))):
+        typer.echo(path)
+
+
+def over_data(predictor: AkiPredictor, questions: Sequence[AskedAbout], data: str, out: Path) -> None:
+    """Looks at all questions of a data set, prints and draws what is seen.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from benchmarks.results.inside import ArmInside, write_inside
+    from reports.attention_figures import save
+    from reports.formats import print_tables
+    from reports.inside_figures import attention_figure, probe_figure
+    from reports.inside_tables import inside_tables
+
+    from ..inside import look_inside
+    from ..run.progress import Progress
+
+    progress = Progress()
+
+    def tell(done: int) -> None:
+        if done % 100 == 0 or done == len(questions):
+            progress.say(f"{done} of {len(questions)} questions")
+
+    record = look_inside(predictor, questions, data, tell)
+    seen = [ArmInside(predictor.name, {0: record})]
+    print_tables(inside_tables(seen))
+    try:
+        paths = [
+            write_inside(out, record),
+            *save(probe_figure(seen), out, "probes"),
+            *save(attention_figure(seen), out, "by_layer"),
+        ]
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+    for path in paths:
         typer.echo(path)
 
 

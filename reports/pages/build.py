@@ -23,6 +23,7 @@ from benchmarks.tasks import headline_labels
 from .. import paper
 from ..audit import audit_table, third_version
 from ..chart_data import TABLE_OF, breakdown, further_parts, others, overview, part_label
+from ..laboratory import score_tables
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
 from ..notices import cut_notice, cut_tasks, notices
@@ -35,6 +36,7 @@ from ..views import confusion_of, said_filter, views_of
 from .browser import BrowserTask, PicturePlaces, write_browser
 from .compare import compare_page
 from .history import history
+from .inside import INSIDE_PAGE, inside_page
 from .pictures import PictureFiles, ServedPictures
 from .probes import PROBES_PAGE, probes_page
 from .signs import letter
@@ -90,8 +92,14 @@ def _write_site(plan: Plan, out: Path, pictures: PictureMode | ServedPictures) -
     environment = make_environment()
     environment.filters["samples"] = lambda cell: cell_link(cell, groups_by_task)
     probed = probes_page(plan.runs)
-    shared["probed"] = probed is not None
-    pages = [*_pages(plan, tasks), *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else [])]
+    baseline = next((pair.baseline for pair in plan.pairs), None)
+    inside = inside_page(plan.arms, baseline)
+    shared |= {"probed": probed is not None, "looked_inside": inside is not None}
+    pages = [
+        *_pages(plan, tasks),
+        *([(PROBES_PAGE, "probes.html.j2", probed)] if probed else []),
+        *([(INSIDE_PAGE, "inside.html.j2", inside)] if inside else []),
+    ]
     for name, template, content in pages:
         text = environment.get_template(template).render({**shared, **content})
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -190,7 +198,9 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
             "active": "index",
             "chart": overview(plan) if measures_paper(plan.runs) else None,
             "others": others(plan),
-            "tables": [_without_notices(table) for table in (*main_tables(plan), *pair_tables(plan))],
+            "tables": [
+                _without_notices(table) for table in (*main_tables(plan), *pair_tables(plan), *score_tables(plan))
+            ],
             "reference": reference_row(plan.reference)[1].label,
             "history": history(plan.runs),
             "cuts": cuts,

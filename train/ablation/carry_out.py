@@ -2,39 +2,75 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from benchmarks.errors import UserError
 
-from .plan import AblationPlan
+from .cross import look_again
+from .overview import Budget, write_overview
+from .plan import AblationPlan, budget_folders, check_plans, folder_of, read_plan, write_plan
 from .results import write_results
 from .rows import AblationRow
 from .schedule import check_budget, jobs, measure_steps, records, run_jobs, start_worker
 
 
 def carry_out(
-    plan: AblationPlan, *, rows: Sequence[AblationRow], num_seeds: int, budget: float | None, num_jobs: int, out: Path
+    plans: Sequence[AblationPlan],
+    *,
+    rows: Sequence[AblationRow],
+    num_seeds: int,
+    budget: float | None,
+    num_jobs: int,
+    out: Path,
+    cross: Sequence[str] = (),
+    inside: str | None = None,
 ) -> Path:
     """Runs what fits and writes the results.
 
+    Args:
+        plans: one for each training budget.
+        rows: what is compared.
+        num_seeds: trainings of each row.
+        budget: minutes; None: as long as it takes.
+        num_jobs: trainings at once.
+        out: folder of the experiment.
+        cross: masks that models trained with one of them are measured under.
+        inside: data on which finished models are looked at from inside; None: none is.
+
     Raises:
-        UserError: not one row fits, a training failed, or nothing is done.
+        UserError: another experiment is in the folder, not one row fits, a training failed, or nothing is done.
     """
     out = out.resolve()
-    wanted = list(jobs(rows, num_seeds, out))
+    check_plans(out, plans)
     seconds = float("inf") if budget is None else 60 * budget
-    costs: dict[str, float] = {}
-    if wanted and budget is not None and plan.is_toy:
-        each = measure_steps(plan)
-        costs = {row.name: each.of(plan, row) for row in rows}
-        check_budget(seconds, {job.row.name: costs[job.row.name] for job in wanted})
-    left_out = run_jobs(
-        wanted, costs, budget=seconds, num_workers=num_jobs, start=start_worker(out, num_jobs), say=typer.echo
-    )
-    done = [each for each in records(out) if each["seed"] < num_seeds]
-    if not done:
+    wanted = list(jobs(plans, rows, num_seeds, out))
+    if wanted and budget is not None and plans[0].is_toy:
+        each = measure_steps(plans[0])
+        own = {folder_of(out, plan): plan for plan in plans}
+        wanted = [replace(job, cost=each.of(own[job.folder], job.row)) for job in wanted]
+        check_budget(seconds, wanted)
+    for plan in plans:
+        write_plan(folder_of(out, plan), plan)
+    until = time.monotonic() + seconds
+    left_out = run_jobs(wanted, budget=seconds, num_workers=num_jobs, start=start_worker(num_jobs), say=typer.echo)
+    budgets = []
+    for folder in budget_folders(out):
+        plan = read_plan(folder)
+        done = [each for each in records(folder) if each["seed"] < num_seeds]
+        missing = [str(job) for job in left_out if job.folder == folder]
+        if done and folder in {folder_of(out, each) for each in plans}:
+            missing += look_again(
+                folder, plan, done, rows, kinds=cross, inside=inside, num_workers=num_jobs, until=until
+            )
+        if done:
+            budgets.append(Budget(folder, plan, done, missing))
+    if not budgets:
         raise UserError(f"nothing is done in {out}: --budget was over before the first row was")
-    return write_results(out, plan, rows, done, [f"{job.row.name} seed {job.seed}" for job in left_out])
+    for each in budgets:
+        write_results(each.folder, each.report(out), each.plan, rows, each.done, each.missing)
+    return write_overview(out, budgets, rows)

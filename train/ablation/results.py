@@ -1,4 +1,4 @@
-"""What an ablation ends in: Table 1 with arms, paired tests, cost, profiles, learning curves; in OUT/report."""
+"""What a training budget ends in: Table 1 with arms, paired tests, cost, profiles, learning curves, other masks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
 
+from .cross import INSIDE, METRICS, cross_name
 from .plan import AblationPlan
 from .rows import AblationRow
 from .work import aki_eval, run_name
@@ -22,24 +23,28 @@ JUDGED = ("llava_bench", "mm_vet")
 
 def write_results(
     out: Path,
+    report: Path,
     plan: AblationPlan,
     rows: Sequence[AblationRow],
     done: Sequence[Mapping[str, Any]],
     left_out: Iterable[str],
 ) -> Path:
-    """Everything again from the runs that there are; returns the summary's path."""
-    report = out / "report"
+    """Everything again from the runs that there are in `out`, a training budget's; returns the summary's path."""
     arms = {row.name: [each for each in done if each["row"] == row.name] for row in rows}
     arms = {name: own for name, own in arms.items() if own}
     groups = [[str(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()]
-    sides = [part for group in groups for part in ("--", *group)][1:]
+    crossed = list(_crossed(arms, out))
+    sides = [part for group in (*groups, *crossed) for part in ("--", *group)][1:]
     base = ["--baseline", groups[list(arms).index(BASES[0])][0]] if BASES[0] in arms and len(groups) > 1 else []
-    aki_eval("report", *sides, "--format", "md,csv,html", "--out", str(report), *base, "--pictures", "none")
+    aki_eval("report", *sides, "--format", "md,csv,json,html", "--out", str(report), *base, "--pictures", "none")
     tests = list(_tests(arms, out, report))
+    seen = any((out / "runs" / run_name(name, each["seed"]) / INSIDE).is_dir() for name in arms for each in arms[name])
     parts = [
         "# Ablation of orders and masks\n",
         _what(plan, arms, left_out),
         "Table 1 with arms: [tables.md](tables.md), [tables.csv](tables.csv), [html/index.html](html/index.html).\n",
+        *(["Models under other masks than their own: the table of trained and used masks there.\n"] if crossed else []),
+        *(["What image tokens know, layer by layer: [html/inside.html](html/inside.html).\n"] if seen else []),
         *(f"- [{title}]({path})" for title, path in tests),
         "\n## What a row costs\n",
         _cost_table(rows, arms),
@@ -51,6 +56,16 @@ def write_results(
     summary = report / "README.md"
     write_atomically(summary, "\n".join(parts) + "\n")
     return summary
+
+
+def _crossed(arms: Mapping[str, Sequence[Any]], out: Path) -> Iterable[list[str]]:
+    """Runs under other masks, by row and mask."""
+    for name, own in arms.items():
+        kinds = {path.name.split("-as-")[1].rpartition("-seed")[0] for path in (out / "cross").glob(f"{name}-as-*")}
+        for kind in sorted(kinds):
+            runs = [out / "cross" / cross_name(name, kind, each["seed"]) for each in own]
+            if found := [str(run) for run in runs if run.is_dir() and any(run.glob(METRICS))]:
+                yield found
 
 
 def _what(plan: AblationPlan, arms: Mapping[str, Sequence[Any]], left_out: Iterable[str]) -> str:
@@ -110,12 +125,13 @@ def _profile_table(arms: Mapping[str, Sequence[Any]], out: Path) -> str:
     first = next(iter(found.values()))[0]
     lines = ["| skill | questions | prior | " + " | ".join(arms) + " |", "|---|---:|---:|" + "---:|" * len(arms)]
     for skill, (metric, prior) in first.items():
-        cells = [_mean_cell([each[skill][0].value for each in own]) for own in found.values()]
+        cells = [mean_cell([each[skill][0].value for each in own]) for own in found.values()]
         lines.append(f"| {skill} | {metric.num_samples} | {100 * prior.value:.1f} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _mean_cell(values: Sequence[float | None]) -> str:
+def mean_cell(values: Sequence[float | None]) -> str:
+    """Of an arm's values the mean and, with several, the standard deviation."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"

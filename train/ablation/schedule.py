@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.errors import UserError
 
-from .plan import AblationPlan
+from .plan import AblationPlan, folder_of
 from .rows import AblationRow
 from .work import record_path
 
@@ -33,10 +33,15 @@ TOWER = 30
 
 @dataclass(frozen=True)
 class Job:
-    """One training with its measuring."""
+    """One training with its measuring. `folder`: of its training budget; `cost`: estimated seconds, 0 if not known."""
 
     row: AblationRow
     seed: int
+    folder: Path
+    cost: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.row.name}, seed {self.seed}, {self.folder.name}"
 
 
 @dataclass(frozen=True)
@@ -96,21 +101,22 @@ def measure_steps(plan: AblationPlan) -> StepSeconds:
     return StepSeconds(vision=vision, pretrain=each[caption_stage], sft=each[sft_stage], setup=setup, start=alone)
 
 
-def jobs(rows: Sequence[AblationRow], num_seeds: int, out: Path) -> Iterator[Job]:
+def jobs(plans: Sequence[AblationPlan], rows: Sequence[AblationRow], num_seeds: int, out: Path) -> Iterator[Job]:
     """What is still to do, in order."""
     for seed in range(num_seeds):
-        for row in rows:
-            if not record_path(out, row.name, seed).exists():
-                yield Job(row, seed)
+        for folder in dict.fromkeys(folder_of(out, plan) for plan in plans):
+            for row in rows:
+                if not record_path(folder, row.name, seed).exists():
+                    yield Job(row, seed, folder)
 
 
-def check_budget(budget: float, costs: Mapping[str, float]) -> None:
-    """Raises UserError when not even the cheapest row fits. `budget` and `costs` in seconds."""
-    name, least = min(costs.items(), key=lambda item: item[1])
-    if least > budget:
+def check_budget(budget: float, wanted: Sequence[Job]) -> None:
+    """Raises UserError when not even the cheapest row fits into `budget` seconds."""
+    least = min(wanted, key=lambda job: job.cost)
+    if least.cost > budget:
         raise UserError(
-            f"--budget {budget / 60:g}: the cheapest row, {name}, takes about {least / 60:.1f} minutes here; "
-            "give more, or fewer --steps"
+            f"--budget {budget / 60:g}: the cheapest row, {least.row.name}, takes about {least.cost / 60:.1f} minutes "
+            "here; give more, or fewer --steps"
         )
 
 
@@ -119,7 +125,6 @@ Start = Callable[[Job], "subprocess.Popen[Any]"]
 
 def run_jobs(
     wanted: Sequence[Job],
-    costs: Mapping[str, float],
     *,
     budget: float,
     num_workers: int,
@@ -131,13 +136,13 @@ def run_jobs(
     """Runs what fits and returns what did not. A job is begun when its estimate fits into the time that is left.
 
     Args:
-        wanted: in the order in which they are begun.
+        wanted: in the order in which they are begun. Their costs are corrected by what jobs really take; of those
+            whose cost is not known each is begun while there is time.
         num_workers: jobs at once.
         start: begins a job and returns its process.
         say: takes a line for people.
         clock: seconds.
         pause: seconds between looks at what runs.
-        costs: estimated seconds by row; corrected by what jobs really take. Empty: unknown, begin while there is time.
         budget: seconds.
 
     Raises:
@@ -150,19 +155,19 @@ def run_jobs(
         while pending or running:
             while pending and len(running) < num_workers:
                 job = pending.pop(0)
-                if clock() - began + factor * costs.get(job.row.name, 0.0) > budget:
+                if clock() - began + factor * job.cost > budget:
                     left_out.append(job)
                     continue
-                say(f"{job.row.name}, seed {job.seed}: begun after {(clock() - began) / 60:.1f} minutes")
+                say(f"{job}: begun after {(clock() - began) / 60:.1f} minutes")
                 running[start(job)] = (job, clock())
             ended = [process for process in running if process.poll() is not None]
             for process in ended:
                 job, since = running.pop(process)
                 if process.returncode:
-                    raise UserError(f"{job.row.name}, seed {job.seed}: ended with code {process.returncode}; see above")
-                say(f"{job.row.name}, seed {job.seed}: done in {(clock() - since) / 60:.1f} minutes")
-                if costs.get(job.row.name):
-                    factor = max(factor if factor != 1.0 else 0.0, (clock() - since) / costs[job.row.name])
+                    raise UserError(f"{job}: ended with code {process.returncode}; see above")
+                say(f"{job}: done in {(clock() - since) / 60:.1f} minutes")
+                if job.cost:
+                    factor = max(factor if factor != 1.0 else 0.0, (clock() - since) / job.cost)
             if running and not ended:
                 time.sleep(pause)
     finally:
@@ -173,19 +178,20 @@ def run_jobs(
     return left_out
 
 
-def start_worker(out: Path, num_workers: int) -> Start:
+def start_worker(num_workers: int) -> Start:
     """Workers of their own; side by side each computes with its share of the cores."""
 
     def start(job: Job) -> subprocess.Popen[Any]:
         environment = dict(os.environ)
         if num_workers > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_workers)))
-        command = [sys.executable, "-P", "-m", "train.ablation.work", str(out), job.row.name, str(job.seed)]
+        command = [sys.executable, "-P", "-m", "train.ablation.work", str(job.folder), job.row.name, str(job.seed)]
         return subprocess.Popen(command, env=environment)
 
     return start
 
 
-def records(out: Path) -> list[dict[str, Any]]:
-    """What is done, as the workers wrote it down."""
-    return [json.loads(path.read_text("utf-8")) for path in sorted((out / "done").glob("*.json"))]
+def records(folder: Path) -> list[dict[str, Any]]:
+    """What is done of a training budget, as the workers wrote it down, the seeds in order."""
+    found = [json.loads(path.read_text("utf-8")) for path in (folder / "done").glob("*.json")]
+    return sorted(found, key=lambda each: (each["row"], each["seed"]))

@@ -1,8 +1,11 @@
-"""`python -m train.ablation.work OUT ROW SEED`: trains one row with one seed and has it measured.
+"""`python -m train.ablation.work FOLDER ROW SEED`: trains one row with one seed and has it measured.
 
-OUT/runs/ROW-seedK          the finished model on everything that is asked
-OUT/curves/ROW-seedK/stepN  models along the way, and the finished one, on the curve's subset
-OUT/done/ROW-seedK.json     what it cost; written last
+FOLDER is a training budget's:
+
+FOLDER/runs/ROW-seedK             the finished model on everything that is asked
+FOLDER/curves/ROW-seedK/stepN     models along the way, and the finished one, on the curve's subset
+FOLDER/cross/ROW-as-KIND-seedK    the finished model under another mask than its own (`cross.py`)
+FOLDER/done/ROW-seedK.json        what it cost; written last
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from benchmarks.files import write_atomically
 
 from .plan import AblationPlan, read_plan
 from .rows import AblationRow, choose_rows
-from .training import Snapshot, train_row
+from .training import train_row
 
 TOY_LAYERS = 3
 
@@ -53,14 +56,14 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     trained = train_row(plan, row, seed, out)
     began = time.perf_counter()
     name = run_name(row.name, seed)
-    measure(plan, trained.points[-1], out / "runs" / name, plan.subset)
+    measure(plan, trained.points[-1].model, out / "runs" / name, plan.subset)
     curve = []
     for point in trained.points if plan.points else ():
         run = out / "curves" / name / f"step{point.steps}"
         if point is trained.points[-1] and plan.subset == plan.curve_subset:
             run = out / "runs" / name
         else:
-            measure(plan, point, run, plan.curve_subset)
+            measure(plan, point.model, run, plan.curve_subset)
         curve.append({"steps": point.steps, "run": str(run.relative_to(out))})
     record = {
         "row": row.name,
@@ -70,6 +73,7 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
         "evaluation_seconds": round(time.perf_counter() - began, 2),
         "steps": trained.steps,
         "samples": trained.samples,
+        "model": str(trained.points[-1].model.relative_to(out)),
         "curve": curve,
     }
     path = record_path(out, row.name, seed)
@@ -78,22 +82,24 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     return record
 
 
-def measure(plan: AblationPlan, point: Snapshot, run: Path, subset: str | None) -> None:
-    """`aki-eval run`, which goes on where it was cut off.
+def measure(plan: AblationPlan, model: Path, run: Path, subset: str | None, *more: str) -> None:
+    """`aki-eval run`, which goes on where it was cut off. `more`: further options of it.
 
     Raises:
         UserError: it left no run.
     """
-    options = ["--judge", plan.judge] if plan.judge else []
-    options += ["--subset", subset] if subset else []
-    options += ["--device", "cpu", "--offline"] if plan.is_toy else []
-    aki_eval(
-        *("run", "--bench", plan.bench, "--model", str(point.model), "--data", plan.evaluation),
-        *("--out", str(run), "--allow-partial", *options),
-    )
+    aki_eval("run", "--model", str(model), "--out", str(run), *evaluation_options(plan, subset), *more)
     if not (run / "run.json").is_file():
         shutil.rmtree(run, ignore_errors=True)
         raise UserError(f"aki-eval left no run in {run}")
+
+
+def evaluation_options(plan: AblationPlan, subset: str | None) -> list[str]:
+    """Of `aki-eval run`, but for the model and the run folder."""
+    options = ["--judge", plan.judge] if plan.judge is not None else []
+    options += ["--subset", subset] if subset is not None else []
+    options += ["--device", "cpu", "--offline"] if plan.is_toy else []
+    return ["--bench", plan.bench, "--data", plan.evaluation, "--allow-partial", *options]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +14,7 @@ from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 
 from ..toy.plan import ToyPlan
-from .options import alone_in, check_writable
+from .options import OFFICIAL, alone_in, check_evaluation, check_writable
 
 TOY = "toy"
 
@@ -29,8 +32,12 @@ def ablation(
     budget: Annotated[float | None, typer.Option(help="Minutes; rows that do not fit are left out.", min=0.01)] = None,
     num_jobs: Annotated[int, typer.Option("--jobs", help="Trainings side by side.", min=1, max=1024)] = 1,
     steps: Annotated[
-        int | None,
-        typer.Option(help="Of fine-tuning; the toy's captions shrink or grow with it.", min=1, max=10_000_000),
+        str | None,
+        typer.Option(
+            metavar="N[,N]",
+            help="Of fine-tuning; several are several training budgets, also over several starts. The toy's captions "
+            "shrink with it.",
+        ),
     ] = None,
     points: Annotated[int, typer.Option(help="Scores along the way, for learning curves.", min=0, max=1000)] = 3,
     bench: Annotated[str, typer.Option(help="As aki-eval run takes it.")] = "all",
@@ -42,36 +49,97 @@ def ablation(
     launch: Annotated[
         str, typer.Option(help="Before aki-train run on real data: 'torchrun --nproc-per-node 8 --no-python'.")
     ] = "",
+    cross: Annotated[
+        str | None,
+        typer.Option(metavar="KIND,KIND", help="Measure models trained with one of these masks under the others too."),
+    ] = None,
+    inside: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Look inside every finished model: data of aki-eval inspect, such as toy."),
+    ] = None,
 ) -> None:
     """Train and measure every row of Table 1 and the masks beside it, from the same start, and compare them."""
     from ..toy.arithmetic import choose_kernels
 
     choose_kernels()  # before anything imports torch
     from ..ablation.carry_out import carry_out
-    from ..ablation.plan import AblationPlan, write_plan
+    from ..ablation.cross import cross_kinds
+    from ..ablation.plan import AblationPlan, check_plans
     from ..ablation.rows import choose_rows
-    from ..ablation.work import TOY_LAYERS, layers_of_recipes
+    from ..ablation.work import TOY_LAYERS, evaluation_options, layers_of_recipes
 
     is_toy = data == TOY
     if not is_toy and not (data.strip() and Path(data).is_dir()):
         raise UserError(f"--data {data}: no such folder; expected {TOY!r}, or a folder of training data")
     chosen = choose_rows(rows, TOY_LAYERS if is_toy else layers_of_recipes())
-    plan = AblationPlan(
-        data=data if is_toy else str(Path(data).resolve()),
-        toy=toy_plan(steps),
-        bench=bench,
-        evaluation=evaluation or (TOY if is_toy else "official"),
-        subset=subset,
-        points=points if is_toy else 0,
-        judge=judge,
-        steps=None if is_toy else steps,
-        launch=launch,
-    )
+    kinds = () if cross is None else cross_kinds(cross, chosen)
+    check_jobs(num_jobs, is_toy=is_toy)
+    check_launch(launch, is_toy=is_toy)
+    if inside is not None and inside != TOY and not Path(inside).is_file():
+        raise UserError(f"--inside {inside!r}: no such file; expected {TOY!r}, or a file that aki-eval inspect reads")
+    plans = [
+        AblationPlan(
+            data=data if is_toy else str(Path(data).resolve()),
+            toy=toy_plan(each),
+            bench=bench,
+            evaluation=(TOY if is_toy else OFFICIAL) if evaluation is None else evaluation,
+            subset=subset,
+            points=points if is_toy else 0,
+            judge=judge,
+            steps=None if is_toy else each,
+            launch=launch,
+        )
+        for each in ([None] if steps is None else parse_steps(steps))
+    ]
     check_writable(out)
+    check_plans(out, plans)
+    check_evaluation(evaluation_options(plans[0], subset))
     with alone_in(out):
-        write_plan(out, plan)
-        summary = carry_out(plan, rows=chosen, num_seeds=seeds, budget=budget, num_jobs=num_jobs, out=out)
+        summary = carry_out(
+            plans,
+            rows=chosen,
+            num_seeds=seeds,
+            budget=budget,
+            num_jobs=num_jobs,
+            out=out,
+            cross=kinds,
+            inside=inside,
+        )
     typer.echo(f"{summary}: done")
+
+
+MOST_STEPS = 10_000_000
+
+
+def parse_steps(text: str) -> list[int]:
+    """Numbers of fine-tuning steps, each once.
+
+    Raises:
+        UserError: something that is none.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 9 and 0 < int(part) <= MOST_STEPS for part in parts):
+        raise UserError(f"--steps {text!r}: expected numbers from 1 to {MOST_STEPS:,}, such as 1000,2600")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def check_jobs(num_jobs: int, *, is_toy: bool) -> None:
+    """Raises UserError for more trainings at once than there are cores; on real data GPUs may be anywhere."""
+    cores = os.cpu_count() or 1
+    if is_toy and num_jobs > cores:
+        raise UserError(f"--jobs {num_jobs}: this machine has {cores} cores, and every training on the toy takes one")
+
+
+def check_launch(launch: str, *, is_toy: bool) -> None:
+    """Raises UserError for a launcher that is no command, or where nothing is launched."""
+    try:
+        words = shlex.split(launch)
+    except ValueError as error:
+        raise UserError(f"--launch {launch!r}: cannot be read ({error})") from error
+    if words and is_toy:
+        raise UserError(f"--launch {launch!r}: the toy trains on this machine's processor; it is for --data DIR")
+    if words and shutil.which(words[0]) is None:
+        raise UserError(f"--launch {launch!r}: no command {words[0]}")
 
 
 def toy_plan(steps: int | None) -> ToyPlan:

@@ -177,7 +177,7 @@ def _machine(
         raise UserError("--bench and --eval-data say what --eval-every evaluates, which is not given")
     arguments = () if eval_every is None else evaluation(bench, eval_data, cpu=cpu)
     if arguments and is_first():
-        check_evaluation(arguments)
+        check_evaluation(arguments, "--eval-every: ")
     return Machine(
         **settings,
         cpu=cpu,
@@ -204,8 +204,8 @@ def evaluation(bench: str, data: str, *, cpu: bool) -> tuple[str, ...]:
     )
 
 
-def check_evaluation(arguments: Sequence[str]) -> None:
-    """That `aki-eval run` knows the benchmarks and finds their tables, before the first step: nobody is asked.
+def check_evaluation(arguments: Sequence[str], said_by: str = "") -> None:
+    """That `aki-eval run` takes its options and finds the tables, before the first step: nobody is asked.
 
     Raises:
         UserError: it does not, in its own words.
@@ -213,13 +213,13 @@ def check_evaluation(arguments: Sequence[str]) -> None:
     from ..evaluating import AKI_EVAL, own_environment
 
     nobody = ("--model", "openai:nobody", "--base-url", "http://localhost/v1", "--dry-run")
-    asked = [argument for argument in arguments if argument not in ("--device", "cpu")]
+    asked = [argument for argument in arguments if argument not in ("--device", "cpu")]  # no model: on no device
     done = subprocess.run(
         [*AKI_EVAL, *asked, *nobody], capture_output=True, text=True, env=own_environment(os.environ), check=False
     )
     if done.returncode:
         said = (done.stderr.strip() or f"aki-eval run ended with {done.returncode}").splitlines()[-1]
-        raise UserError(f"--eval-every: {said.removeprefix('aki-eval: ')}")
+        raise UserError(f"{said_by}{said.removeprefix('aki-eval: ')}")
 
 
 def say(text: str) -> None:
