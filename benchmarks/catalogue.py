@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any, NoReturn, get_args
 
 from . import kit_tasks, plugins
@@ -27,6 +28,9 @@ EXTRACTORS = get_args(Extractor)
 
 ESTIMATORS: Mapping[str, Estimator] = {"mean_by_group": mean_by_group}
 """Aggregations that a run folder can name: they are ours, so that comparing needs nobody else's code."""
+
+BESIDE = {"toy_skills": "benchmarks.toy_world.skills_task"}
+"""Benchmarks of ours that are none of the paper's, and their modules."""
 
 _from_files: dict[str, plugins.Plugin] = {}
 """By name: what was asked for by path in this process."""
@@ -99,7 +103,7 @@ def checked(task: object, where: str) -> Task:
         raise UserError(f"{where} is a {type(task).__name__}, expected a benchmarks.task.Task")
     if not NAME.fullmatch(task.name):
         raise UserError(f"{where}: a benchmark named {task.name!r}; expected letters, digits, _ and -")
-    if (task.name in TASKS and TASKS[task.name] is not task) or task.name.startswith(kit_tasks.NAME_PREFIX):
+    if find_own(task.name) not in (None, task) or task.name.startswith(kit_tasks.NAME_PREFIX):
         raise UserError(f"{where}: a benchmark named {task.name!r} is there already; give yours another name")
     for field, found, expected in _unfit(task):
         raise UserError(f"{where}: {field} is {str(found)[:80]}, expected {expected}")
@@ -183,12 +187,20 @@ def find_task(name: str) -> Task | None:
     Raises:
         UserError: a plug-in has, and does not load.
     """
-    if name in TASKS:
-        return TASKS[name]
+    if own := find_own(name):
+        return own
     if name.startswith(kit_tasks.NAME_PREFIX):
         return kit_tasks.find(name.removeprefix(kit_tasks.NAME_PREFIX))
     plugin = _from_files.get(name) or installed().get(name)
     return None if plugin is None else plugin.value
+
+
+def find_own(name: str) -> Task | None:
+    """The paper's task of that name, or the one beside them."""
+    if name in BESIDE:
+        task: Task = import_module(BESIDE[name]).TASK
+        return task
+    return TASKS.get(name)
 
 
 def task_of_run(name: str, definition: Mapping[str, Any] | None) -> Task:
@@ -233,6 +245,8 @@ def source_of(task: Task) -> str:
     """Where a task is from."""
     if task.name in TASKS:
         return "the paper"
+    if task.name in BESIDE:
+        return BESIDE[task.name]
     if task.name.startswith(kit_tasks.NAME_PREFIX):
         return kit_tasks.PREFIX + task.name.removeprefix(kit_tasks.NAME_PREFIX)
     known = [plugin for plugin in (_from_files.get(task.name), installed().plugins.get(task.name)) if plugin]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.data.root import OFFICIAL, is_toy
 from benchmarks.errors import UserError
 from benchmarks.printable import in_words
 from benchmarks.results.folder import RunFolder, TaskResult
@@ -82,9 +83,8 @@ def notes_on(result: TaskResult, cell: Cell, record: RunRecord | None) -> str:
     if result.subset:
         parts.append(f"subset: {in_words(result.subset)}")
     source = result.data.get("source")
-    parts.append(
-        {"toy": "toy world, not the benchmark", "official": "VLMEvalKit's tables"}.get(str(source), "own tables")
-    )
+    own = "VLMEvalKit's tables" if source == OFFICIAL else "own tables"
+    parts.append("toy world, not the benchmark" if is_toy(source) else own)
     if record and record.model.is_served:
         parts.append("a server answered, mask not verified")
     versions = record.sessions[-1].versions if record and record.sessions else {}

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TypeVar
 
 from benchmarks.arms import ArmEstimate
+from benchmarks.data.root import OFFICIAL, is_toy
 from benchmarks.printable import in_words
 from benchmarks.records import Metric
 from benchmarks.results.arms import Arm
@@ -234,7 +235,7 @@ def caveats(result: TaskResult, metric: Metric, protocol: str) -> Iterable[str]:
         yield "Partial: not every sample of this task was answered and scored."
     if result.subset is not None:
         yield f"Subset: {in_words(result.subset)}."
-    if result.data.get("source") not in {"official", "toy"}:
+    if result.data.get("source") != OFFICIAL and not is_toy(result.data.get("source")):
         yield "Measured on local tables, which may differ from the official ones."
     if result.judge is not None:
         yield judge_caveat(result)

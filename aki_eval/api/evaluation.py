@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.catalogue import given, in_order
-from benchmarks.data.root import OFFICIAL, TOY
+from benchmarks.data.root import OFFICIAL, is_toy
 from benchmarks.errors import UserError
 from benchmarks.records import PromptStyle
 from benchmarks.results.folder import open_run
@@ -61,9 +61,10 @@ def evaluate(
         bench: Benchmarks by name (`aki-eval list`), as files or as `Task`s of your own, one or several; "all" is the
             paper's ten and the default. Of `data` given as frames, those
             whose tables are there.
-        data: "official", "toy", a folder of VLMEvalKit's tables, or the tables themselves: data frames by table name
-            ("POPE"), with VLMEvalKit's columns. Their `image` cells are base64 texts, bytes of a picture file, PIL
-            images, lists of these, or the index of the row that holds the picture.
+        data: "official", "toy", "toy-test" (its scenes kept for a finding), a folder of VLMEvalKit's tables, or the
+            tables themselves: data frames by table name ("POPE"), with VLMEvalKit's columns. Their `image` cells are
+            base64 texts, bytes of a picture file, PIL images, lists of these, or the index of the row that holds the
+            picture.
         judge: A model's name, "offline", "none", "replay[:NAME]", "auto" (offline for the toy, else none), or
             JudgeOptions with a server, a budget and the like.
         out: The run folder; an earlier run in it is gone on with. Default: runs/NAME, runs/NAME-toy for the toy.
@@ -91,7 +92,7 @@ def evaluate(
     predictor = as_predictor(
         model, device=device, dtype=dtype, attention=attention, image_order=image_order, offline=offline
     )
-    folder = Path(out) if out is not None else Path("runs") / (predictor.name + ("-toy" if data == TOY else ""))
+    folder = Path(out) if out is not None else Path("runs") / (predictor.name + ("-toy" if is_toy(data) else ""))
     options = RunOptions(
         tasks=_tasks(bench, data),
         data=write_tables(data, folder) if isinstance(data, Mapping) else str(data),

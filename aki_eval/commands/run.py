@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.console import PlainConsole
-from benchmarks.data.root import OFFICIAL, TOY
+from benchmarks.data.root import OFFICIAL, is_toy
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 from benchmarks.probes import PROBES
@@ -111,7 +111,7 @@ def run(
     options = RunOptions(
         tasks=tasks,
         data=data,
-        out=out or Path("runs") / (predictor.name + ("-toy" if data == TOY else "")),
+        out=out or Path("runs") / (predictor.name + ("-toy" if is_toy(data) else "")),
         prompts=prompts,
         subset=parse(subset),
         batch_size=_batch_size(batch_size),

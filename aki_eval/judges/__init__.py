@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plugins
+from benchmarks.data.root import is_toy
 from benchmarks.errors import UserError
 from benchmarks.records import Judge
 
@@ -61,7 +62,7 @@ class JudgeOptions:
         """
         name = self.name
         if name == "auto":
-            name = OFFLINE if source == "toy" else NONE
+            name = OFFLINE if is_toy(source) else NONE
         if self.base_url is not None and not _is_served(name):
             raise UserError(f"{BASE_URL}: the judge {name!r} asks no server; name a model as --judge")
         return name

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.catalogue import NAME, in_order, task_of_run
+from benchmarks.data.root import is_toy
 from benchmarks.errors import UserError
 from benchmarks.records import Metric, Prediction, Score, Verdict
 from benchmarks.scoring import why_not_comparable
@@ -53,7 +54,7 @@ class TaskResult:
     @property
     def toy(self) -> bool:
         """Measured on the toy world: its numbers say nothing about the paper's."""
-        return self.data.get("source") == "toy"
+        return is_toy(self.data.get("source"))
 
     @property
     def checksums(self) -> dict[str, Any]:

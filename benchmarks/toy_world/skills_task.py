@@ -1,6 +1,6 @@
 """The toy world's own benchmark: fifteen skills, 160 questions each, asked in the form in which each is learned.
 
-    aki-eval run --bench benchmarks/toy_world/skills_task.py --data toy --model CHECKPOINT
+    aki-eval run --bench toy_skills --data toy --model CHECKPOINT
 
 Paper: none; made for the laboratory (docs/laboratory.md).
 Data set: `ToySkills.tsv`, which this project writes (`tables/skills.py`).

@@ -8,8 +8,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.data.root import TOY_TEST
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
+from benchmarks.toy_world.tables.skills import SKILLS_TABLE
 
 from .cross import INSIDE, METRICS, cross_name
 from .plan import AblationPlan
@@ -19,6 +21,7 @@ from .work import aki_eval, run_name
 BASES = ("it_it", "cca")
 """Rows that every other row is tested against."""
 JUDGED = ("llava_bench", "mm_vet")
+SKILLS = "toy_skills"
 
 
 def write_results(
@@ -49,8 +52,8 @@ def write_results(
         "\n## What a row costs\n",
         _cost_table(rows, arms),
     ]
-    if plan.is_toy and plan.bench == "all" and plan.subset is None:
-        parts += ["\n## What each row can do (accuracy by skill, in per cent)\n", _profile_table(arms, out)]
+    if profile := _profile_table(plan, arms, out):
+        parts += ["\n## What each row can do (accuracy by skill, in per cent)\n", profile]
     if curve := _curves(arms, out, report):
         parts += ["\n## Score against training steps\n", curve]
     summary = report / "README.md"
@@ -115,19 +118,34 @@ def _cost_table(rows: Sequence[AblationRow], arms: Mapping[str, Sequence[Any]]) 
     return "\n".join(lines)
 
 
-def _profile_table(arms: Mapping[str, Sequence[Any]], out: Path) -> str:
-    """Mean over seeds and, with several, their standard deviation; the prior is what a glance is worth."""
-    from benchmarks.toy_world.abilities import abilities
+def _profile_table(plan: AblationPlan, arms: Mapping[str, Sequence[Any]], out: Path) -> str:
+    """Mean over seeds and, with several, their standard deviation; the prior is what a glance is worth.
 
-    found = {
-        name: [abilities(out / "runs" / run_name(name, each["seed"])) for each in own] for name, own in arms.items()
+    Empty where the table of skills was not asked.
+    """
+    paths = {
+        name: [out / "runs" / run_name(name, each["seed"]) / SKILLS / "metrics.json" for each in own]
+        for name, own in arms.items()
     }
-    first = next(iter(found.values()))[0]
-    lines = ["| skill | questions | prior | " + " | ".join(arms) + " |", "|---|---:|---:|" + "---:|" * len(arms)]
-    for skill, (metric, prior) in first.items():
-        cells = [mean_cell([each[skill][0].value for each in own]) for own in found.values()]
-        lines.append(f"| {skill} | {metric.num_samples} | {100 * prior.value:.1f} | " + " | ".join(cells) + " |")
+    if not all(path.is_file() for own in paths.values() for path in own):
+        return ""
+    from benchmarks.toy_world.priors import priors
+
+    found = {name: [_by_skill(path) for path in own] for name, own in paths.items()}
+    floor = priors([SKILLS_TABLE], "test" if plan.evaluation == TOY_TEST else "eval")
+    lines = ["| skill | prior | " + " | ".join(arms) + " |", "|---|---:|" + "---:|" * len(arms)]
+    for skill in next(iter(found.values()))[0]:
+        prior = f"{100 * floor[f'skill/{skill}'].value:.1f}" if f"skill/{skill}" in floor else "–"
+        cells = [mean_cell([each[skill] for each in own]) for own in found.values()]
+        lines.append(f"| {skill} | {prior} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _by_skill(path: Path) -> dict[str, float | None]:
+    """Per cent by skill, and overall, of a run's metrics.json."""
+    content = json.loads(path.read_text("utf-8"))
+    metrics = content["protocols"][content["headline"]]
+    return {name: metric["value"] for name, metric in metrics.items()}
 
 
 def mean_cell(values: Sequence[float | None]) -> str:
@@ -198,7 +216,7 @@ def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float
             axes.plot([step for step, _ in points], [100 * value for _, value in points], color=colour, alpha=0.3)
         steps = sorted({step for points in seeds.values() for step, _ in points})
         means = [100 * mean(dict(points)[step] for points in seeds.values() if step in dict(points)) for step in steps]
-        axes.plot(steps, means, "o-", color=colour, label=name, linestyle="-" if place < 10 else "--")
+        axes.plot(steps, means, marker="o", color=colour, label=name, linestyle="-" if place < 10 else "--")
     axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=7, ncols=2)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
+from benchmarks.files import beside, write_atomically
 
 from ..checkpoint import SPECIFICATION, damage
 from ..recipe import Stage, load_recipe
@@ -78,22 +78,22 @@ def toy_stages(plan: AblationPlan, row: AblationRow, seed: int) -> list[Stage]:
 
 
 def _toy_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Trained:
-    from ..machine import Machine
     from ..toy import arithmetic
-    from ..toy.build import picture_features
     from ..toy.prepared import ensure_training_data
 
     stages = toy_stages(plan, row, seed)
     data_root = ensure_training_data(plan.toy)
     with arithmetic.fixed():
-        previous, seconds = _start(plan, seed, out), 0.0
+        shared = out.parent / "trained" / f"seed{seed}"
+        start = previous = _start(plan, seed, shared / f"start-{plan.toy.vision_steps}")
+        seconds = 0.0
         folders: list[Path] = []
         for place, stage in enumerate(stages):
-            folder = out / "trained" / f"seed{seed}" / f"{stage.name}-{_key(stages[: place + 1])}"
+            folder = shared / f"{stage.name}-{_key(stages[: place + 1])}"
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):  # another worker may be at the same stage of another row
                 if not _whole(folder / "model"):
-                    _toy_stage(stage, previous, folder, data_root, plan, Machine, picture_features)
+                    _toy_stage(stage, previous, folder, data_root, plan, start)
             seconds += float(json.loads((folder / COST).read_text("utf-8"))["seconds"])
             previous = folder / "model"
             folders.append(folder)
@@ -104,9 +104,8 @@ def _toy_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Trai
     return Trained([*points, Snapshot(total, previous)], seconds, total, samples)
 
 
-def _toy_stage(
-    stage: Stage, previous: Path, folder: Path, data_root: Path, plan: AblationPlan, machine: Any, features: Any
-) -> None:
+def _toy_stage(stage: Stage, previous: Path, folder: Path, data_root: Path, plan: AblationPlan, start: Path) -> None:
+    from ..machine import Machine
     from ..run_recipe import last_checkpoint, load_parts
     from ..run_stage import run_stage
     from ..state import OPTIMIZER
@@ -121,8 +120,8 @@ def _toy_stage(
         processor,
         data_root=data_root,
         out=folder,
-        machine=machine(micro_batch=16 if is_sft else 32, cpu=True, save_steps=every),
-        pictures=features(model, processor, stage.data, data_root) if is_sft else None,
+        machine=Machine(micro_batch=16 if is_sft else 32, cpu=True, save_steps=every),
+        pictures=_features(stage, start, data_root) if is_sft else None,
         resume=last_checkpoint(folder),
         save_to=folder / "model",
         specification={"stage": stage.model_dump(mode="json")},
@@ -135,12 +134,31 @@ def _toy_stage(
             (checkpoint / name).unlink(missing_ok=True)
 
 
-def _start(plan: AblationPlan, seed: int, out: Path) -> Path:
+def _features(stage: Stage, start: Path, data_root: Path) -> Any:
+    """What a seed's frozen tower makes of the pictures, computed once for all of its rows and budgets."""
+    import torch
+
+    from ..data.pictures import FeatureTable
+    from ..run_recipe import load_parts
+    from ..toy.build import picture_features
+
+    path = start.with_name(f"features-{'-'.join(stage.data)}-{data_root.name}.pt")
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            model, processor = load_parts(start)
+            made = picture_features(model, processor, stage.data, data_root).features
+            names, features = list(made), torch.stack(list(made.values()))
+            with beside(path) as scratch:
+                torch.save((names, features), scratch)
+    names, features = torch.load(path, weights_only=True)
+    return FeatureTable(dict(zip(names, features, strict=True)))
+
+
+def _start(plan: AblationPlan, seed: int, folder: Path) -> Path:
     """The seed's untrained model with its trained vision tower."""
     from ..checkpoint import write_specification
     from ..toy.build import untrained
 
-    folder = out / "trained" / f"seed{seed}" / "start"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not _whole(folder / "model"):

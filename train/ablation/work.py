@@ -1,6 +1,6 @@
 """`python -m train.ablation.work FOLDER ROW SEED`: trains one row with one seed and has it measured.
 
-FOLDER is a training budget's:
+FOLDER is a training budget's (what is trained on the toy lies beside it, as budgets share their first stages):
 
 FOLDER/runs/ROW-seedK             the finished model on everything that is asked
 FOLDER/curves/ROW-seedK/stepN     models along the way, and the finished one, on the curve's subset
@@ -11,6 +11,7 @@ FOLDER/done/ROW-seedK.json        what it cost; written last
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
         "evaluation_seconds": round(time.perf_counter() - began, 2),
         "steps": trained.steps,
         "samples": trained.samples,
-        "model": str(trained.points[-1].model.relative_to(out)),
+        "model": os.path.relpath(trained.points[-1].model, out),
         "curve": curve,
     }
     path = record_path(out, row.name, seed)

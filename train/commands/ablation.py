@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmarks.data.root import TOY_TEST
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
 
-from ..toy.plan import ToyPlan
+from ..toy.plan import LABORATORY, ToyPlan
 from .options import OFFICIAL, alone_in, check_evaluation, check_writable
 
 TOY = "toy"
@@ -40,9 +42,11 @@ def ablation(
         ),
     ] = None,
     points: Annotated[int, typer.Option(help="Scores along the way, for learning curves.", min=0, max=1000)] = 3,
-    bench: Annotated[str, typer.Option(help="As aki-eval run takes it.")] = "all",
+    bench: Annotated[
+        str | None, typer.Option(help="As aki-eval run takes it. Default: all, on the toy also toy_skills.")
+    ] = None,
     evaluation: Annotated[
-        str | None, typer.Option(help="Data of aki-eval run. Default: toy for the toy, else official.")
+        str | None, typer.Option(help="Data of aki-eval run. Default: toy-test for the toy, else official.")
     ] = None,
     subset: Annotated[str | None, typer.Option(help="As aki-eval run takes it: N, or ci. Default: everything.")] = None,
     judge: Annotated[str | None, typer.Option(help="As aki-eval run takes it.")] = None,
@@ -81,8 +85,8 @@ def ablation(
         AblationPlan(
             data=data if is_toy else str(Path(data).resolve()),
             toy=toy_plan(each),
-            bench=bench,
-            evaluation=(TOY if is_toy else OFFICIAL) if evaluation is None else evaluation,
+            bench=bench or ("all,toy_skills" if is_toy else "all"),
+            evaluation=(TOY_TEST if is_toy else OFFICIAL) if evaluation is None else evaluation,
             subset=subset,
             points=points if is_toy else 0,
             judge=judge,
@@ -109,6 +113,8 @@ def ablation(
 
 
 MOST_STEPS = 10_000_000
+SHORTEST = 2000
+"""Fine-tuning steps from which on all captions come before them: longer budgets then differ in fine-tuning alone."""
 
 
 def parse_steps(text: str) -> list[int]:
@@ -143,9 +149,9 @@ def check_launch(launch: str, *, is_toy: bool) -> None:
 
 
 def toy_plan(steps: int | None) -> ToyPlan:
-    """The quick plan with another number of fine-tuning steps, and captions in proportion."""
-    usual = ToyPlan()
+    """The laboratory's plan with another number of fine-tuning steps; few of them come with fewer of captions, too."""
+    usual = LABORATORY
     if steps is None:
         return usual
-    captions = max(1, round(usual.caption_steps * steps / usual.sft_steps))
-    return ToyPlan(sft_steps=steps, caption_steps=min(usual.caption_steps, captions))
+    captions = max(1, round(usual.caption_steps * steps / SHORTEST))
+    return replace(usual, sft_steps=steps, caption_steps=min(usual.caption_steps, captions))
