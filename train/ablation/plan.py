@@ -29,7 +29,7 @@ class AblationPlan:
     Rows and seeds may grow from one start to the next; the rest may not change.
 
     data: `toy`, or the folder that `aki-train run` trains on. evaluation: of `aki-eval run --data`. points: scores
-    along a row's last stage besides the last, on `curve_subset`. launch: words before `aki-train run` (torchrun ...).
+    along a row's last stage besides the last, on `curve_subset` of `curve_bench` (None: `bench`). launch: words before `aki-train run` (torchrun ...).
     """
 
     data: str = TOY
@@ -38,6 +38,7 @@ class AblationPlan:
     evaluation: str = TOY
     subset: str | None = None
     points: int = 3
+    curve_bench: str | None = None
     curve_subset: str = "ci"
     judge: str | None = None
     steps: int | None = None

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,10 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     curve = []
     for point in trained.points if plan.points else ():
         run = out / "curves" / name / f"step{point.steps}"
-        if point is trained.points[-1] and plan.subset == plan.curve_subset:
+        if point is trained.points[-1] and plan.subset == plan.curve_subset and plan.curve_bench is None:
             run = out / "runs" / name
         else:
-            measure(plan, point.model, run, plan.curve_subset)
+            measure(replace(plan, bench=plan.curve_bench or plan.bench), point.model, run, plan.curve_subset)
         curve.append({"steps": point.steps, "run": str(run.relative_to(out))})
     record = {
         "row": row.name,
