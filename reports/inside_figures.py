@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.arms import ArmEstimate, arm_estimate
-from benchmarks.results.inside import ArmInside
+from benchmarks.results.inside import ArmInside, Looked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +34,9 @@ class LayerPanel:
     title: str
     lines: dict[int, list[LinePoint]]
     levels: dict[str, float]
+    first: int
     last: int
-    """The last layer of any arm."""
+    """Of any arm's layers."""
 
 
 def _point(layer: int, found: ArmEstimate) -> LinePoint | None:
@@ -63,26 +64,27 @@ def probe_panels(arms: Sequence[ArmInside]) -> list[LayerPanel]:
             "picture alone": arms[0].picture_alone(name).value or 0.0,
             "words alone": arms[0].words_alone(name).value or 0.0,
         }
-        panels.append(LayerPanel(f"{name} of the object asked about", lines, levels, _last(arms)))
+        panels.append(LayerPanel(f"{name} of the object asked about", lines, levels, 0, _last(arms)))
     return panels
 
 
 def attention_panels(arms: Sequence[ArmInside]) -> list[LayerPanel]:
     """How much image tokens attend to the question, and how far it moves them."""
+    titles: dict[Looked, str] = {
+        "image_to_question": "image tokens' attention to the question",
+        "change": "change of image tokens by another question",
+    }
     panels = []
-    for what, title in (
-        ("image_to_question", "image tokens' attention to the question"),
-        ("change", "change of image tokens by another question"),
-    ):
+    for what, title in titles.items():
         lines = {
             place: [
                 point
                 for layer in range(1, len(arm.first.layers) + 1)
-                if (point := _point(layer, arm.number(what, layer)))  # type: ignore[arg-type]
+                if (point := _point(layer, arm.number(what, layer)))
             ]
             for place, arm in enumerate(arms)
         }
-        panels.append(LayerPanel(title, lines, {}, _last(arms)))
+        panels.append(LayerPanel(title, lines, {}, 1, _last(arms)))
     return panels
 
 
@@ -116,7 +118,7 @@ def _figure(panels: Sequence[LayerPanel], arms: Sequence[ArmInside], unit: str) 
         axis.set_ylabel(unit, fontsize=8)
         axis.tick_params(labelsize=8)
         if panel.last < 13:
-            axis.set_xticks(range(panel.last + 1))
+            axis.set_xticks(range(panel.first, panel.last + 1))
         axis.set_ylim(bottom=0)
         axis.grid(visible=True, color="#e5ded6")
         axis.spines[["top", "right"]].set_visible(False)

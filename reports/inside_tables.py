@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from benchmarks.arms import arm_estimate
 from benchmarks.estimates import ALPHA
 from benchmarks.paired_tests import Difference, holm
-from benchmarks.results.inside import ArmInside, difference
+from benchmarks.results.inside import ArmInside, Looked, difference
 
 from .comparison_tables import arm_cell
 from .tables import Cell, Column, Row, Table
@@ -49,28 +49,19 @@ def probe_table(arms: Sequence[ArmInside], name: str, key: str, *, explained: bo
     explained: says how the numbers came about, which the first of several such tables does for all.
     """
     shown = [arm for arm in arms if any(each.name == name for each in arm.first.properties)]
-    depth = max(len(arm.first.layers) for arm in shown)
-    columns = [
-        Column(label=label, kind="run", section=arm.label if len(shown) > 1 else "")
-        for arm in shown
-        for label in (ARM, OVER, CONTROL)
-    ]
-    overs = [_overs(arm, name) for arm in shown]
     first = shown[0]
-    rows = []
-    for layer in range(depth + 1):
-        cells: list[Cell] = []
-        for arm, over in zip(shown, overs, strict=True):
-            cells += _layer_cells(arm, name, layer, over[layer]) if layer < len(over) else [Cell()] * 3
-        label = layer_names(first)[layer] if len(shown) == 1 else str(layer)
-        rows.append(Row(label=label, cells=tuple(cells), kind="run"))
+    rows = [
+        Row(label=label, cells=_layer_cells(arm, name, layer, over), section=_section(arm, shown), kind="run")
+        for arm in shown
+        for layer, (label, over) in enumerate(zip(layer_names(arm), _overs(arm, name), strict=True))
+    ]
     picture, words = first.picture_alone(name), first.words_alone(name)
     found = next(each for each in first.first.properties if each.name == name)
     return Table(
         key=key,
         title=f"The {name} of the object asked about, at the image tokens (per cent right)",
         corner="layer",
-        columns=tuple(columns),
+        columns=tuple(Column(label=label, kind="run") for label in (ARM, OVER, CONTROL)),
         rows=tuple(rows),
         remarks=(
             *(HOW if explained else ()),
@@ -80,6 +71,10 @@ def probe_table(arms: Sequence[ArmInside], name: str, key: str, *, explained: bo
             *_seeds(shown),
         ),
     )
+
+
+def _section(arm: ArmInside, arms: Sequence[ArmInside]) -> str:
+    return arm.label if len(arms) > 1 else ""
 
 
 def _seeds(arms: Sequence[ArmInside]) -> tuple[str, ...]:
@@ -94,9 +89,11 @@ def _overs(arm: ArmInside, name: str) -> list[tuple[Difference | None, float | N
     return list(zip(found, holm([each.p if each else None for each in found]), strict=True))
 
 
-def _layer_cells(arm: ArmInside, name: str, layer: int, over: tuple[Difference | None, float | None]) -> list[Cell]:
+def _layer_cells(
+    arm: ArmInside, name: str, layer: int, over: tuple[Difference | None, float | None]
+) -> tuple[Cell, Cell, Cell]:
     own, control = (arm_estimate(arm.accuracy(name, layer, control=control)) for control in (False, True))
-    return [arm_cell(own), difference_text(*over), arm_cell(control)]
+    return arm_cell(own), difference_text(*over), arm_cell(control)
 
 
 def difference_text(found: Difference | None, p_holm: float | None) -> Cell:
@@ -116,27 +113,22 @@ def difference_text(found: Difference | None, p_holm: float | None) -> Cell:
 
 def attention_table(arms: Sequence[ArmInside], key: str) -> Table:
     """Layers as rows: where the image tokens look, and how far the question moves them."""
-    labels = ("to question", "to image", "change")
-    depth = max(len(arm.first.layers) for arm in arms)
-    rows = []
-    for layer in range(1, depth + 1):
-        cells: list[Cell] = []
-        for arm in arms:
-            inside = layer <= len(arm.first.layers)
-            for what in ("image_to_question", "image_to_image", "change"):
-                cells.append(arm_cell(arm.number(what, layer)) if inside else Cell())
-        label = layer_names(arms[0])[layer] if len(arms) == 1 else str(layer)
-        rows.append(Row(label=label, cells=tuple(cells), kind="run"))
+    shown: tuple[Looked, ...] = ("image_to_question", "image_to_image", "change")
     return Table(
         key=key,
         title="Image tokens, layer by layer (per cent)",
         corner="layer",
-        columns=tuple(
-            Column(label=label, kind="run", section=arm.label if len(arms) > 1 else "")
+        columns=tuple(Column(label=label, kind="run") for label in ("to question", "to image", "change")),
+        rows=tuple(
+            Row(
+                label=label,
+                cells=tuple(arm_cell(arm.number(what, layer)) for what in shown),
+                section=_section(arm, arms),
+                kind="run",
+            )
             for arm in arms
-            for label in labels
+            for layer, label in enumerate(layer_names(arm)[1:], start=1)
         ),
-        rows=tuple(rows),
         remarks=(ATTENTION, *_seeds(arms)),
     )
 

@@ -6,13 +6,14 @@ from benchmarks.results.inside import arm_inside
 
 from .inside_tables import inside_tables
 from .paper_tables import Plan
-from .pooled import cross_table, skill_table
+from .pooled import cross_table, skill_tables
 from .tables import Table
 
 
 def score_tables(plan: Plan) -> list[Table]:
     """Models under other masks than their own, and the toy world's skills."""
-    return [table for table in (cross_table(plan), skill_table(plan)) if table is not None]
+    crossed = cross_table(plan)
+    return [*([] if crossed is None else [crossed]), *skill_tables(plan)]
 
 
 def laboratory_tables(plan: Plan) -> list[Table]:

@@ -26,7 +26,7 @@ from .tables import Cell, Column, Row, Table
 
 Groups = Callable[[str, str], Sequence[str]]
 """(task, index) -> the groups that a question counts in, as often as it does."""
-ALL = "all"
+ALL = "all of them"
 HOW = (
     "Questions right over all benchmarks scored without a judge, per cent, each under its headline protocol. Of "
     "several seeds means; ±q: 95 % by questions, ±s: by training seeds; differences have both, paired by question and "
@@ -175,43 +175,62 @@ def toy_skills() -> dict[tuple[str, str], tuple[str, ...]]:
     return found
 
 
-def skill_table(plan: Plan) -> Table | None:
-    """The toy world's skills as rows, arms as columns, each with its difference to the baseline's.
+def skill_tables(plan: Plan) -> list[Table]:
+    """The toy world's skills as rows, arms as columns: what each gets right, and its difference to the baseline's.
 
-    None where arms are not grouped, or some run is not of the toy world.
+    None where arms are not grouped, or some run is not of the toy world. Below the skills all questions together, which
+    Holm's correction over the skills leaves alone.
     """
     if not plan.grouped or not all(arm.toy for arm in plan.arms):
-        return None
+        return []
     skills = toy_skills()
 
     def groups(task: str, index: str) -> Sequence[str]:
-        return skills.get((task, index), ())
+        own = skills.get((task, index), ())
+        return (*own, ALL) if own else ()
 
     values = [pooled(arm, groups) for arm in plan.arms]
-    names = sorted({name for found in values for name in found})
+    names = sorted({name for found in values for name in found} - {ALL})
+    priors = "What one gets right who has not looked stands in benchmarks/toy_world/toy_world.md (priors)."
+    cells = [{name: arm_cell(arm_estimate(found[name])) for name in (*names, ALL) if name in found} for found in values]
+    tables = [_skill_table("skills", "per cent right", names, plan.arms, cells, (HOW, priors))]
     baseline = plan.pairs[0].baseline if plan.pairs else None
-    columns: list[Column] = []
-    by_row: dict[str, list[Cell]] = {name: [] for name in names}
-    for arm, found in zip(plan.arms, values, strict=True):
-        columns.append(Column(label="right", section=arm.label, kind="run"))
-        for name in names:
-            by_row[name].append(arm_cell(arm_estimate(found[name])) if name in found else Cell())
-        if baseline is None or arm is baseline:
-            continue
-        differences = pooled_difference(baseline, arm, groups)
-        holms = holm([each.p if (each := differences.get(name)) else None for name in names])
-        columns.append(Column(label="difference", section=arm.label, kind="run"))
-        for name, p in zip(names, holms, strict=True):
-            by_row[name].append(difference_text(differences.get(name), p))
+    if baseline is not None:
+        others = [arm for arm in plan.arms if arm is not baseline]
+        found = [_differences(pooled_difference(baseline, arm, groups), names) for arm in others]
+        title = f"minus {baseline.label}, points of per cent"
+        how = HOW.replace("over the table's differences", f"over the skills of an arm; {ALL} stands for itself")
+        single = any(len(arm.runs) == 1 for arm in plan.arms)
+        remarks = (how, *(("With one seed: training-seed variance not included.",) if single else ()))
+        tables.append(_skill_table("skill_differences", title, names, others, found, remarks))
+    return tables
+
+
+def _differences(found: Mapping[str, Difference | None], names: Sequence[str]) -> dict[str, Cell]:
+    tests = [found.get(name) for name in names]
+    cells = {
+        name: difference_text(each, p)
+        for name, each, p in zip(names, tests, holm([each.p if each else None for each in tests]), strict=True)
+    }
+    every = found.get(ALL)
+    return cells | {ALL: difference_text(every, every.p if every else None)}
+
+
+def _skill_table(
+    key: str,
+    unit: str,
+    names: Sequence[str],
+    arms: Sequence[Arm],
+    cells: Sequence[Mapping[str, Cell]],
+    remarks: tuple[str, ...],
+) -> Table:
     return Table(
-        key="skills",
-        title="What each arm can do, by skill of the toy world (per cent right)",
+        key=key,
+        title=f"Skills of the toy world ({unit})",
         corner="skill",
-        columns=tuple(columns),
-        rows=tuple(Row(label=name, cells=tuple(by_row[name]), kind="run") for name in names),
-        remarks=(
-            HOW.replace("over the table's differences", "over the skills of an arm"),
-            *((f"difference: minus {baseline.label}.",) if baseline is not None else ()),
-            "What one gets right who has not looked stands in benchmarks/toy_world/toy_world.md (priors).",
+        columns=tuple(Column(label=arm.label, kind="run") for arm in arms),
+        rows=tuple(
+            Row(label=name, cells=tuple(own.get(name, Cell()) for own in cells), kind="run") for name in (*names, ALL)
         ),
+        remarks=remarks,
     )

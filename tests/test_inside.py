@@ -194,7 +194,7 @@ def test_a_mutual_models_image_tokens_know_it_behind_the_first_layer(records: di
     (found,) = records["mma"].properties
     shares = [sum(row) / len(row) for row in found.right]
     assert shares[0] == 0.5  # what comes into the first layer has seen no word
-    assert min(shares[1:]) == 1.0
+    assert min(shares[1:]) > 0.9
     assert all(sum(row) / len(row) < 0.8 for row in found.shuffled)
     assert found.words_alone == [1] * len(found.labels)
     assert min(min(row) for row in records["mma"].image_to_question) > 0
@@ -250,9 +250,8 @@ def test_a_property_with_one_value_is_refused(folders: dict[str, Path], tmp_path
 
 def made_record(right: float, *, seed: int = 0, data: str = "d" * 64) -> InsideRecord:
     """Twenty pictures with two questions each; behind layer 1 a share of them is right."""
-    rng = np.random.default_rng(seed)
     pictures = [str(place // 2) for place in range(40)]
-    rows = [[place % 2 for place in range(40)], [int(value) for value in rng.random(40) < right]]
+    rows = [[place % 2 for place in range(40)], [int((7 * place + seed) % 20 < 20 * right) for place in range(40)]]
     own = ProbedProperty(
         name="place",
         num_classes=4,
@@ -280,11 +279,11 @@ def test_arms_stand_side_by_side_and_are_paired(tmp_path: Path) -> None:
     much = ArmInside("mma", {0: made_record(0.95), 1: made_record(0.9, seed=1)})
     little = ArmInside("causal", {0: made_record(0.5, seed=2), 1: made_record(0.5, seed=3)})
     probes, attention = inside_tables([little, much])
-    assert [column.section for column in probes.columns] == ["causal"] * 3 + ["mma"] * 3
-    behind = probes.rows[1].cells
-    assert behind[4].significant
-    assert not behind[1].significant
-    assert behind[3].seed_ci95 is not None
+    assert [row.section for row in probes.rows] == ["causal"] * 2 + ["mma"] * 2
+    _, behind_little, _, behind_much = (row.cells for row in probes.rows)
+    assert behind_much[1].significant
+    assert not behind_little[1].significant
+    assert behind_much[0].seed_ci95 is not None
     assert attention.rows[0].cells[2].value == pytest.approx(120)
     pairs = pair_table([little, much], little)
     assert pairs is not None

@@ -20,7 +20,7 @@ from train.ablation.plan import AblationPlan, check_plans, folder_of, read_plan,
 from train.ablation.results import share_right
 from train.ablation.rows import NEW_KINDS, TABLE_1, all_rows, choose_rows
 from train.ablation.schedule import Job, StepSeconds, check_budget, jobs, run_jobs
-from train.ablation.training import toy_stages, write_recipe
+from train.ablation.training import toy_stages, train_row, write_recipe
 from train.ablation.work import record_path
 from train.recipe import load_recipe, recipe_names
 from train.toy.arithmetic import ENVIRONMENT
@@ -197,7 +197,12 @@ def test_budgets_side_by_side(tmp_path: Path) -> None:
         {"label": "part", "is_column": False, "significant": True, "difference": 9.0},
     ]
     (found / "compare.json").write_text(json.dumps({"metrics": metrics}))
+    cell = {"value": 4.0, "shown": "+4.0▲", "ci95_low": 1.0, "ci95_high": 7.0}
+    row = {"label": "all of them", "cells": [cell]}
+    table = {"key": "skill_differences", "columns": [{"label": "mma (2 seeds)"}], "rows": [row]}
+    (tmp_path / "report" / "steps-4" / "tables.json").write_text(json.dumps({"tables": [table]}))
     text = write_overview(tmp_path, budgets, rows).read_text()
+    assert "| MMA | +4.0▲ (+1.0 to +7.0) | – |" in text
     assert "| row | 4 steps | 9 steps |" in text
     assert "| (I&T)PT + (I&T)SFT | 50.0 | 100.0 |" in text
     assert "| ▲ POPE +12.5; 1 of 2 cannot be told apart | – |" in text
@@ -338,6 +343,30 @@ def test_a_row_on_real_data_is_a_recipe(name: str, tmp_path: Path) -> None:
     assert [stage.steps for stage in few.stages] == [round(10 * stage.share) for stage in row.stages]
 
 
+def test_learning_curves_on_real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training evaluates itself on its way; what of it succeeded are the points, by steps of all stages."""
+    plan = replace(TINY, data="/data", bench="all", evaluation="official", steps=90, points=2)
+    row = all_rows(32)["mma"]
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        stage = Path(command[command.index("--out") + 1]) / "1_sft_image_first"
+        for step, measured in ((30, True), (60, False), (90, True)):
+            task = stage / "evaluations" / f"step-{step}" / "pope"
+            task.mkdir(parents=True)
+            if measured:
+                (task / "metrics.json").write_text("{}")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("train.ablation.training.subprocess.run", run)
+    trained = train_row(plan, row, 0, tmp_path)
+    assert calls[0][-6:] == ["--eval-every", "30", "--bench", "ci", "--eval-data", "official"]
+    assert [(point.steps, point.model.name) for point in trained.evaluated] == [(120, "step-30"), (180, "step-90")]
+    train_row(replace(plan, points=0), row, 1, tmp_path / "other")
+    assert "--eval-every" not in calls[1]
+
+
 def test_share_of_questions_right(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no question without a judge"):
         share_right(tmp_path)
@@ -352,7 +381,7 @@ def test_share_of_questions_right(tmp_path: Path) -> None:
 def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     """Real trainings of a few steps, real evaluations, a real report: that all of it fits together."""
     rows = choose_rows("causal,mma", 3)
-    overview = carry_out([TINY], rows=rows, num_seeds=1, budget=None, num_jobs=2, out=tmp_path, cross=("mma", "causal"))
+    overview = carry_out([TINY], rows=rows, num_seeds=1, budget=None, num_jobs=2, out=tmp_path, cross=("mma", "v2v"))
     assert "[4 steps](steps-4/README.md): 1 seed of it_it, mma" in overview.read_text()
     summary = overview.parent / "steps-4" / "README.md"
     text = summary.read_text()
@@ -371,5 +400,5 @@ def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     assert names == {"start", "0_captions_image_first", "1_instructions_image_first"}
     assert len(list(trained.glob("0_captions*"))) == len(list(trained.glob("start-*/features*.pt"))) == 1
     assert list(jobs([TINY], rows, 1, out)) == []
-    used = json.loads((tmp_path / "cross" / cross_name("mma", "causal", 0) / "run.json").read_text())["model"]
-    assert (used["trained_attention"], used["attention"]) == ("mma", "causal")
+    used = json.loads((tmp_path / "cross" / cross_name("mma", "v2v", 0) / "run.json").read_text())["model"]
+    assert (used["trained_attention"], used["attention"]) == ("mma", "v2v")

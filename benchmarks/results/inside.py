@@ -26,6 +26,8 @@ from .arms import Arm
 
 FOLDER = "inside"
 FILE = "layers.json"
+Looked = Literal["image_to_question", "image_to_image", "change"]
+"""Numbers of a layer beside its probes."""
 
 
 class ProbedProperty(Checked):
@@ -123,7 +125,7 @@ class ArmInside:
         found = self._property(self.first, name)
         return estimate(np.array(found.words_alone, dtype=np.float64), self.first.pictures)
 
-    def number(self, what: Literal["image_to_question", "image_to_image", "change"], layer: int) -> ArmEstimate:
+    def number(self, what: Looked, layer: int) -> ArmEstimate:
         """Per cent, behind or in the layer numbered from 1; `change` may exceed 100."""
         values = {
             key: np.array([np.nan if each is None else each for each in getattr(record, what)[layer - 1]], np.float64)

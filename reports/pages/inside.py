@@ -66,7 +66,7 @@ def inside_page(arms: Sequence[Arm], baseline: Arm | None) -> dict[str, Any] | N
         return None
     seen = list(places.values())
     numbers = list(places)
-    first = next((found for place, found in places.items() if arms[place] is baseline), seen[0])
+    base = next((found for place, found in places.items() if arms[place] is baseline), seen[0])
     *probes, attention_table = inside_tables(seen)
     charts = [(_drawn(panel, seen, numbers), table) for panel, table in zip(probe_panels(seen), probes, strict=True)]
     attention = [_drawn(panel, seen, numbers) for panel in attention_panels(seen)]
@@ -75,7 +75,7 @@ def inside_page(arms: Sequence[Arm], baseline: Arm | None) -> dict[str, Any] | N
         "charts": charts,
         "attention": attention,
         "attention_table": attention_table,
-        "pairs": pair_table(seen, first),
+        "pairs": pair_table(seen, base),
         "data": sorted({record.data for arm in seen for record in arm.records.values()}),
         "left_out": [arm.label for place, arm in enumerate(arms) if place not in places],
     }
@@ -84,14 +84,13 @@ def inside_page(arms: Sequence[Arm], baseline: Arm | None) -> dict[str, Any] | N
 def _drawn(panel: LayerPanel, arms: Sequence[ArmInside], numbers: Sequence[int]) -> Drawn:
     ends = [point.high for points in panel.lines.values() for point in points]
     top = _round_up(max([*ends, *panel.levels.values(), 1e-9]))
-    first = min((point.layer for points in panel.lines.values() for point in points), default=0)
-    step = (WIDTH - LEFT - EDGE) / max(1, panel.last - first)
+    step = (WIDTH - LEFT - EDGE) / max(1, panel.last - panel.first)
 
     def at(value: float) -> float:
         return round(HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * value / top, 1)
 
     def over(layer: int) -> float:
-        return round(LEFT + step * (layer - first), 1)
+        return round(LEFT + step * (layer - panel.first), 1)
 
     lines, said = [], []
     for place, points in panel.lines.items():
@@ -107,14 +106,14 @@ def _drawn(panel: LayerPanel, arms: Sequence[ArmInside], numbers: Sequence[int])
         for (name, value), dashes in zip(panel.levels.items(), STYLES, strict=False)
     ]
     said += [f"{level.name} {level.text}" for level in levels]
-    every = max(1, -(-(panel.last - first + 1) // 12))
+    every = max(1, -(-(panel.last - panel.first + 1) // 12))
     return Drawn(
         title=panel.title,
         lines=lines,
         levels=levels,
-        x_ticks=[(over(layer), str(layer)) for layer in range(first, panel.last + 1, every)],
+        x_ticks=[(over(layer), str(layer)) for layer in range(panel.first, panel.last + 1, every)],
         y_ticks=[(at(top * part / 4), f"{top * part / 4:g}") for part in range(5)],
-        description=f"{panel.title}, per cent by layer from {first} to {panel.last}: " + "; ".join(said),
+        description=f"{panel.title}, per cent by layer from {panel.first} to {panel.last}: " + "; ".join(said),
     )
 
 

@@ -47,6 +47,11 @@ def write_overview(out: Path, budgets: Sequence[Budget], rows: Sequence[Ablation
         "\n## Questions right, in per cent (tasks without a judge; mean ± standard deviation over seeds)\n",
         _table(budgets, rows, _right),
     ]
+    if any(_skills(report, each) for each in budgets):
+        parts += [
+            f"\n## All of the toy's questions, minus {BASES[0]} (95 % interval: questions and seeds; ▲ ▼ p < 0.05)\n",
+            _table(budgets, rows, lambda each, row: _pooled(report, each, row)),
+        ]
     for base in BASES:
         wanted = [
             row for row in rows if row.name != base and any(_compared(report, each, row, base) for each in budgets)
@@ -84,6 +89,25 @@ def _table(budgets: Sequence[Budget], rows: Sequence[AblationRow], cell: Any) ->
 def _right(budget: Budget, row: AblationRow) -> str:
     runs = [budget.folder / "runs" / run_name(row.name, each["seed"]) for each in budget.of_row(row.name)]
     return mean_cell([100 * share_right(run) for run in runs])
+
+
+def _skills(report: Path, budget: Budget) -> dict[str, Any] | None:
+    """The report's table of differences by skill; None where it has none."""
+    path = report / budget.folder.name / "tables.json"
+    tables = json.loads(path.read_text("utf-8"))["tables"] if path.is_file() else []
+    return next((table for table in tables if table["key"] == "skill_differences"), None)
+
+
+def _pooled(report: Path, budget: Budget, row: AblationRow) -> str:
+    """Of all questions together, as the report has it."""
+    table = _skills(report, budget) or {"columns": [], "rows": []}
+    names = [column["label"] for column in table["columns"]]
+    for label, cell in zip(names, table["rows"][-1]["cells"] if names else (), strict=True):
+        own = label.partition(" (")[0].partition("-seed")[0]
+        if own == row.name and cell["value"] is not None:
+            bounds = f" ({cell['ci95_low']:+.1f} to {cell['ci95_high']:+.1f})" if cell["ci95_low"] is not None else ""
+            return f"{cell['shown']}{bounds}"
+    return "–"
 
 
 def _minutes(budget: Budget, row: AblationRow) -> str:

@@ -29,7 +29,8 @@ class AblationPlan:
     Rows and seeds may grow from one start to the next; the rest may not change.
 
     data: `toy`, or the folder that `aki-train run` trains on. evaluation: of `aki-eval run --data`. points: scores
-    along a row's last stage besides the last, on `curve_subset` of `curve_bench` (None: `bench`). launch: words before `aki-train run` (torchrun ...).
+    along a row's last stage besides the last, on `curve_subset` of `curve_bench` (None: `bench`). launch: words before
+    `aki-train run` (torchrun ...).
     """
 
     data: str = TOY

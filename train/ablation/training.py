@@ -28,22 +28,28 @@ from .plan import AblationPlan
 from .rows import AblationRow, RowStage
 
 COST = "cost.json"
+CI = "ci"
+"""Of `aki-train run --bench`: a small part of all benchmarks."""
 
 
 class Snapshot(NamedTuple):
-    """A model along a row's training: optimizer steps of all its stages so far, and where it lies."""
+    """A model along a row's training: optimizer steps of all its stages so far, and where it, or its run, lies."""
 
     steps: int
     model: Path
 
 
 class Trained(NamedTuple):
-    """points: in order, the finished model last. seconds, steps, samples: of all stages, shared ones included."""
+    """points: in order, the finished model last. seconds, steps, samples: of all stages, shared ones included.
+
+    evaluated: run folders along the last stage, where the training made them itself.
+    """
 
     points: list[Snapshot]
     seconds: float
     steps: int
     samples: int
+    evaluated: tuple[Snapshot, ...] = ()
 
 
 def train_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Trained:
@@ -233,18 +239,36 @@ def _real_row(plan: AblationPlan, row: AblationRow, seed: int, out: Path) -> Tra
     folder = out / "trained" / f"{row.name}-seed{seed}"
     began = time.perf_counter()
     program = str(Path(sys.executable).with_name("aki-train"))
-    done = subprocess.run(
-        [*shlex.split(plan.launch), program, "run", str(recipe), "--data", plan.data, "--out", str(folder)],
-        check=False,
-        text=True,
-    )
+    stages = load_recipe(str(recipe)).stages
+    command = [program, "run", str(recipe), "--data", plan.data, "--out", str(folder), *_along(plan, stages[-1])]
+    done = subprocess.run([*shlex.split(plan.launch), *command], check=False, text=True)
     if done.returncode:
         raise UserError(f"aki-train run {recipe} ended with code {done.returncode}; see above. A second start goes on")
     cost = folder / COST
     if not cost.exists():
         write_atomically(cost, json.dumps({"seconds": round(time.perf_counter() - began, 2)}) + "\n")
-    stages = load_recipe(str(recipe)).stages
     total = sum(stage.steps for stage in stages)
     samples = sum(stage.steps * stage.batch_size for stage in stages)
-    model = folder / stages[-1].name / "model"
-    return Trained([Snapshot(total, model)], float(json.loads(cost.read_text("utf-8"))["seconds"]), total, samples)
+    last = folder / stages[-1].name
+    seconds = float(json.loads(cost.read_text("utf-8"))["seconds"])
+    evaluated = tuple(_evaluated(last, total - stages[-1].steps)) if plan.points else ()
+    return Trained([Snapshot(total, last / "model")], seconds, total, samples, evaluated)
+
+
+def _along(plan: AblationPlan, last: Stage) -> list[str]:
+    """Has the training evaluated on its way, by its own hand: checkpoints of this size are not all kept."""
+    if not plan.points:
+        return []
+    every = str(-(-last.steps // (plan.points + 1)))
+    bench = CI if plan.bench == "all" else plan.bench
+    return ["--eval-every", every, "--bench", bench, "--eval-data", plan.evaluation]
+
+
+def _evaluated(stage: Path, before: int) -> Iterator[Snapshot]:
+    """The runs of `aki-train run --eval-every` in a stage begun after `before` steps; what failed is left out."""
+    found = {
+        int(run.name.removeprefix("step-")): run
+        for run in stage.glob("evaluations/step-*")
+        if run.name.removeprefix("step-").isdecimal() and any(run.glob("*/metrics.json"))
+    }
+    yield from (Snapshot(before + step, found[step]) for step in sorted(found))

@@ -59,8 +59,8 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     began = time.perf_counter()
     name = run_name(row.name, seed)
     measure(plan, trained.points[-1].model, out / "runs" / name, plan.subset)
-    curve = []
-    for point in trained.points if plan.points else ():
+    curve = [{"steps": point.steps, "run": str(point.model.relative_to(out))} for point in trained.evaluated]
+    for point in trained.points if plan.points and plan.is_toy else ():
         run = out / "curves" / name / f"step{point.steps}"
         if point is trained.points[-1] and plan.subset == plan.curve_subset and plan.curve_bench is None:
             run = out / "runs" / name

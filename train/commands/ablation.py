@@ -41,7 +41,10 @@ def ablation(
             "shrink with it.",
         ),
     ] = None,
-    points: Annotated[int, typer.Option(help="Scores along the way, for learning curves.", min=0, max=1000)] = 3,
+    points: Annotated[
+        int | None,
+        typer.Option(help="Scores along the way, for learning curves. Default: 3 on the toy.", min=0, max=1000),
+    ] = None,
     bench: Annotated[
         str | None, typer.Option(help="As aki-eval run takes it. Default: all, on the toy also toy_skills.")
     ] = None,
@@ -85,10 +88,12 @@ def ablation(
         AblationPlan(
             data=data if is_toy else str(Path(data).resolve()),
             toy=toy_plan(each),
-            bench=bench or ("all,toy_skills" if is_toy else "all"),
+            bench=bench or (f"all,{SKILLS}" if is_toy else "all"),
             evaluation=(TOY_TEST if is_toy else OFFICIAL) if evaluation is None else evaluation,
             subset=subset,
-            points=points if is_toy else 0,
+            points=(3 if is_toy else 0) if points is None else points,
+            curve_bench=SKILLS if is_toy and bench is None else None,
+            curve_subset=CURVE_QUESTIONS if is_toy and bench is None else "ci",
             judge=judge,
             steps=None if is_toy else each,
             launch=launch,
@@ -112,6 +117,9 @@ def ablation(
     typer.echo(f"{summary}: done")
 
 
+SKILLS = "toy_skills"
+CURVE_QUESTIONS = "600"
+"""Of the table of skills, for every point of a learning curve."""
 MOST_STEPS = 10_000_000
 SHORTEST = 2000
 """Fine-tuning steps from which on all captions come before them: longer budgets then differ in fine-tuning alone."""
