@@ -248,11 +248,12 @@ def _nodes() -> tuple[Floats, Floats]:
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p-values adjusted for being many (Holm 1979), in the order given. None, of what was not tested, stays None."""
-    from statsmodels.stats.multitest import multipletests
-
-    tested = [p for p in p_values if p is not None]
-    adjusted = iter(multipletests(tested, method="holm")[1] if tested else ())
-    return [None if p is None else float(next(adjusted)) for p in p_values]
+    tested = np.array([p for p in p_values if p is not None])
+    order = np.argsort(tested)
+    adjusted = np.empty_like(tested)
+    adjusted[order] = np.minimum(np.maximum.accumulate(tested[order] * np.arange(len(tested), 0, -1)), 1.0)
+    given = iter(adjusted.tolist())
+    return [None if p is None else next(given) for p in p_values]
 
 
 LEAST_MOVED = 6

@@ -101,6 +101,7 @@ def test_two_processes_equal_one(flags: list[str], root: Path, alone: Path, tmp_
         finish([*torchrun(2), WORKER, str(root), str(tmp_path)])
     assert_near(result(alone), result(tmp_path), start=result(alone, "pretrain"))
     assert logged(tmp_path, "tokens") == logged(alone, "tokens")  # of all processes, not of the first
+    assert logged(tmp_path, "grad_norm") == pytest.approx(logged(alone, "grad_norm"), rel=1e-5)
     assert all(0 <= share < 1 for share in logged(tmp_path, "waiting"))
 
 
@@ -130,7 +131,10 @@ def test_sharding_leaves_precision_to_autocast(root: Path, tmp_path: Path) -> No
     fp32 = "'reduce_dtype': torch.float32, 'output_dtype': torch.float32, 'cast_forward_inputs': False"
     assert policies == [f"{{'param_dtype': None, {fp32}}}"]
     assert logged(sharded, "loss") == pytest.approx(logged(one, "loss"), rel=1e-6)
-    assert logged(sharded, "grad_norm") == pytest.approx(logged(one, "grad_norm"), rel=1e-5)
+    # Sums of shards part the weights in fp32's last bit, and from then on bf16 may round a weight the other way: after
+    # two steps torch 2.9.1's gradients part by 2e-3 in single layers, in fp32 by 8e-7 (see the plain ones above).
+    assert logged(sharded, "grad_norm")[:2] == pytest.approx(logged(one, "grad_norm")[:2], rel=1e-5)
+    assert logged(sharded, "grad_norm") == pytest.approx(logged(one, "grad_norm"), rel=2e-4)
     for name in ("validation_loss", "validation_loss/vqav2"):  # in the last pass one process has no sample left
         assert logged(sharded, name) == pytest.approx(logged(one, name), rel=1e-4)
         assert len(logged(one, name)) == 3  # before, after two steps, after the last
