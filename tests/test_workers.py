@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from aki_eval.run.inputs import find_tasks
 from aki_eval.run.progress import Progress
 from aki_eval.run.run import RunOptions, RunResult, run
 from aki_eval.run.subset import Subset
+from aki_eval.run.threads import VARIABLE as THREADS
+from aki_eval.run.threads import share_machine
 from benchmarks.errors import UserError
 from benchmarks.results import roll
 
@@ -333,6 +336,37 @@ class Sure(ScriptedPredictor):
         if self.breaks and len(self.batches) == 3:
             raise KeyboardInterrupt
         return [[(-0.1 - place, 1) for place, _ in enumerate(texts)] for texts in continuations]
+
+
+def test_workers_on_one_machine_take_one_thread_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once somebody else is there, on this machine, and unless the user has said how many."""
+    asked: list[int] = []
+    monkeypatch.delenv(THREADS, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=asked.append))
+    parent = os.getppid()
+    here = roll.this_process("job")
+    far = replace(here, host="far", place="another machine", started="1")
+    beside = replace(here, pid=parent, started=str(roll._started(parent)))
+    with signed(tmp_path, here) as first:
+        share_machine(first)
+        first.note(roll.READY)
+        with signed(tmp_path, far):
+            share_machine(first)
+        assert asked == []
+        assert THREADS not in os.environ
+        with signed(tmp_path, beside):
+            share_machine(first)
+        assert (asked, os.environ[THREADS]) == ([1], "1")
+        monkeypatch.setenv(THREADS, "4")
+        with signed(tmp_path, beside):
+            share_machine(first)
+        assert asked == [1]
+
+
+def signed(root: Path, worker: roll.Worker) -> roll.Roll:
+    line = roll.enter(root, worker, joins=True)
+    assert line is not None
+    return line
 
 
 def test_probabilities_are_shared_like_answers(tmp_path: Path) -> None:

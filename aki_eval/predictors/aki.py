@@ -7,7 +7,6 @@ a cache of bounded size, so a question about a known picture costs no decoding a
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -150,9 +149,10 @@ class AkiPredictor:
                 from model import AkiForConditionalGeneration
 
                 from ..run.distributed import find_world
+                from ..run.threads import take_one
 
-                if find_world().size > 1 and "OMP_NUM_THREADS" not in os.environ:
-                    torch.set_num_threads(1)  # threads for all cores in each of several processes wait for each other
+                if find_world().size > 1:
+                    take_one()
                 override: dict[str, Any] = {} if self.attention is None else {"attention": self.attention}
                 if self.layers != self.config.get("attention_layers"):
                     override["attention_layers"] = self.layers

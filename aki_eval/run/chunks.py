@@ -24,6 +24,7 @@ from benchmarks.results.store import RunStore
 
 from .batching import ordered
 from .inputs import TaskInput
+from .threads import share_machine
 
 CHUNKS_A_LOT = 128
 SMALLEST, LARGEST = 8, 128
@@ -134,6 +135,7 @@ class Chunks:
                 if key in self._others:
                     self.elsewhere(lot, -len(self.lots[lot][number]))
                 self._mine[key] = path
+                share_machine(self.roll)
                 return generation
             if key not in self._others:  # what it is can be looked at when nothing is free any more
                 self._others.add(key)

@@ -246,6 +246,17 @@ class Roll:
         """Of all who worked in this session, in the order in which they came."""
         return [line.worker.name for line in _signatures(self.folder) if line.worker is not None and not line.closes]
 
+    def has_company(self) -> bool:
+        """Whether somebody else is at work here on this machine."""
+        return any(
+            line.number != self.number
+            and not line.closes
+            and line.worker is not None
+            and line.worker.place == self.worker.place
+            and _is_alive(self.folder, line, self.watch)
+            for line in _signatures(self.folder)
+        )
+
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             now = time.monotonic()
