@@ -90,6 +90,10 @@ def test_only_whole_checkpoints_by_step(tmp_path: Path) -> None:
     checkpoint(sft, 1200, whole=False)
     assert checkpoints(tmp_path) == [(200, places[1]), (1000, places[0])]
     assert run_folder(places[0], tmp_path, Path("runs")) == Path("runs/sft/step-1000")
+    (places[0] / "optimizer").mkdir()  # as ours have: threads may still write the weights
+    assert checkpoints(tmp_path) == [(200, places[1])]
+    (places[0] / "stage.json").write_text("{}")
+    assert checkpoints(tmp_path) == [(200, places[1]), (1000, places[0])]
 
 
 def test_watch_evaluates_each_once(

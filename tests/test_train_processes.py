@@ -19,6 +19,9 @@ from forked import forking
 from safetensors.torch import load_file
 from train_helpers import assert_near, assert_same, parts, weights, write_root
 
+from train.run_recipe import load_parts
+from train.weights import INDEX, read_weights
+
 HERE = Path(__file__).parent
 WORKER = str(HERE / "train_worker.py")
 ENVIRONMENT = {
@@ -89,7 +92,7 @@ def finish(command: list[str], *, fails: bool = False) -> None:
 
 
 def result(out: Path, stage: str = "sft") -> dict[str, torch.Tensor]:
-    return load_file(out / stage / "model" / "model.safetensors")
+    return read_weights(out / stage / "model")
 
 
 @pytest.mark.parametrize("flags", [[], ["fsdp"]], ids=["replicated", "fsdp"])
@@ -164,13 +167,50 @@ def test_killed_runs_go_on_with_other_numbers_of_processes(root: Path, short: Pa
     run(3, root, tmp_path, "short", "fsdp", "die=3", "torn", fails=True)
     assert (tmp_path / "sft" / "checkpoint-2" / "stage.json").exists()
     assert (tmp_path / "sft" / "checkpoint-3").exists()
-    assert not (tmp_path / "sft" / "checkpoint-3" / "stage.json").exists()
+    torn = tmp_path / "sft" / "checkpoint-3"
+    assert not (torn / "stage.json").exists()
+    assert [path.name for path in torn.glob("*.safetensors")] == ["model-00001-of-00003.safetensors"]
     run(2, root, tmp_path, "short")
     assert "checkpoint-3 is passed over: its writing was cut off" in (tmp_path / "output").read_text()
     assert_near(result(short), result(tmp_path), start=weights(parts()[0]))
+    assert {path.name for path in torn.glob("*safetensors*")} == {"model.safetensors"}  # nothing of the torn one
     entries = [json.loads(line) for line in (tmp_path / "sft" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries if "loss" in entry] == [1, 2, 3, 4]
     assert all({"learning_rate", "grad_norm", "tokens"} <= entry.keys() for entry in entries if "loss" in entry)
+
+
+def test_each_process_writes_its_part_of_a_sharded_model(root: Path, short: Path, tmp_path: Path) -> None:
+    """To the bit what one process gathers and writes; a plain process loads it, three that shard go on from it."""
+    run(2, root, tmp_path, "short", "fsdp", "gathers", "die=2", fails=True)
+    checkpoint, gathered = (tmp_path / "sft" / name for name in ("checkpoint-2", "gathered-2"))
+    (expected,) = (load_file(path) for path in gathered.glob("*.safetensors"))
+    assert_same(read_weights(checkpoint), expected)
+    assert_same(weights(load_parts(checkpoint).model), expected)
+    held = {path.name: load_file(path) for path in checkpoint.glob("*.safetensors")}
+    assert held.keys() == {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+    sizes = [sum(tensor.nbytes for tensor in part.values()) for part in held.values()]
+    assert max(sizes) <= 0.51 * sum(sizes)
+    index = json.loads((checkpoint / INDEX).read_text())
+    assert index["weight_map"] == {name: file for file, part in held.items() for name in part}
+    assert index["metadata"]["total_size"] == sum(sizes)
+    names = {path.name for path in gathered.iterdir()} - {"model.safetensors"}
+    assert names < {path.name for path in checkpoint.iterdir()}
+    for name in names:
+        assert (gathered / name).read_bytes() == (checkpoint / name).read_bytes(), name
+
+    run(3, root, tmp_path, "short", "fsdp")
+    assert len(list((tmp_path / "sft" / "model").glob("*.safetensors"))) == 3
+    assert_near(result(short), result(tmp_path), start=weights(parts()[0]))
+
+
+def test_a_part_that_cannot_be_written_is_one_line_on_all(root: Path, tmp_path: Path) -> None:
+    run(2, root, tmp_path, "short", "fsdp", "full", fails=True)
+    line = "checkpoint-2 could not be written: process 1: OSError: [Errno 28] No space left on device; the checkpoint"
+    said = (tmp_path / "output").read_text()
+    assert line in said
+    assert (tmp_path / "sft" / "checkpoint-1" / "stage.json").exists()
+    assert not (tmp_path / "sft" / "checkpoint-2" / "stage.json").exists()
+    assert not (tmp_path / "sft" / "checkpoint-4").exists()
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGUSR1])

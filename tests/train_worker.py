@@ -5,7 +5,8 @@ Under torchrun each process trains its share. The samples, the batches and so th
 fsdp: sharded. bf16: by autocast, three steps, measured on five held-out samples of each set. text: mostly questions
 without pictures, gradients checkpointed. short: four steps of fine-tuning. chain: both stages, streams for two, three
 and four processes, averages of the weights. lora: adapters and averages. die=N: killed when step N is done and its
-checkpoint is whole; torn as well: while it is being written.
+checkpoint is whole; torn as well: while it is being written, where processes shard when the first has written its part.
+gathers: gathered-N beside checkpoint-N, as one process writes it. full: the second has no room for its part of checkpoint-2.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from train.recipe import Ema, Lora, ModelChoice, Recipe, Validation
 from train.run_recipe import Parts, run_recipe
 from train.stopping import Stopped
 from train.trainer import AkiTrainer
+from train.weights import Part
 
 
 def let_cpus_shard() -> None:
@@ -52,11 +54,17 @@ class Telling(AkiTrainer):
 
     last = -1
     torn = False
+    gathers = False
+    full = False
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         if self.state.global_step == self.last:
             if not self.torn:
                 self.writing.finish()
+            elif self.is_fsdp_enabled:
+                folder = Path(self.args.output_dir, f"checkpoint-{self.last}")
+                while not list(folder.glob("model-00001-of-*.safetensors")):
+                    time.sleep(0.005)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(*args, **kwargs)
 
@@ -64,6 +72,22 @@ class Telling(AkiTrainer):
         if self.torn and folder.endswith(f"-{self.last}"):
             time.sleep(600)
         super()._write_weights(folder, state)
+
+    def _save_checkpoint(self, *args: Any) -> None:
+        super()._save_checkpoint(*args)
+        if self.gathers:
+            gathered = self.accelerator.get_state_dict(self.model)
+            if self.is_world_process_zero():
+                self.model.save_pretrained(
+                    Path(self.args.output_dir, f"gathered-{self.state.global_step}"), state_dict=gathered
+                )
+
+    def _write_part(self, folder: Path, part: Part) -> None:
+        if self.full and folder.name == "checkpoint-2" and self.args.process_index == 1:
+            raise OSError(28, "No space left on device")
+        if self.torn and folder.name.endswith(f"-{self.last}") and not self.is_world_process_zero():
+            time.sleep(600)
+        super()._write_part(folder, part)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         done = super().train(*args, **kwargs)
@@ -82,6 +106,8 @@ def main(root: str, out: str, *flags: str) -> None:
     recipes.run_stage = partial(stages.run_stage, make_trainer=Telling)
     Telling.last = next((int(flag.removeprefix("die=")) for flag in flags if flag.startswith("die=")), -1)
     Telling.torn = "torn" in flags
+    Telling.gathers = "gathers" in flags
+    Telling.full = "full" in flags
     chosen = (pretrain(steps=4), sft(steps=6))
     if "bf16" in flags:
         held_out = Validation(every=2, samples=5, share=0.2, answers=1, answer_tokens=4)

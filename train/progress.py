@@ -6,6 +6,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback
+from transformers.utils import logging
 
 
 class StageProgress(TrainerCallback):  # type: ignore[misc]
@@ -35,5 +36,6 @@ class StageProgress(TrainerCallback):  # type: ignore[misc]
 
 
 def quiet(trainer: Any) -> None:
-    """The Trainer prints its logs when its own bar is off; ours shows them."""
+    """The Trainer prints its logs when its own bar is off; ours shows them. The library's bars would cross it."""
+    logging.disable_progress_bar()
     trainer.remove_callback(PrinterCallback)

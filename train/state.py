@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -24,6 +23,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from benchmarks.errors import UserError
 
+from .weights import read_weights
 from .writing import Writing, is_alone
 
 OPTIMIZER = "optimizer"
@@ -32,7 +32,11 @@ OPTIMIZER = "optimizer"
 def save_optimizer(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path, writing: Writing
 ) -> None:
-    """Each process its part; `model` is the wrapped one."""
+    """Each process its part; `model` is the wrapped one.
+
+    The folder is there at once: it tells others that `stage.json` will say when this checkpoint is whole.
+    """
+    (checkpoint / OPTIMIZER).mkdir(parents=True, exist_ok=True)
     writing.state({OPTIMIZER: get_optimizer_state_dict(model, optimizer)}, checkpoint / OPTIMIZER)
 
 
@@ -71,17 +75,10 @@ def load_weights(
     reads = not sharded or torch.distributed.get_rank() == 0
     weights: dict[str, Any] = {}
     if reads:
-        weights = (read or _all_weights)(checkpoint)
+        weights = (read or read_weights)(checkpoint)
         _check_names(model, weights.keys(), checkpoint, trained_only=read is not None)
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=sharded, strict=False)
     set_model_state_dict(model, weights, options=options)
-
-
-def _all_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = {}
-    for path in sorted(checkpoint.glob("*.safetensors")):
-        weights.update(load_file(path))
-    return weights
 
 
 def _check_names(

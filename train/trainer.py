@@ -33,6 +33,7 @@ from .lora import load_adapter, merged, save_adapter
 from .recipe import Stage
 from .schedule import CosineSchedule
 from .state import load_optimizer, load_weights, save_optimizer
+from .weights import Part, clear_weights, own_part
 from .writing import Writing
 
 POSITIONS = "positions.rank{rank}.json"
@@ -262,11 +263,27 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Written when it returns, unless it is part of a checkpoint."""
-        super().save_model(output_dir, _internal_call)
+        folder = Path(output_dir or self.args.output_dir)
+        if self.is_world_process_zero():
+            clear_weights(folder)
+        if self.is_fsdp_enabled and self.stage.lora is None:
+            self._save_parts(folder)
+        else:
+            super().save_model(str(folder), _internal_call)
         if self.processor is not None and self.is_world_process_zero():  # a checkpoint is a model that can be loaded
-            self.processor.save_pretrained(output_dir or self.args.output_dir)
+            self.processor.save_pretrained(folder)
         if not _internal_call:
             self.writing.finish()
+
+    def _save_parts(self, folder: Path) -> None:
+        """Each process writes its part of the weights, so that none has to hold them all."""
+        if self.args.should_save:
+            super()._save(str(folder), {})  # what lies beside the weights
+        self.accelerator.wait_for_everyone()  # for the first one, which made room in the folder
+        self.writing.together(folder, partial(self._write_part, folder, own_part(self.model)))
+
+    def _write_part(self, folder: Path, part: Part) -> None:
+        part.write(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if not self.args.should_save:

@@ -1,8 +1,8 @@
 """Checkpoints on their way to the disk: beside the training, one at a time, and valid when they are whole.
 
 What a checkpoint consists of is copied to the CPU's memory, which is all that the training waits for. Threads write it:
-torch's for the state of the optimizer and the averages, one of ours for the weights and, when everything is there, the
-file with the checksums that makes it a checkpoint. Until then the one before it stays.
+torch's for the state of the optimizer and the averages, one of ours for the weights and, when everything is there, that
+of all processes, the file with the checksums that makes it a checkpoint. Until then the one before it stays.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ from benchmarks.errors import UserError
 from .checkpoint import SPECIFICATION, write_specification
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+PARTS = "parts"
+
+
+class PartLost(Exception):
+    """Which process could not write its part, and why; said on all."""
 
 
 class Writing(TrainerCallback):  # type: ignore[misc]
@@ -85,6 +90,31 @@ class Writing(TrainerCallback):  # type: ignore[misc]
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._jobs.append(self._thread.submit(job))
 
+    def together(self, folder: Path, job: Callable[[], Any]) -> None:
+        """Like `run`, a job of which every process does a part: done when all are, failed on all where one fails.
+
+        Raises:
+            UserError: it was done at once, and failed.
+        """
+        self._what = folder
+        group = self._group(PARTS)
+
+        def part() -> None:
+            said: list[str | None] = [None] * torch.distributed.get_world_size()
+            reason = None
+            try:
+                job()
+            except Exception as error:
+                reason = _words(error)
+            torch.distributed.all_gather_object(said, reason, group=group)
+            if lost := next((f"process {rank}: {reason}" for rank, reason in enumerate(said) if reason), None):
+                raise PartLost(lost)
+
+        try:
+            self.run(part)
+        except PartLost as error:
+            raise self._failed(error) from error
+
     def end(self, checkpoint: Path, content: Mapping[str, Any]) -> None:
         """Makes the folder a checkpoint once all of it is on disk, and makes room. For one process of all."""
         before = list(self._jobs)
@@ -132,10 +162,13 @@ class Writing(TrainerCallback):  # type: ignore[misc]
         jobs, self._jobs = self._jobs, []
         failed = [error for job in jobs if (error := job.exception())]  # waits
         if failed:
-            raise UserError(
-                f"{self._what} could not be written: {_words(failed[0])}; the checkpoint before it is whole: "
-                "make room or mend the disk, and give the same command again"
-            ) from failed[0]
+            raise self._failed(failed[0]) from failed[0]
+
+    def _failed(self, error: BaseException) -> UserError:
+        return UserError(
+            f"{self._what} could not be written: {_words(error)}; the checkpoint before it is whole: "
+            "make room or mend the disk, and give the same command again"
+        )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Raises UserError where writing has failed since."""
@@ -177,6 +210,8 @@ def _number(path: Path) -> int:
 
 def _words(error: BaseException) -> str:
     """The innermost reason in one line: distributed checkpoints wrap each process's error into another."""
+    if isinstance(error, PartLost):
+        return str(error)
     of_processes = getattr(error, "failures", None) or {}
     for rank, failure in sorted(of_processes.items()):
         reason = failure[0] if isinstance(failure, tuple) else failure

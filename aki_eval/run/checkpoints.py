@@ -10,21 +10,23 @@ from pathlib import Path
 
 CHECKPOINT = re.compile(r"(?:checkpoint|step)[-_]?(\d+)")
 
-WRITTEN_LAST = ("stage.json", "trainer_state.json")
+OURS, THEIRS = "stage.json", "trainer_state.json"
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     """(step, folder) of every whole checkpoint below, by step.
 
     Whole is one with a configuration, a processor, weights, and what its trainer writes last: our `stage.json`, or
-    transformers' `trainer_state.json`.
+    transformers' `trainer_state.json`. Ours have that, too, while threads still write weights: they are told by their
+    folder `optimizer`, where theirs have a file.
     """
     found = []
     for path in folder.glob("**/config.json"):
         place = path.parent
         name = CHECKPOINT.fullmatch(place.name)
         whole = any(place.glob("*.safetensors")) and any(place.glob("*processor*.json"))
-        if name and whole and any((place / last).is_file() for last in WRITTEN_LAST):
+        theirs = (place / THEIRS).is_file() and not (place / "optimizer").is_dir()
+        if name and whole and (theirs or (place / OURS).is_file()):
             found.append((int(name[1]), place))
     return sorted(found)
 
