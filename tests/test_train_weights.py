@@ -64,5 +64,5 @@ def test_a_part_that_is_waited_for_is_lost_in_one_line(group: None, tmp_path: Pa
     def full() -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match="model could not be written: process 0: OSError: .*No space.*; the checkpoint"):
+    with pytest.raises(UserError, match=r"model could not be written: process 0: OSError: .*No space.*; the check"):
         Writing().together(tmp_path / "model", full)

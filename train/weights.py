@@ -90,6 +90,6 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def clear_weights(folder: Path) -> None:
-    """Takes away what an earlier start wrote, of however many processes: the files of two would be read as one model."""
+    """Takes away what an earlier start wrote, of whatever number of processes: files of both would be read as one."""
     for path in (*folder.glob("*.safetensors"), folder / INDEX):
         path.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ class Writing(TrainerCallback):  # type: ignore[misc]
             reason = None
             try:
                 job()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # raised below, on all
                 reason = _words(error)
             torch.distributed.all_gather_object(said, reason, group=group)
             if lost := next((f"process {rank}: {reason}" for rank, reason in enumerate(said) if reason), None):

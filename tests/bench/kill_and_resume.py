@@ -25,9 +25,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-from train.weights import read_weights
-
 BOUND = 1e-3
 WAYS = [(1, False), *((number, sharded) for number in (2, 3, 4) for sharded in (False, True))]
 """How a start may be made: processes, and whether they shard."""
@@ -100,6 +97,8 @@ def chain(root: Path, out: Path, kills: int, ways: Iterator[tuple[int, bool]], r
 
 def distance(one: Path, other: Path, begin: Path) -> float:
     """Between two models, as a share of the way of the first from where its stage began."""
+    from train.weights import read_weights
+
     first, second, start = (read_weights(path) for path in (one, other, begin))
     way, apart = (
         sum(float((first[name] - compared[name]).double().square().sum()) for name in first)

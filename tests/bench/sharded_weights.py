@@ -2,8 +2,8 @@
 
     python tests/bench/sharded_weights.py [--processes 2] [--width 768] [--layers 12]
 
-An AKI with a Phi-3 of that size, sharded by FSDP2 over processes on the CPU (gloo). Both ways take turns, twice, each time
-in new processes, and wait until the files are there. Prints the peak of each process's memory beyond what it held
+An AKI with a Phi-3 of that size, sharded by FSDP2 over processes on the CPU (gloo). Both ways take turns, twice, in new
+processes, and wait until the files are there. Prints the peak of each process's memory beyond what it held
 before, as a share of the weights, and the seconds.
 """
 
