@@ -203,7 +203,7 @@ def test_each_process_writes_its_part_of_a_sharded_model(root: Path, short: Path
     assert_near(result(short), result(tmp_path), start=weights(parts()[0]))
 
 
-def test_a_part_that_cannot_be_written_is_one_line_on_all(root: Path, tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_written_ends_all_with_one_line(root: Path, tmp_path: Path) -> None:
     run(2, root, tmp_path, "short", "fsdp", "full", fails=True)
     line = "checkpoint-2 could not be written: process 1: OSError: [Errno 28] No space left on device; the checkpoint"
     said = (tmp_path / "output").read_text()

@@ -46,7 +46,7 @@ def own_part(model: Any) -> Part:
     All processes must call it together: one after the other the tensors are put together on all, and kept by one.
     """
     rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    state = get_model_state_dict(model)
+    state: dict[str, Any] = get_model_state_dict(model)
     for name in repeated(model):
         del state[name]
     sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in state.items()}  # whole, of all shards
