@@ -181,8 +181,8 @@ def test_killed_runs_go_on_with_other_numbers_of_processes(root: Path, short: Pa
 
 def test_each_process_writes_its_part_of_a_sharded_model(root: Path, short: Path, tmp_path: Path) -> None:
     """To the bit what one process gathers and writes; a plain process loads it, three that shard go on from it."""
-    run(2, root, tmp_path, "short", "fsdp", "gathers", "die=2", fails=True)
-    checkpoint, gathered = (tmp_path / "sft" / name for name in ("checkpoint-2", "gathered-2"))
+    run(2, root, tmp_path, "short", "fsdp", "gathers", "die=3", fails=True)
+    checkpoint, gathered = (tmp_path / "sft" / name for name in ("checkpoint-3", "gathered-3"))
     (expected,) = (load_file(path) for path in gathered.glob("*.safetensors"))
     assert_same(read_weights(checkpoint), expected)
     assert_same(weights(load_parts(checkpoint).model), expected)

@@ -6,8 +6,8 @@ fsdp: sharded. bf16: by autocast, three steps, measured on five held-out samples
 without pictures, gradients checkpointed. short: four steps of fine-tuning. chain: both stages, streams for two, three
 and four processes, averages of the weights. lora: adapters and averages. die=N: killed when step N is done and its
 checkpoint is whole; torn as well: while it is being written, where processes shard when the first has written its part.
-gathers: gathered-N beside checkpoint-N, as one process writes it. full: the second process has no room for its part of
-checkpoint-2.
+gathers: gathered-N beside the last checkpoint, as one process writes it. full: the second process has no room for its
+part of checkpoint-2.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Telling(AkiTrainer):
 
     def _save_checkpoint(self, *args: Any) -> None:
         super()._save_checkpoint(*args)
-        if self.gathers:
+        if self.gathers and self.state.global_step == self.last:
             gathered = self.accelerator.get_state_dict(self.model)
             if self.is_world_process_zero():
                 self.model.save_pretrained(
