@@ -17,7 +17,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,12 +91,13 @@ class Telling(AkiTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         done = super().train(*args, **kwargs)
-        groups = [
-            one._get_fsdp_state()._fsdp_param_group for one in self.model.modules() if isinstance(one, FSDPModule)
-        ]
-        policies = sorted({str(asdict(group.mp_policy)) for group in groups if group is not None})
+        states = [one._get_fsdp_state() for one in self.model.modules() if isinstance(one, FSDPModule)]
+        policies = sorted({str({name: getattr(state._mp_policy, name) for name in POLICY}) for state in states})
         Path(self.args.output_dir, "policies.json").write_text(json.dumps(policies))
         return done
+
+
+POLICY = ("param_dtype", "reduce_dtype", "output_dtype", "cast_forward_inputs")
 
 
 def main(root: str, out: str, *flags: str) -> None:
