@@ -63,12 +63,16 @@ class Variances:
 
     @property
     def degrees(self) -> float:
-        """Satterthwaite's, of the three that make up the total."""
+        """Satterthwaite's, of the three that make up the total.
+
+        `seeds` holds the interaction, so that it is expected not to be below it. With few seeds it often is, by luck:
+        then the interaction stands in its place here, or seeds that happen to agree would count as known for certain.
+        """
         if self.seed_degrees is None:
             return self.question_degrees
         terms = (
             np.square(self.questions) / self.question_degrees
-            + np.square(self.seeds) / self.seed_degrees
+            + np.square(max(self.seeds, self.interaction)) / self.seed_degrees
             + np.square(self.interaction) / (self.question_degrees * self.seed_degrees)
         )
         return float(np.square(self.total) / terms) if terms > 0 else self.question_degrees

@@ -85,6 +85,22 @@ def test_paired_seeds_are_the_two_way_analysis_of_variance() -> None:
     assert found.p == pytest.approx(2 * student.sf(abs(found.value) / variance**0.5, degrees))
 
 
+def test_seeds_that_happen_to_agree_are_not_known_for_certain() -> None:
+    """Three differences of equal value: the interaction says how far apart they could have been, with two degrees."""
+    a = 100 * arm_values(3, 200, 5)
+    b = a + np.random.default_rng(6).normal(0, 20, a.shape)
+    b -= (b - a).mean(1, keepdims=True) - 2.0
+    found = found_between(a / 100, b / 100)
+    assert found.variances is not None
+    own = found.variances
+    assert own.seeds == pytest.approx(0, abs=1e-12)
+    assert own.interaction > 0.5 * own.questions
+    assert own.total == max(own.questions, own.interaction)
+    degrees = own.total**2 / (own.questions**2 / 199 + own.interaction**2 / 2 + own.interaction**2 / 398)
+    assert found.degrees == pytest.approx(degrees)
+    assert found.degrees < 8
+
+
 def test_seeds_alone_are_the_t_tests_of_their_values() -> None:
     """Many questions that all differ alike: what is left is the paired t of seeds, or Welch's where none are shared."""
     a, b = np.random.default_rng(0).normal(0.5, 0.1, (2, 5, 1))
