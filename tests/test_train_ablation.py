@@ -75,8 +75,24 @@ def test_choosing_rows() -> None:
     assert [row.name for row in choose_rows("causal, mma,mma", 3)] == ["it_it", "mma"]
     assert {row.name for row in choose_rows("table1", 3)} == set(TABLE_1)
     assert len(choose_rows("all", 3)) == len(all_rows(3))
-    for wrong in ("diagonal", "", "mma,nothing"):
+    for wrong in ("diagonal", "", "mma,nothing", "mma,", "mma :3"):
         with pytest.raises(UserError, match=r"--rows .*: expected all, table1, or some of it_it, cca, mma"):
+            choose_rows(wrong, 3)
+
+
+def test_rows_with_seeds_of_their_own() -> None:
+    rows = choose_rows("table1:1,causal,mma:3,v2v", 3)
+    assert {row.name: row.num_seeds for row in rows} == dict.fromkeys(TABLE_1, 1) | {
+        "it_it": None,
+        "mma": 3,
+        "v2v": None,
+    }
+    found = [
+        (job.seed, job.row.name) for job in jobs([TINY], choose_rows("causal,mma:3,v2v:1", 3), 2, Path("/nowhere"))
+    ]
+    assert found == [(0, "it_it"), (0, "mma"), (0, "v2v"), (1, "it_it"), (1, "mma"), (2, "mma")]
+    for wrong in ("mma:", "mma:0", "mma:-1", "mma:1001", "mma:2.0", "mma:²", "mma:2:2"):
+        with pytest.raises(UserError, match=r"--rows .*: expected 1 to 1000 seeds behind a colon, such as dot:3; not "):
             choose_rows(wrong, 3)
 
 

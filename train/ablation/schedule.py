@@ -102,11 +102,11 @@ def measure_steps(plan: AblationPlan) -> StepSeconds:
 
 
 def jobs(plans: Sequence[AblationPlan], rows: Sequence[AblationRow], num_seeds: int, out: Path) -> Iterator[Job]:
-    """What is still to do, in order."""
-    for seed in range(num_seeds):
+    """What is still to do, in order. `num_seeds`: of rows that do not say how many they have."""
+    for seed in range(max(row.num_seeds or num_seeds for row in rows)):
         for folder in dict.fromkeys(folder_of(out, plan) for plan in plans):
             for row in rows:
-                if not record_path(folder, row.name, seed).exists():
+                if seed < (row.num_seeds or num_seeds) and not record_path(folder, row.name, seed).exists():
                     yield Job(row, seed, folder)
 
 
