@@ -23,7 +23,7 @@ from train.ablation.results import share_right
 from train.ablation.rows import NEW_KINDS, TABLE_1, all_rows, choose_rows
 from train.ablation.schedule import Job, StepSeconds, check_budget, jobs, run_jobs
 from train.ablation.training import toy_stages, train_row, write_recipe
-from train.ablation.work import record_path
+from train.ablation.work import environment, record_path
 from train.recipe import load_recipe, recipe_names
 from train.toy.arithmetic import ENVIRONMENT
 from train.toy.plan import ToyPlan
@@ -154,12 +154,22 @@ def test_models_under_the_masks_of_others() -> None:
     assert found == [("it_it", 0, "mma"), ("mma", 0, "causal"), ("it_it", 1, "mma"), ("mma", 1, "causal")]
 
 
+def test_side_by_side_each_computes_with_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert "OMP_NUM_THREADS" not in environment(1)
+    assert (environment(3)["OMP_NUM_THREADS"], environment(16)["OMP_NUM_THREADS"]) == ("2", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert environment(3)["OMP_NUM_THREADS"] == "5"
+
+
 def test_looking_again_does_what_is_missing_while_there_is_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, ...]] = []
 
-    def call(*arguments: str) -> None:
+    def call(*arguments: str, num_workers: int) -> None:
+        assert num_workers == 1
         calls.append(arguments)
         if arguments[0] == "run":
             run = Path(arguments[arguments.index("--out") + 1])

@@ -94,11 +94,15 @@ def look_again(
     work: dict[str, Callable[[], None]] = {}
 
     def under(each: Mapping[str, Any], kind: str, run: Path) -> Callable[[], None]:
-        return lambda: measure(plan, folder / each["model"], run, plan.subset, "--attention", kind)
+        return lambda: measure(
+            plan, folder / each["model"], run, plan.subset, "--attention", kind, num_workers=num_workers
+        )
 
     def look(model: Path, place: Path) -> Callable[[], None]:
         device = ["--device", "cpu"] if plan.is_toy else []
-        return lambda: aki_eval("inspect", str(model), "--data", str(inside), "--out", str(place), *device)
+        return lambda: aki_eval(
+            "inspect", str(model), "--data", str(inside), "--out", str(place), *device, num_workers=num_workers
+        )
 
     for each, kind in crossed(done, rows, kinds):
         run = folder / "cross" / cross_name(each["row"], kind, each["seed"])
