@@ -222,10 +222,29 @@ def test_budgets_side_by_side(tmp_path: Path) -> None:
     found = tmp_path / "report" / "steps-4" / "compare" / "mma-minus-it_it"
     found.mkdir(parents=True)
     metrics = [
-        {"label": "POPE", "is_column": True, "significant": True, "difference": 12.5},
-        {"label": "RWQA", "is_column": True, "significant": False, "difference": -3.0},
-        {"label": "part", "is_column": False, "significant": True, "difference": 9.0},
+        {"label": "POPE", "task": "pope", "is_column": True, "significant": True, "difference": 12.5, "p": 0.001},
+        {
+            "label": "RWQA",
+            "task": "real_world_qa",
+            "is_column": True,
+            "significant": False,
+            "difference": -3.0,
+            "p": 0.4,
+        },
+        {"label": "MMMU", "task": "mmmu", "is_column": True, "significant": False, "difference": -3.0, "p": None},
+        {"label": "part", "task": "pope", "is_column": False, "significant": True, "difference": 9.0, "p": 0.001},
+        {
+            "label": "Skills",
+            "task": "toy_skills",
+            "is_column": True,
+            "significant": False,
+            "difference": 2.04,
+            "p": 0.0941,
+        }
+        | {"metric": "overall", "ci95": [-0.56, 4.8]},
     ]
+    for each in metrics:
+        each.setdefault("metric", "x")
     (found / "compare.json").write_text(json.dumps({"metrics": metrics}))
     curves = {"it_it": {"0": [[3, 0.2], [7, 0.5]]}, "mma": {"0": [[7, 0.6]]}}
     (tmp_path / "report" / "steps-4" / "curves.json").write_text(json.dumps(curves))
@@ -234,7 +253,9 @@ def test_budgets_side_by_side(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "curves.png").stat().st_size > 5000
     assert "| row | 4 steps | 9 steps |" in text
     assert "| (I&T)PT + (I&T)SFT | 50.0 | 100.0 |" in text
-    assert "| ▲ POPE +12.5; 1 of 2 cannot be told apart | – |" in text
+    assert "| ▲ POPE +12.5; 2 of 4 cannot be told apart; 1 cannot be compared | – |" in text
+    assert "All skills minus it_it" in text
+    assert "| MMA | +2.0 (-0.6 to +4.8), p 0.094 | – |" in text
     assert "not done, for want of time: mma, seed 0, steps-9" in text
     assert "| (I&T)PT + (I&T)SFT | 1.5 | 1.5 |" in text
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from benchmarks.files import write_atomically
 
 from .plan import AblationPlan
-from .results import BASES, mean_cell, share_right
+from .results import BASES, SKILLS, mean_cell, share_right
 from .rows import AblationRow
 from .work import run_name
 
@@ -54,6 +54,9 @@ def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[A
             row for row in rows if row.name != base and any(_compared(report, each, row, base) for each in budgets)
         ]
         if wanted:
+            skills = _table(budgets, wanted, lambda each, row, base=base: _skills(report, each, row, base))
+            if " p " in skills:
+                parts += [f"\n## All skills minus {base}: points, 95 % interval, p before correction\n", skills]
             parts += [
                 f"\n## Against {base}: columns better and worse, after Holm's correction\n",
                 _table(budgets, wanted, lambda each, row, base=base: _verdict(report, each, row, base)),
@@ -104,16 +107,33 @@ def _verdict(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -
     path = _compared(report, budget, row, base)
     if path is None:
         return "–"
-    columns = [each for each in json.loads(path.read_text("utf-8"))["metrics"] if each["is_column"]]
+    columns = [each for each in _metrics(path) if each["is_column"]]
     better, worse = (list(_named(columns, sign)) for sign in (1, -1))
-    tied = len(columns) - len(better) - len(worse)
+    untested = sum(each["p"] is None for each in columns)
+    tied = len(columns) - len(better) - len(worse) - untested
     return "; ".join(
         [
             *([f"▲ {', '.join(better)}"] if better else []),
             *([f"▼ {', '.join(worse)}"] if worse else []),
             f"{tied} of {len(columns)} cannot be told apart",
+            *([f"{untested} cannot be compared"] if untested else []),
         ]
     )
+
+
+def _skills(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -> str:
+    """The difference over the table of skills with its interval and p, as it stands in the comparison."""
+    path = _compared(report, budget, row, base)
+    for each in _metrics(path) if path else ():
+        if (each["task"], each["metric"]) == (SKILLS, "overall") and each["p"] is not None:
+            low, high = each["ci95"]
+            return f"{each['difference']:+.1f} ({low:+.1f} to {high:+.1f}), p {each['p']:.3f}"
+    return "–"
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["metrics"]
+    return found
 
 
 def _named(columns: Sequence[Mapping[str, Any]], sign: int) -> Iterator[str]:
