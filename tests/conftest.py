@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,17 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))  # stable: within a file nothing changes
+
+
+@pytest.fixture(scope="session")
+def warm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`python`, `aki-eval` and `aki-train` without the imports (tests/warm.py); one server for all workers."""
+    from warm import warm_programs
+
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        return warm_programs(base.parent / "warm", owner=os.getppid())
+    return warm_programs(base / "warm", owner=os.getpid())
 
 
 @pytest.fixture
