@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def warm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if hasattr(request.config, "workerinput"):
         return warm_programs(base.parent / "warm", owner=os.getppid())
     return warm_programs(base / "warm", owner=os.getpid())
+
+
+@pytest.fixture
+def starts_warm(warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the code under test starts by `sys.executable`, or by a command beside it, starts warm."""
+    import multiprocessing.spawn  # noqa: F401 - which keeps the true one
+
+    monkeypatch.setattr(sys, "executable", str(warm / "python"))
 
 
 @pytest.fixture

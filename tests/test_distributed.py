@@ -20,7 +20,6 @@ def torchrun(
     warm: Path, tables: Path, processes: int, seconds: float, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     command = [warm / "python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment["PYTHON_EXEC"] = str(warm / "python")  # with which torchrun starts the others
     arguments = [str(WORKER), str(tables), str(tables.parent / "run"), str(tables.parent / "log"), str(seconds)]
     return subprocess.run(
         command + arguments, capture_output=True, text=True, env=os.environ | environment, timeout=120

@@ -84,9 +84,8 @@ def run(processes: int, root: Path, out: Path, *flags: str, fails: bool = False)
 
 def torchrun(warm: Path, processes: int, *arguments: object) -> None:
     command = [warm / "python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = ENVIRONMENT | {"PYTHON_EXEC": str(warm / "python")}  # with which it starts the others
     done = subprocess.run(
-        [*command, WORKER, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=600
+        [*command, WORKER, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

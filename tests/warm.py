@@ -55,7 +55,7 @@ with socket.socket(socket.AF_UNIX) as server:
     server.connect({place!r})
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda number, _: server.sendall(bytes([number])))
-    request = json.dumps([{program!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    request = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(request)
     said = server.recv(16)
@@ -88,8 +88,7 @@ def warm_programs(folder: Path, owner: int) -> Path:
                 assert server.poll() is None, (folder / ".log").read_text()
                 time.sleep(0.01)
             for program in (*SCRIPTS, "python"):
-                text = CLIENT.format(python=sys.executable, place=str(place), program=program)
-                (folder / program).write_text(text)
+                (folder / program).write_text(CLIENT.format(python=sys.executable, place=str(place)))
                 (folder / program).chmod(0o755)
     return folder
 
@@ -180,7 +179,8 @@ def received(client: socket.socket, size: int) -> Any:
 
 def prepare(request: Any, files: list[int]) -> None:
     """Makes this process what the client asked for."""
-    program, arguments, folder, variables = request
+    sys.argv[:], folder, variables = request
+    sys.executable = str(Path(sys.argv[0]).with_name("python"))  # whoever starts another, starts it warm
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -189,29 +189,29 @@ def prepare(request: Any, files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(variables | {"HF_HOME": kept})
     sys.path[:0] = [entry for entry in variables.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    sys.argv[:] = [program, *arguments]
 
 
 def carry_out() -> None:
     """What `sys.argv` says, as a program of that name would."""
     program, *arguments = sys.argv
     main = sys.modules["__main__"] = types.ModuleType("__main__")
-    if program in SCRIPTS:
-        getattr(importlib.import_module("aki_entry"), SCRIPTS[program])()
+    if (function := SCRIPTS.get(Path(program).name)) is not None:
+        getattr(importlib.import_module("aki_entry"), function)()
         return
+    options = set()
     while arguments[0] in ("-u", "-P"):
-        arguments.pop(0)
+        options.add(arguments.pop(0))
     kind, *rest = arguments
+    places = {"-c": "", "-m": os.getcwd()}
+    if "-P" not in options:
+        sys.path.insert(0, places.get(kind, str(Path(kind).resolve().parent)))
     if kind == "-c":
-        sys.path.insert(0, "")
         sys.argv[:] = ["-c", *rest[1:]]
         exec(compile(rest[0], "<string>", "exec"), vars(main))
     elif kind == "-m":
-        sys.path.insert(0, os.getcwd())
         sys.argv[:] = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        sys.path.insert(0, str(Path(kind).resolve().parent))
         sys.argv[:] = arguments
         runpy.run_path(kind, run_name="__main__")
 
