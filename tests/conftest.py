@@ -17,22 +17,28 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 LONGEST = (
-    "test_docs",
-    "test_vlmevalkit",
+    "test_train_processes",
     "test_train_trainer",
     "test_train_toy",
-    "test_train_processes",
-    "test_distributed",
-    "test_cli",
+    "test_vlmevalkit",
+    "test_gate",
+    "test_one_answer",
+    "test_probes",
+    "test_docs",
+    "test_html_pages",
+    "test_reading_quality",
+    "test_report_kill",
+    "test_demo_browser",
+    "test_train_ablation",
+    "test_reading",
+    "test_arms",
     "test_model_backends",
     "test_frozen_toy",
-    "test_train_ablation",
     "test_kit_parity",
-    "test_wrong_arguments",
     "test_devices",
-    "test_probes",
-    "test_gate",
-    "test_reading_quality",
+    "test_distributed",
+    "test_wrong_arguments",
+    "test_kit_tasks",
 )
 """Files that take longest come first, so that no worker is left with one of them when the others have finished."""
 
