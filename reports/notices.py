@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from benchmarks.errors import UserError
 from benchmarks.results.folder import RunFolder, other_data
@@ -14,13 +16,53 @@ TOY = (
 )
 
 
-def notices(runs: Sequence[RunFolder]) -> tuple[str, ...]:
-    """Toy data, failed self-tests, tasks answered but not scored, runs on different data."""
+def notices(runs: Sequence[RunFolder], *, cuts_shown: Collection[str] = ()) -> tuple[str, ...]:
+    """Toy data, failed self-tests, tasks answered but not scored, runs on different data.
+
+    What more than `MOST_ALONE` runs have alike is said once, its numbers from the least to the most.
+    `cuts_shown`: labels of runs whose cut off answers stand elsewhere.
+    """
     toy = [run.label for run in runs if run.toy]
-    lines = [TOY.format(labels=", ".join(toy))] if toy else []
+    lines = [TOY.format(labels=_who(toy, len(runs)))] if toy else []
+    said: dict[tuple[str, str], dict[str, str]] = {}
     for run in runs:
-        lines += _of_one(run)
+        for text, about in _of_one(run, with_cuts=run.label not in cuts_shown):
+            said.setdefault((about, re.sub(r"\d+", "0", text)), {})[run.label] = text
+    for (about, _), by_run in said.items():
+        lines += _together(about, by_run, len(runs))
     return tuple(lines + list(_of_several(runs)))
+
+
+class Notice(NamedTuple):
+    """Of one run. Those of one `about` and, but for its numbers, one `text` are said together."""
+
+    text: str
+    about: str = ""
+
+
+MOST_ALONE = 3
+"""Runs up to which each has its own line, or is named."""
+
+
+def _together(about: str, by_run: Mapping[str, str], num_runs: int) -> Iterator[str]:
+    about = f"{about}: " if about else ""
+    if len(by_run) <= MOST_ALONE:
+        yield from (f"{run}: {about}{text}." for run, text in by_run.items())
+        return
+    numbers = zip(*(map(int, re.findall(r"\d+", text)) for text in by_run.values()), strict=True)
+    ranges = iter([f"{min(each)} to {max(each)}" if len(set(each)) > 1 else str(each[0]) for each in numbers])
+    text = re.sub(r"\d+", lambda _: next(ranges), next(iter(by_run.values())))
+    yield f"{_who(list(by_run), num_runs)}: {about}{text}."
+
+
+def _who(labels: Sequence[str], num_runs: int) -> str:
+    if len(labels) <= MOST_ALONE:
+        return ", ".join(labels)
+    return (
+        f"all {num_runs} runs"
+        if len(labels) == num_runs
+        else f"{len(labels)} of {num_runs} runs, {labels[0]} the first"
+    )
 
 
 MOST_IN_FIGURES = 4
@@ -39,33 +81,27 @@ def for_figure(runs: Sequence[RunFolder]) -> tuple[str, ...]:
     return (*found[: MOST_IN_FIGURES - 1], f"{left_out} more to know before any number: on top of every table.")
 
 
-def _of_one(run: RunFolder) -> Iterator[str]:
+def _of_one(run: RunFolder, *, with_cuts: bool) -> Iterator[Notice]:
     if run.record and run.record.mask_self_test and not run.record.mask_self_test.passed:
-        yield f"{run.label}: the attention self-test failed, so its numbers are not those of the attention it names."
+        yield Notice("the attention self-test failed, so its numbers are not those of the attention it names")
     if run.record and run.record.model.is_served:
-        yield f"{run.label}: a server answered; its attention mask was not verified, as no request shows it."
+        yield Notice("a server answered; its attention mask was not verified, as no request shows it")
     if run.record and run.record.model.trained_attention not in (None, run.record.model.attention):
         model = run.record.model
-        yield f"{run.label}: trained with {model.trained_attention} attention, measured with {model.attention}."
+        yield Notice(f"trained with {model.trained_attention} attention, measured with {model.attention}")
     for result in run.results.values():
         metrics = result.protocols[result.headline]
         for name in result.about.headline_metrics:
             if why := result.why_not_comparable(metrics.get(name)):
-                yield f"{run.label}: {result.about.title}, {name}: {why}."
-    if cut := cut_notice(run):
-        yield cut
+                yield Notice(why, f"{result.about.title}, {name}")
+    if with_cuts and (cut := cut_off(run)):
+        yield Notice(cut)
     if run.record and run.record.probe:
         probe = run.record.probe
-        yield f"{run.label}: asked under the probe {probe.name} ({probe.does}); no measurement of the benchmarks."
+        yield Notice(f"asked under the probe {probe.name} ({probe.does}); no measurement of the benchmarks")
     if run.unscored:
         names = ", ".join(run.unscored)
-        yield f"{run.label}: {names} answered but not scored; `aki-eval score {run.path}` does it."
-
-
-def cut_notice(run: RunFolder) -> str | None:
-    """The run's line about answers that were cut off."""
-    cut = cut_off(run)
-    return f"{run.label}: {cut}." if cut else None
+        yield Notice(f"{names} answered but not scored; `aki-eval score {run.path}` does it")
 
 
 def cut_tasks(run: RunFolder) -> dict[str, tuple[int, int]]:

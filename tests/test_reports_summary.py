@@ -216,6 +216,26 @@ def test_answers_cut_at_the_token_limit_are_said_in_summary_and_tables() -> None
     assert f"ours: {said}." in notices(open_runs([folder]))
 
 
+def test_what_many_runs_have_alike_is_said_once() -> None:
+    folders = [write_run(Path(f"run{number}")) for number in range(5)]
+    for number, folder in enumerate(folders):
+        edit_json(folder / "run.json", model={"name": "served", "kind": "openai"})
+        answered(folder, "pope", 50 + number)
+    served = "a server answered; its attention mask was not verified, as no request shows it."
+    cut = "answers cut off at the token limit: POPE"
+    few = notices(open_runs(folders[:3]))
+    assert [f"run{number}: {cut} {50 + number} of 200." in few for number in range(3)] == [True] * 3
+    many = notices(open_runs(folders))
+    assert f"all 5 runs: {served}" in many
+    assert f"all 5 runs: {cut} 50 to 54 of 200." in many
+    assert not any(line.startswith("run") for line in many)
+    answered(folders[2], "pope", 0)
+    assert f"4 of 5 runs, run0 the first: {cut} 50 to 54 of 200." in notices(open_runs(folders))
+    assert not any(
+        "token limit" in line for line in notices(open_runs(folders), cuts_shown=["run0", "run1", "run3", "run4"])
+    )
+
+
 def test_runs_side_by_side_bear_the_marks_of_one() -> None:
     def unread(metrics: dict[str, dict[str, Any]]) -> None:
         metrics["pope"]["f1"]["num_unread"] = 50

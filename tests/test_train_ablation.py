@@ -23,7 +23,7 @@ from train.ablation.results import share_right
 from train.ablation.rows import NEW_KINDS, TABLE_1, all_rows, choose_rows
 from train.ablation.schedule import Job, StepSeconds, check_budget, jobs, run_jobs
 from train.ablation.training import toy_stages, train_row, write_recipe
-from train.ablation.work import record_path
+from train.ablation.work import environment, record_path
 from train.recipe import load_recipe, recipe_names
 from train.toy.arithmetic import ENVIRONMENT
 from train.toy.plan import ToyPlan
@@ -75,8 +75,24 @@ def test_choosing_rows() -> None:
     assert [row.name for row in choose_rows("causal, mma,mma", 3)] == ["it_it", "mma"]
     assert {row.name for row in choose_rows("table1", 3)} == set(TABLE_1)
     assert len(choose_rows("all", 3)) == len(all_rows(3))
-    for wrong in ("diagonal", "", "mma,nothing"):
+    for wrong in ("diagonal", "", "mma,nothing", "mma,", "mma :3"):
         with pytest.raises(UserError, match=r"--rows .*: expected all, table1, or some of it_it, cca, mma"):
+            choose_rows(wrong, 3)
+
+
+def test_rows_with_seeds_of_their_own() -> None:
+    rows = choose_rows("table1:1,causal,mma:3,v2v", 3)
+    assert {row.name: row.num_seeds for row in rows} == dict.fromkeys(TABLE_1, 1) | {
+        "it_it": None,
+        "mma": 3,
+        "v2v": None,
+    }
+    found = [
+        (job.seed, job.row.name) for job in jobs([TINY], choose_rows("causal,mma:3,v2v:1", 3), 2, Path("/nowhere"))
+    ]
+    assert found == [(0, "it_it"), (0, "mma"), (0, "v2v"), (1, "it_it"), (1, "mma"), (2, "mma")]
+    for wrong in ("mma:", "mma:0", "mma:-1", "mma:1001", "mma:2.0", "mma:²", "mma:2:2"):
+        with pytest.raises(UserError, match=r"--rows .*: expected 1 to 1000 seeds behind a colon, such as dot:3; not "):
             choose_rows(wrong, 3)
 
 
@@ -138,12 +154,22 @@ def test_models_under_the_masks_of_others() -> None:
     assert found == [("it_it", 0, "mma"), ("mma", 0, "causal"), ("it_it", 1, "mma"), ("mma", 1, "causal")]
 
 
+def test_side_by_side_each_computes_with_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert "OMP_NUM_THREADS" not in environment(1)
+    assert (environment(3)["OMP_NUM_THREADS"], environment(16)["OMP_NUM_THREADS"]) == ("2", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert environment(3)["OMP_NUM_THREADS"] == "5"
+
+
 def test_looking_again_does_what_is_missing_while_there_is_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, ...]] = []
 
-    def call(*arguments: str) -> None:
+    def call(*arguments: str, num_workers: int) -> None:
+        assert num_workers == 1
         calls.append(arguments)
         if arguments[0] == "run":
             run = Path(arguments[arguments.index("--out") + 1])
@@ -154,7 +180,9 @@ def test_looking_again_does_what_is_missing_while_there_is_time(
     monkeypatch.setattr("train.ablation.work.aki_eval", call)
     monkeypatch.setattr("train.ablation.cross.aki_eval", call)
     rows = choose_rows("causal,mma", 3)
-    done = [{"row": name, "seed": 0, "model": f"trained/{name}"} for name in ("it_it", "mma")]
+    done = [
+        {"row": name, "seed": 0, "model": f"trained/{name}"} for name in ("it_it", "mma", "cca")
+    ]  # cca: not asked for
 
     def look(until: float) -> list[str]:
         return look_again(tmp_path, TINY, done, rows, kinds=("mma", "causal"), inside="toy", num_workers=1, until=until)

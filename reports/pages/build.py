@@ -26,7 +26,7 @@ from ..chart_data import TABLE_OF, breakdown, further_parts, others, overview, p
 from ..crossed import cross_table
 from ..links import NO_OTHER, cell_link, samples_link
 from ..metrics import every_metric
-from ..notices import cut_notice, cut_tasks, notices
+from ..notices import cut_tasks, notices
 from ..other_tables import measures_paper
 from ..paper_tables import Plan, main_tables, pair_tables, reference_row, subtask_table
 from ..picture_modes import PictureMode
@@ -195,7 +195,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
     """(file, template, what the template is given) of every page."""
     cuts = [found for run in plan.runs if (found := _cuts(tasks, run))]
     crossed = [table for table in [cross_table(plan)] if table is not None]
-    with_links = [cut_notice(run) for run in plan.runs if _cuts(tasks, run)]
+    with_links = [run.label for run in plan.runs if _cuts(tasks, run)]
     yield (
         "index.html",
         "index.html.j2",
@@ -207,7 +207,7 @@ def _pages(plan: Plan, tasks: list[BrowserTask]) -> Iterable[Page]:
             "reference": reference_row(plan.reference)[1].label,
             "history": history(plan.runs),
             "cuts": cuts,
-            "notices": [line for line in notices(plan.runs) if line not in with_links],
+            "notices": notices(plan.runs, cuts_shown=with_links),
             "records": [{"record": run.made_by, "summary": _summary(run)} for run in plan.runs],
         },
     )

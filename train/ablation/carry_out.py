@@ -36,7 +36,7 @@ def carry_out(
     Args:
         plans: one for each training budget.
         rows: what is compared.
-        num_seeds: trainings of each row.
+        num_seeds: trainings of each row that does not say how many it has.
         budget: minutes; None: as long as it takes.
         num_jobs: trainings at once.
         out: folder of the experiment.
@@ -57,12 +57,13 @@ def carry_out(
         check_budget(seconds, wanted)
     for plan in plans:
         write_plan(folder_of(out, plan), plan)
+    own_seeds = {row.name: row.num_seeds or num_seeds for row in rows}
     until = time.monotonic() + seconds
     left_out = run_jobs(wanted, budget=seconds, num_workers=num_jobs, start=start_worker(num_jobs), say=typer.echo)
     budgets = []
     for folder in budget_folders(out):
         plan = read_plan(folder)
-        done = [each for each in records(folder) if each["seed"] < num_seeds]
+        done = [each for each in records(folder) if each["seed"] < own_seeds.get(each["row"], num_seeds)]
         missing = [str(job) for job in left_out if job.folder == folder]
         if done and folder in {folder_of(out, each) for each in plans}:
             missing += look_again(

@@ -82,7 +82,7 @@ def look_again(
         folder: of the training budget.
         plan: its plan.
         done: what is trained.
-        rows: those asked for.
+        rows: those asked for; of others nothing is looked at.
         kinds: of `--cross`.
         inside: data of `aki-eval inspect`; None: nobody looks.
         num_workers: evaluations at once.
@@ -94,17 +94,24 @@ def look_again(
     work: dict[str, Callable[[], None]] = {}
 
     def under(each: Mapping[str, Any], kind: str, run: Path) -> Callable[[], None]:
-        return lambda: measure(plan, folder / each["model"], run, plan.subset, "--attention", kind)
+        return lambda: measure(
+            plan, folder / each["model"], run, plan.subset, "--attention", kind, num_workers=num_workers
+        )
 
     def look(model: Path, place: Path) -> Callable[[], None]:
         device = ["--device", "cpu"] if plan.is_toy else []
-        return lambda: aki_eval("inspect", str(model), "--data", str(inside), "--out", str(place), *device)
+        return lambda: aki_eval(
+            "inspect", str(model), "--data", str(inside), "--out", str(place), *device, num_workers=num_workers
+        )
 
     for each, kind in crossed(done, rows, kinds):
         run = folder / "cross" / cross_name(each["row"], kind, each["seed"])
         if not (run.is_dir() and any(run.glob(METRICS))):
             work[run.name] = under(each, kind, run)
+    names = {row.name for row in rows}
     for each in done if inside is not None else ():
+        if each["row"] not in names:
+            continue
         place = folder / "runs" / run_name(each["row"], each["seed"]) / INSIDE
         if not (place / "layers.json").is_file():
             work[f"inside {each['row']} seed {each['seed']}"] = look(folder / each["model"], place)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from benchmarks.errors import UserError
 
@@ -24,12 +24,13 @@ class RowStage:
 
 @dataclass(frozen=True, kw_only=True)
 class AblationRow:
-    """A line of Table 1, or one beside it."""
+    """A line of Table 1, or one beside it. `num_seeds`: its trainings; None: as many as the others."""
 
     name: str
     title: str
     stages: tuple[RowStage, ...]
     note: str = ""
+    num_seeds: int | None = None
 
 
 TABLE_1 = (
@@ -77,23 +78,41 @@ def all_rows(num_layers: int) -> dict[str, AblationRow]:
     return {name: printed.get(name) or found[name] for name in order}
 
 
+MOST_SEEDS = 1000
+
+
 def choose_rows(text: str, num_layers: int) -> list[AblationRow]:
-    """`all`, `table1`, or names separated by commas; `causal` is `it_it`.
+    """Names separated by commas, each once: of rows (`causal` is `it_it`), `all` or `table1`.
+
+    `NAME:K` gives a row K seeds of its own. Where a name comes twice, the last says how many:
+    `table1:3,causal,mma` are five seeds of two rows and three of six, with --seeds 5.
 
     Raises:
-        UserError: an unknown name, or none.
+        UserError: an unknown name, none, or a number of seeds that is none.
     """
     known = all_rows(num_layers)
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names == ["all"]:
-        return list(known.values())
-    if names == ["table1"]:
-        names = [name for name in known if name in TABLE_1]
-    names = list(dict.fromkeys("it_it" if name == "causal" else name for name in names))
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise UserError(f"--rows {text!r}: expected all, table1, or some of {', '.join(known)}")
-    return [known[name] for name in names]
+    chosen: dict[str, int | None] = {}
+    for part in text.split(","):
+        name, colon, num = part.strip().partition(":")
+        names = _names(name, known)
+        if not names:
+            raise UserError(f"--rows {text!r}: expected all, table1, or some of {', '.join(known)}; not {name!r}")
+        if colon and not (num.isascii() and num.isdecimal() and len(num) < 5 and 0 < int(num) <= MOST_SEEDS):
+            raise UserError(
+                f"--rows {text!r}: expected 1 to {MOST_SEEDS} seeds behind a colon, such as dot:3; not {num!r}"
+            )
+        chosen |= dict.fromkeys(names, int(num) if colon else None)
+    return [replace(known[name], num_seeds=num_seeds) for name, num_seeds in chosen.items()]
+
+
+def _names(name: str, known: Iterable[str]) -> list[str]:
+    """What a word of --rows stands for; nothing where it is unknown."""
+    if name == "all":
+        return list(known)
+    if name == "table1":
+        return [row for row in known if row in TABLE_1]
+    name = "it_it" if name == "causal" else name
+    return [name] if name in known else []
 
 
 def _of_recipe(name: str) -> AblationRow:

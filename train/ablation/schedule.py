@@ -7,7 +7,6 @@ be, and the same ones. What was finished by an earlier start is not done again.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from benchmarks.errors import UserError
 
 from .plan import AblationPlan, folder_of
 from .rows import AblationRow
-from .work import record_path
+from .work import environment, record_path
 
 EVALUATION_SECONDS = 90.0
 """Of ten tasks of the toy world and a curve, on a core; a guess until the first row has been measured."""
@@ -102,11 +101,11 @@ def measure_steps(plan: AblationPlan) -> StepSeconds:
 
 
 def jobs(plans: Sequence[AblationPlan], rows: Sequence[AblationRow], num_seeds: int, out: Path) -> Iterator[Job]:
-    """What is still to do, in order."""
-    for seed in range(num_seeds):
+    """What is still to do, in order. `num_seeds`: of rows that do not say how many they have."""
+    for seed in range(max(row.num_seeds or num_seeds for row in rows)):
         for folder in dict.fromkeys(folder_of(out, plan) for plan in plans):
             for row in rows:
-                if not record_path(folder, row.name, seed).exists():
+                if seed < (row.num_seeds or num_seeds) and not record_path(folder, row.name, seed).exists():
                     yield Job(row, seed, folder)
 
 
@@ -182,11 +181,8 @@ def start_worker(num_workers: int) -> Start:
     """Workers of their own; side by side each computes with its share of the cores."""
 
     def start(job: Job) -> subprocess.Popen[Any]:
-        environment = dict(os.environ)
-        if num_workers > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_workers)))
         command = [sys.executable, "-P", "-m", "train.ablation.work", str(job.folder), job.row.name, str(job.seed)]
-        return subprocess.Popen(command, env=environment)
+        return subprocess.Popen(command, env=environment(num_workers))
 
     return start
 

@@ -40,14 +40,23 @@ def record_path(out: Path, row: str, seed: int) -> Path:
     return out / "done" / f"{run_name(row, seed)}.json"
 
 
-def aki_eval(*arguments: str) -> None:
-    """Calls the command beside this Python.
+def environment(num_workers: int) -> dict[str, str]:
+    """Of one of so many processes: side by side each computes with its share of the cores."""
+    own = dict(os.environ)
+    if num_workers > 1:
+        own.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_workers)))
+    return own
+
+
+def aki_eval(*arguments: str, num_workers: int = 1) -> None:
+    """Calls the command beside this Python, as one of `num_workers`.
 
     Raises:
         UserError: it ended with an error; its own line is above.
     """
     program = str(Path(sys.executable).with_name("aki-eval"))
-    done = subprocess.run([program, *arguments], check=False, stdout=subprocess.DEVNULL)
+    own = environment(num_workers)
+    done = subprocess.run([program, *arguments], check=False, stdout=subprocess.DEVNULL, env=own)
     if done.returncode:
         raise UserError(f"aki-eval {' '.join(arguments[:1])} ended with code {done.returncode}; its reason is above")
 
@@ -84,13 +93,22 @@ def work(out: Path, row: AblationRow, seed: int) -> dict[str, Any]:
     return record
 
 
-def measure(plan: AblationPlan, model: Path, run: Path, subset: str | None, *more: str) -> None:
-    """`aki-eval run`, which goes on where it was cut off. `more`: further options of it.
+def measure(plan: AblationPlan, model: Path, run: Path, subset: str | None, *more: str, num_workers: int = 1) -> None:
+    """`aki-eval run`, which goes on where it was cut off, as one of `num_workers`. `more`: further options of it.
 
     Raises:
         UserError: it left no run.
     """
-    aki_eval("run", "--model", str(model), "--out", str(run), *evaluation_options(plan, subset), *more)
+    aki_eval(
+        "run",
+        "--model",
+        str(model),
+        "--out",
+        str(run),
+        *evaluation_options(plan, subset),
+        *more,
+        num_workers=num_workers,
+    )
     if not (run / "run.json").is_file():
         shutil.rmtree(run, ignore_errors=True)
         raise UserError(f"aki-eval left no run in {run}")

@@ -29,7 +29,11 @@ def ablation(
     ],
     data: Annotated[str, typer.Option(help="toy, or the folder that aki-train run trains on.")] = TOY,
     rows: Annotated[
-        str, typer.Option(help="all, table1, or names: causal, cca, mma, v2v, future, prefix, mma_late, dot, ...")
+        str,
+        typer.Option(
+            help="all, table1, and names: causal, cca, mma, v2v, future, prefix, mma_late, dot, ...; dot:2 has two "
+            "seeds of its own."
+        ),
     ] = "all",
     seeds: Annotated[int, typer.Option(help="Trainings of each row.", min=1, max=1000)] = 3,
     budget: Annotated[float | None, typer.Option(help="Minutes; rows that do not fit are left out.", min=0.01)] = None,
