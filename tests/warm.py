@@ -3,8 +3,8 @@
 Most of what a command costs in a test is the import of torch, transformers, pandas and scipy. A folder with programs of
 the usual names (`python`, `aki-eval`, `aki-train`) is put in front of PATH; each hands its arguments, folder, variables
 and open files to the server, whose child carries it out in a `__main__` of its own; it ends as that child ended. What a
-process reads before Python starts (OMP_NUM_THREADS, PYTHONHASHSEED, options) is the server's, and so is HF_HOME. What is
-said about starting itself is tested by true starts, in test_entry.py and test_cli.py.
+process reads before Python starts (OMP_NUM_THREADS, PYTHONHASHSEED, options) is the server's, and so is HF_HOME.
+Starting itself is tested by true starts, in test_entry.py and test_cli.py.
 
     python -P warm.py SOCKET OWNER      the server; it ends with the process OWNER
 """
