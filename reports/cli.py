@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -173,15 +173,15 @@ def _table(number: str, plan: Plan) -> Table:
     return main_table(number, plan) if number in {"1", "2"} else subtask_table(number, plan)
 
 
-def parse_formats(text: str) -> list[str]:
+def parse_formats(text: str, known: Collection[str] = FORMATS) -> list[str]:
     """Names of formats out of a comma-separated list.
 
     Raises:
         UserError: a name that is no format.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in FORMATS]
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         found = unknown[0] if unknown else text
-        raise UserError(f"--format {found!r} is no format; choose from {', '.join(FORMATS)}")
+        raise UserError(f"--format {found!r} is no format; choose from {', '.join(known)}")
     return names

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,22 +17,28 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 LONGEST = (
-    "test_docs",
-    "test_vlmevalkit",
+    "test_train_processes",
     "test_train_trainer",
     "test_train_toy",
-    "test_train_processes",
-    "test_distributed",
-    "test_cli",
+    "test_vlmevalkit",
+    "test_gate",
+    "test_one_answer",
+    "test_probes",
+    "test_docs",
+    "test_html_pages",
+    "test_reading_quality",
+    "test_report_kill",
+    "test_demo_browser",
+    "test_train_ablation",
+    "test_reading",
+    "test_arms",
     "test_model_backends",
     "test_frozen_toy",
-    "test_train_ablation",
     "test_kit_parity",
-    "test_wrong_arguments",
     "test_devices",
-    "test_probes",
-    "test_gate",
-    "test_reading_quality",
+    "test_distributed",
+    "test_wrong_arguments",
+    "test_kit_tasks",
 )
 """Files that take longest come first, so that no worker is left with one of them when the others have finished."""
 
@@ -52,6 +60,25 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))  # stable: within a file nothing changes
+
+
+@pytest.fixture(scope="session")
+def warm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`python`, `aki-eval` and `aki-train` without the imports (tests/warm.py); one server for all workers."""
+    from warm import warm_programs
+
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        return warm_programs(base.parent / "warm", owner=os.getppid())
+    return warm_programs(base / "warm", owner=os.getpid())
+
+
+@pytest.fixture
+def starts_warm(warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the code under test starts by `sys.executable`, or by a command beside it, starts warm."""
+    import multiprocessing.spawn  # noqa: F401 - which keeps the true one
+
+    monkeypatch.setattr(sys, "executable", str(warm / "python"))
 
 
 @pytest.fixture

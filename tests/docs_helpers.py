@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +41,11 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
-def carry_out(page: Path, checkout: Path) -> None:
+def carry_out(page: Path, checkout: Path, programs: Path) -> None:
     """What a reader does with a page, from top to bottom.
 
     With a title: python and toml blocks are new files, diff blocks change a file. Without: python is run, sh is typed,
-    and each line of a text block must be in what the command before it printed.
+    and each line of a text block must be in what the command before it printed. `programs` come first on PATH.
     """
     said = ""
     for block in blocks(page):
@@ -59,9 +58,9 @@ def carry_out(page: Path, checkout: Path) -> None:
             path.write_text(block.text, "utf-8")
         elif block.language == "sh":
             for line in filter(str.strip, block.text.replace("\\\n", " ").splitlines()):
-                said = run(["bash", "-c", line], checkout, page)
+                said = run(["bash", "-c", line], checkout, page, programs)
         elif block.language == "python":
-            said = run([sys.executable, "-c", block.text], checkout, page)
+            said = run([programs / "python", "-c", block.text], checkout, page, programs)
         else:
             assert block.language == "text", f"{page.name}: a block of {block.language} without a title"
             flat = " ".join(said.split())
@@ -80,10 +79,10 @@ def apply(change: str, path: Path) -> None:
     path.write_text(text, "utf-8")
 
 
-def run(command: list[str], checkout: Path, page: Path) -> str:
+def run(command: list[str | Path], checkout: Path, page: Path, programs: Path) -> str:
     environment = os.environ | {
         "PYTHONPATH": str(checkout),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
     }
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 
 
-def go(folder: Path, **inputs: str) -> tuple[int, dict[str, str], str]:
+def go(warm: Path, folder: Path, **inputs: str) -> tuple[int, dict[str, str], str]:
     """Exit code, outputs and summary of the action's last step, inputs as a workflow would give them."""
     steps = ACTION["runs"]["steps"]
     step: dict[str, Any] = steps[-1]
@@ -36,7 +35,7 @@ def go(folder: Path, **inputs: str) -> tuple[int, dict[str, str], str]:
         env=os.environ
         | environment
         | {name: str(path) for name, path in files.items()}
-        | {"GITHUB_ACTION_PATH": str(ROOT), "AKI_BIN": str(Path(sys.executable).parent), "RUNNER_TEMP": str(folder)},
+        | {"GITHUB_ACTION_PATH": str(ROOT), "AKI_BIN": str(warm), "RUNNER_TEMP": str(folder)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -45,7 +44,7 @@ def go(folder: Path, **inputs: str) -> tuple[int, dict[str, str], str]:
     return done.returncode, outputs, files["GITHUB_STEP_SUMMARY"].read_text()
 
 
-def test_measured_then_go_no_go_and_inconclusive(tmp_path: Path) -> None:
+def test_measured_then_go_no_go_and_inconclusive(warm: Path, tmp_path: Path) -> None:
     """By a benchmark and a model of one file each."""
     task_file(tmp_path)
     (tmp_path / "good.py").write_text(ANSWERS_FILE)
@@ -53,30 +52,30 @@ def test_measured_then_go_no_go_and_inconclusive(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text("[allowed_drop.quiz]\noverall = 5.0\n")
     write_table(tmp_path / "data", rows=40)
     usual = {"bench": "quiz.py", "data": "data", "judge": "none"}
-    code, outputs, summary = go(tmp_path, model="good.py", out="first", **usual)
+    code, outputs, summary = go(warm, tmp_path, model="good.py", out="first", **usual)
     assert (code, outputs["verdict"], outputs["run"]) == (0, "MEASURED", "first/run")
     assert "Other benchmarks" in summary
     usual |= {"baseline": "first/run", "policy": "policy.toml"}
-    code, outputs, summary = go(tmp_path, model="good.py:Answers", out="second", **usual)
+    code, outputs, summary = go(warm, tmp_path, model="good.py:Answers", out="second", **usual)
     assert (code, outputs["verdict"], outputs["exit-code"]) == (0, "GO", "0")
     assert "GO" in summary
-    code, outputs, summary = go(tmp_path, model="bad.py", out="third", **usual)
+    code, outputs, summary = go(warm, tmp_path, model="bad.py", out="third", **usual)
     assert (code, outputs["verdict"]) == (1, "NO-GO")
     assert "NO-GO" in summary
     assert (tmp_path / "third" / "gate.xml").is_file()
     (tmp_path / "policy.toml").write_text("[allowed_drop.quiz]\noverall = 5.0\n[allowed_drop.pope]\nf1 = 1.0\n")
-    code, outputs, _ = go(tmp_path, model="good.py", out="first2", **usual)
+    code, outputs, _ = go(warm, tmp_path, model="good.py", out="first2", **usual)
     assert (code, outputs["verdict"]) == (3, "INCONCLUSIVE")
-    code, outputs, _ = go(tmp_path, model="good.py", out="first2", allow_inconclusive="true", **usual)
+    code, outputs, _ = go(warm, tmp_path, model="good.py", out="first2", allow_inconclusive="true", **usual)
     assert (code, outputs["exit-code"]) == (0, "3")
-    code, outputs, _ = go(tmp_path, model="gone.py", out="fourth", **usual)
+    code, outputs, _ = go(warm, tmp_path, model="gone.py", out="fourth", **usual)
     assert (code, outputs["verdict"]) == (2, "FAILED")
 
 
-def test_no_input_is_text_of_a_script(tmp_path: Path) -> None:
+def test_no_input_is_text_of_a_script(warm: Path, tmp_path: Path) -> None:
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step.get("run", "")
-    code, outputs, _ = go(tmp_path, model="$(touch trap); `touch trap`", bench="a;touch trap", out="x")
+    code, outputs, _ = go(warm, tmp_path, model="$(touch trap); `touch trap`", bench="a;touch trap", out="x")
     assert (code, outputs["verdict"]) == (2, "FAILED")
     assert not (tmp_path / "trap").exists()
 

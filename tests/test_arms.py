@@ -299,6 +299,19 @@ def test_command_takes_arms_and_options_anywhere(
     assert f"{SEEDS_NOT_INCLUDED} for base-seed0, which has one seed" in out
 
 
+def test_one_call_compares_in_several_formats(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = (*runs[:3], "--", *runs[3:])
+    assert call(capsys, monkeypatch, "compare", *sides, "--format", "md, json", "--out", tmp_path)[0] == 0
+    for name in ("md", "json"):
+        code, out, _ = call(capsys, monkeypatch, "compare", *sides, "--format", name)
+        assert (code, out) == (0, (tmp_path / f"compare.{name}").read_text())
+    code, _, said = call(capsys, monkeypatch, "compare", *sides, "--format", "md,html")
+    assert code == 2
+    assert "--format 'html' is no format; choose from term, md, json" in said
+
+
 @pytest.mark.parametrize(
     ("args", "line"),
     [

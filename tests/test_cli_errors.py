@@ -334,6 +334,7 @@ def test_a_run_inside_another_run_is_refused(aki_eval: Command, checkpoint: Path
     assert sorted(small_run.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("starts_warm")
 def test_names_that_vlmevalkit_does_not_know_are_refused_first(aki_eval: Command, tmp_path: Path) -> None:
     """All of them at once: the kit takes its time to say what it knows."""
     done = aki_eval(

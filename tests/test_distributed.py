@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,25 +16,27 @@ from benchmarks.results.store import RunStore
 WORKER = Path(__file__).with_name("run_worker.py")
 
 
-def torchrun(tables: Path, processes: int, seconds: float, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+def torchrun(
+    warm: Path, tables: Path, processes: int, seconds: float, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [warm / "python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     arguments = [str(WORKER), str(tables), str(tables.parent / "run"), str(tables.parent / "log"), str(seconds)]
     return subprocess.run(
         command + arguments, capture_output=True, text=True, env=os.environ | environment, timeout=120
     )
 
 
-def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_path: Path) -> None:
+def test_processes_share_die_and_are_resumed_by_another_number_of_processes(warm: Path, tmp_path: Path) -> None:
     tables = write_table(tmp_path / "tables", rows=90, pictures=30)
     folder = RunStore(tmp_path / "run")
 
-    died = torchrun(tables, 3, 0.4, DYING_RANK="1")  # in its second batch
+    died = torchrun(warm, tables, 3, 0.4, DYING_RANK="1")  # in its second batch
     assert died.returncode != 0
     first = set(folder.predictions("small"))
     assert 0 < len(first) < 90
     assert len(list((folder.root / "small").glob("predictions.*-*.jsonl"))) >= 2, "each rank has a file of its own"
 
-    done = torchrun(tables, 2, 0.1)
+    done = torchrun(warm, tables, 2, 0.1)
     assert done.returncode == 0, done.stderr
     asked = Counter((tmp_path / "log").read_text().split())
     assert set(asked) == {str(index) for index in range(90)}
@@ -47,13 +48,12 @@ def test_processes_share_die_and_are_resumed_by_another_number_of_processes(tmp_
     assert [session["world_size"] for session in sessions] == [3, 2]
 
 
-def test_the_command_line_under_torchrun(tmp_path: Path) -> None:
+def test_the_command_line_under_torchrun(warm: Path, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "model")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    command = [warm / "python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     arguments = ["run", "--bench", "pope,mm_vet", "--model", str(checkpoint), "--data", "toy", "--max-new-tokens", "4"]
-    program = Path(sys.executable).with_name("aki-eval")
     done = subprocess.run(
-        [*command, str(program), *arguments, "--out", str(tmp_path / "run")],
+        [*command, warm / "aki-eval", *arguments, "--out", str(tmp_path / "run")],
         capture_output=True,
         text=True,
         timeout=180,

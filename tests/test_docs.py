@@ -36,8 +36,8 @@ WORKED = sorted(page.name for page in DOCS.glob("add_*.md"))
 
 
 @pytest.mark.parametrize("page", WORKED)
-def test_worked_example(page: str, tmp_path: Path) -> None:
-    carry_out(DOCS / page, copy_checkout(tmp_path / "checkout"))
+def test_worked_example(page: str, warm: Path, tmp_path: Path) -> None:
+    carry_out(DOCS / page, copy_checkout(tmp_path / "checkout"), warm)
 
 
 def sections(page: Path) -> dict[str, list[list[str]]]:

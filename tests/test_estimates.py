@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 from scipy.stats import t
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
-from benchmarks.estimates import Columns, mean_by_group, weighted_sum
+from benchmarks.estimates import Columns, mean_by_group, weighted_sum, wilson
 from benchmarks.records import Score
 from benchmarks.tasks import TASKS
 
@@ -44,6 +45,15 @@ def test_without_clusters_it_is_the_wilson_interval() -> None:
     low, high = proportion_confint(730, 1000, method="wilson")
     assert metric.value == pytest.approx(73.0)
     assert metric.ci95 == pytest.approx((100 * low, 100 * high), abs=0.02)  # Student's 1.962 for the normal 1.960
+
+
+def test_wilsons_interval_is_the_librarys_to_the_bit() -> None:
+    """Whose import takes a second; stored intervals must not move."""
+    rng = np.random.default_rng(0)
+    for size, quantile in zip(rng.uniform(1, 3000, 300), rng.uniform(1.96, 13, 300), strict=True):
+        for share in (0.0, 1.0, float(rng.uniform())):
+            low, high = proportion_confint(share * size, size, alpha=2 * ndtr(-quantile), method="wilson")
+            assert wilson(share, size, quantile) == (max(0.0, min(low, share)), min(1.0, max(high, share)))
 
 
 def wilson_by_hand(share: float, size: float, z: float) -> tuple[float, float]:

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -324,10 +323,10 @@ print(len(InstructionData(SETS["gqa"], root, root / ".aki")))
 """
 
 
-def test_the_processes_of_a_machine_build_an_index_once(tmp_path: Path) -> None:
+def test_the_processes_of_a_machine_build_an_index_once(warm: Path, tmp_path: Path) -> None:
     question = {"imageId": "1", "question": "What is red?", "answer": "table"}
     write_files(tmp_path, {"gqa/train_balanced_questions.json": {str(number): question for number in range(9000)}})
-    command = [sys.executable, "-c", BUILD, str(tmp_path)]
+    command = [warm / "python", "-c", BUILD, str(tmp_path)]
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     starts = [subprocess.Popen(command, env=where, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     (tmp_path / "go").touch()

@@ -10,7 +10,6 @@ import json
 import math
 import random
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,13 +154,13 @@ def toy() -> Path:
 
 
 @pytest.fixture(scope="module")
-def kit(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def kit(toy: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What VLMEvalKit makes of all jobs, and its prompts of all rows."""
     folder = tmp_path_factory.mktemp("kit")
     work = {"tables": str(toy), "prompts": list(TABLES), "evaluations": list(jobs(toy))}
     (folder / "jobs.json").write_text(json.dumps(work), encoding="utf-8")
     worker = Path(__file__).with_name("kit_worker.py")
-    command = [sys.executable, str(worker), "jobs.json", "results.json"]
+    command = [warm / "python", worker, "jobs.json", "results.json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((folder / "results.json").read_text("utf-8"))

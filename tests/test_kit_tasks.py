@@ -212,7 +212,7 @@ def rounds(table: str, root: Path) -> Iterator[tuple[bool, dict[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def theirs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def theirs(root: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Prompts by table, and evaluations by table in the order of `rounds`."""
     folder = tmp_path_factory.mktemp("worker")
     jobs = [
@@ -220,7 +220,7 @@ def theirs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     ]
     (folder / "jobs.json").write_text(json.dumps({"tables": str(root), "prompts": list(TABLES), "evaluations": jobs}))
     worker = Path(__file__).with_name("kit_worker.py")
-    command = [sys.executable, str(worker), str(folder / "jobs.json"), str(folder / "results.json")]
+    command = [warm / "python", worker, str(folder / "jobs.json"), str(folder / "results.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=folder)
     assert done.returncode == 0, done.stderr[-4000:]
     results = json.loads((folder / "results.json").read_text("utf-8"))

@@ -140,7 +140,7 @@ def test_a_browser_sees_the_run_and_its_answers_as_text(running: Path, tmp_path:
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     with make_server(folder, 0, answers=live.answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
         try:
             browser.get(f"http://127.0.0.1:{server.server_port}/index.html")
@@ -187,7 +187,7 @@ def test_a_report_for_others_asks_for_its_token(tmp_path: Path) -> None:
         return Answer(b"made", "text/plain") if address == "live/state.js" else None
 
     with make_server(tmp_path, 0, token=token, answers=answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         port = server.server_port
         for headers in ({}, {"Cookie": "aki-token=wrong"}, {"Cookie": "\x00;;="}, {"Host": "127.0.0.1"}):
             assert ask(port, "/index.html", **headers)[0] == 403
@@ -207,7 +207,7 @@ def test_a_report_for_others_asks_for_its_token(tmp_path: Path) -> None:
 def test_made_answers_are_for_this_machine_only_as_files_are(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("the report")
     with make_server(tmp_path, 0, answers=lambda address: Answer(b"made", "text/plain")) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         assert ask(server.server_port, "/x")[2] == b"made"
         assert ask(server.server_port, "/x", Host="evil.example")[0] == 403
         server.shutdown()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +60,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JudgeSer
         yield server
 
 
+@pytest.mark.usefixtures("starts_warm")
 def test_a_model_of_the_kit_answers_and_its_failure_text_is_no_answer(
     server: JudgeServer, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -130,18 +130,18 @@ def test_whatever_a_model_does_instead_of_answering_is_an_error() -> None:
     assert "error" in answer(Model(None), REQUEST)
 
 
-def probe(code: str, home: Path) -> dict[str, Any]:
+def probe(python: Path, code: str, home: Path) -> dict[str, Any]:
     """State of a process before and after `code`."""
     whole = PROBE + code + "\nprint('\\nSTATE', json.dumps([before, state()]))"
     environment = {key: value for key, value in os.environ.items() if key != "LMUData"} | {"HOME": str(home)}
-    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run([python, "-c", whole], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("STATE "))
     before, after = json.loads(line.removeprefix("STATE "))
     return {"before": before, "after": after}
 
 
-def test_registering_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+def test_registering_leaves_the_process_as_it_was(warm: Path, tmp_path: Path) -> None:
     from predictor_helpers import write_checkpoint
 
     checkpoint = write_checkpoint(tmp_path / "tiny")
@@ -156,7 +156,7 @@ def test_registering_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         "except LookupError as error: assert 'unknown; close to it are GPT4o_MINI' in str(error), error\n"
         "else: raise AssertionError('a model that nobody knows')\n"
     )
-    state = probe(code, tmp_path)
+    state = probe(warm / "python", code, tmp_path)
     for name in ("verifies", "logging", "pixels", "lmudata"):
         assert state["after"][name] == state["before"][name], name
     assert state["after"]["verifies"] is True

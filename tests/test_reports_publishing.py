@@ -116,7 +116,7 @@ def port(tmp_path: Path) -> Iterator[int]:
         (run / task / "scores.jsonl").write_text("", encoding="utf-8")
     folder = write_site(plan(open_runs([run])), tmp_path / "html").parent
     with make_server(folder, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server.server_port
         server.shutdown()
 

@@ -430,6 +430,7 @@ def test_share_of_questions_right(tmp_path: Path) -> None:
     assert share_right(tmp_path) == pytest.approx(2 / 3)
 
 
+@pytest.mark.usefixtures("starts_warm")
 def test_two_rows_from_nothing_to_their_report(tmp_path: Path) -> None:
     """Real trainings of a few steps, real evaluations, a real report: that all of it fits together."""
     rows = choose_rows("causal,mma", 3)

@@ -46,10 +46,6 @@ def alone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def torchrun(processes: int) -> list[str]:
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-
-
 def work(place: dict[str, str], log: Path, arguments: list[str]) -> None:
     """One process of a training, as its launcher would have started it."""
     os.environ.update(place)
@@ -86,9 +82,12 @@ def run(processes: int, root: Path, out: Path, *flags: str, fails: bool = False)
     assert any(codes) == fails, f"exit codes {codes}: {(out / 'output').read_text()[-3000:]}"
 
 
-def finish(command: list[str], *, fails: bool = False) -> None:
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
-    assert (done.returncode != 0) == fails, done.stderr[-3000:]
+def torchrun(warm: Path, processes: int, *arguments: object) -> None:
+    command = [warm / "python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [*command, WORKER, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def result(out: Path, stage: str = "sft") -> dict[str, torch.Tensor]:
@@ -96,12 +95,12 @@ def result(out: Path, stage: str = "sft") -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("flags", [[], ["fsdp"]], ids=["replicated", "fsdp"])
-def test_two_processes_equal_one(flags: list[str], root: Path, alone: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one(flags: list[str], root: Path, alone: Path, warm: Path, tmp_path: Path) -> None:
     """The plain ones under torchrun itself."""
     if flags:
         run(2, root, tmp_path, *flags)
     else:
-        finish([*torchrun(2), WORKER, str(root), str(tmp_path)])
+        torchrun(warm, 2, root, tmp_path)
     assert_near(result(alone), result(tmp_path), start=result(alone, "pretrain"))
     assert logged(tmp_path, "tokens") == logged(alone, "tokens")  # of all processes, not of the first
     assert logged(tmp_path, "grad_norm") == pytest.approx(logged(alone, "grad_norm"), rel=1e-5)

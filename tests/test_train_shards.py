@@ -289,7 +289,7 @@ class Server(SimpleHTTPRequestHandler):
 @needs("aiohttp")
 def test_from_a_web_server(root: Path, tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(root))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}/captions"
         here = answers(captions(find_shards(root / "captions"), tmp_path / "unused"))
         for number, address in enumerate([f"{base}/{{00000..00007}}.tar", f"{base}/*.tar"]):

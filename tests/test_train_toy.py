@@ -126,6 +126,12 @@ def test_the_same_seed_gives_the_same_model(root: Path, tmp_path: Path) -> None:
     assert taken == [2, 0, 0], "nothing was left out before it was lost"
 
 
+@pytest.mark.parametrize(("num_batches", "partners"), [(1, []), (2, [0]), (3, [1]), (4, [1, 2]), (8, [2, 3, 4, 5])])
+def test_the_partner_has_half_of_a_steps_micro_batches(num_batches: int, partners: list[int]) -> None:
+    """Sorted by length, the shortest and the longest cost together about what those between them do."""
+    assert list(range(num_batches))[partner.shared(num_batches)] == partners
+
+
 @pytest.mark.parametrize("differs", [None, "sum"])
 def test_a_partner_with_other_kernels_is_left_out(differs: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     """A process that had computed before it chose its kernels: torch 2.9 then gives other weights with a partner."""

@@ -67,17 +67,16 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+def both(warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
     folder = tmp_path_factory.mktemp("both")
     checkpoint = write_checkpoint(folder / "model")
     tables = write_small_tables(folder / "tables")
     environment = os.environ | {"HOME": str(folder), "OPENAI_API_KEY": "sk-not-to-be-seen-anywhere"}
-    command = [sys.executable, "-c", "from aki_eval.cli import main; main()", "vlmevalkit"]
     arguments = ["--model", f"tiny={checkpoint}", "--data", *TABLES, "--tables", str(tables), "--max-new-tokens", "6"]
     with JudgeServer(lambda body, _: canned_reply(body["messages"][-1]["content"])) as server:
         judge = ["--judge", JUDGE, "--judge-base-url", server.url, "--api-nproc", "64"]
         done = subprocess.run(
-            [*command, *arguments, *judge, "--work-dir", str(folder / "kit")],
+            [warm / "aki-eval", "vlmevalkit", *arguments, *judge, "--work-dir", str(folder / "kit")],
             env=environment,
             capture_output=True,
             text=True,

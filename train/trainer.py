@@ -190,8 +190,9 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         """Mean over all learned tokens of the optimizer step and all processes, or the original's mean of means."""
         if self.stage.averaging == "micro_batch":
             num_items_in_batch, self.loss_is_scaled_for_ga = None, False
+        inputs = {**inputs, "use_cache": False}  # which the library fills in training, too, for nobody
         if self.stage.logits == "learned":
-            inputs = {**inputs, "loss_only": True}
+            inputs["loss_only"] = True
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def floating_point_ops(self, inputs: Any) -> int:

@@ -15,6 +15,7 @@ from benchmarks.results.comparison import Comparison, Different, compare
 from benchmarks.results.folder import RunFolder
 from benchmarks.results.looking import blind_questions
 from reports.asked import asked
+from reports.cli import parse_formats
 from reports.comparison_tables import count_table, flip_table, making_table, metric_table, verdict
 from reports.formats import print_tables, write
 from reports.links import Links, links_between
@@ -23,7 +24,9 @@ from reports.sides import SidesCommand, two_sides
 from reports.tables import Table
 from reports.task_option import TaskFiles
 
-from .options import TableFormat, TablesOut
+from .options import TablesOut
+
+FORMATS = ("term", "md", "json")
 
 
 def command(
@@ -34,7 +37,7 @@ def command(
             help="Two runs, or two arms: a recipe's runs by training seed on each side of --. Shown is B minus A.",
         ),
     ],
-    format: Annotated[TableFormat, typer.Option(help="Tables for the terminal, Markdown, or JSON.")] = "term",
+    format: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(FORMATS)}.")] = "term",
     out: TablesOut = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Sub-scores too, not only the columns.")] = False,
     flips: Annotated[int, typer.Option(help="Questions to list for each task; json always lists all.")] = 5,
@@ -52,6 +55,7 @@ def command(
     ] = None,
 ) -> None:
     """Two runs or arms, paired: is the difference real, and which questions flipped?"""
+    wanted = parse_formats(format, FORMATS)
     first, second = two_sides(runs)
     without = _answered_blind([*first.runs, *second.runs]) if only is not None else None
     different: Different = "allow" if allow_different else "refuse"
@@ -59,23 +63,23 @@ def command(
     if without is not None:
         count = sum(map(len, without.values()))
         typer.echo(f"left out: {count} questions that a model here answers without the picture", err=True)
-    if format == "json":
-        content = comparison.as_json(all_metrics=all_metrics)
-        write(out, "compare.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
-        return
-    one, two = first.runs[0], second.runs[0]
-    links = None if comparison.arms else links_between((one.label, one.path), (two.label, two.path), report)
-    tables = comparison_tables(
-        comparison, flips, all_metrics=all_metrics, questions=lambda task: asked(one, task), links=links
-    )
-    closing = _closing(comparison, all_metrics=all_metrics)
-    if format == "term":
-        print_tables(tables)
-        typer.echo("\n" + "\n".join(printable(line) for line in closing))
-    else:
-        write(
-            out, "compare.md", "\n".join([*(markdown.render(table) for table in tables), "\n\n".join(closing) + "\n"])
+    if {"term", "md"} & set(wanted):
+        one, two = first.runs[0], second.runs[0]
+        links = None if comparison.arms else links_between((one.label, one.path), (two.label, two.path), report)
+        tables = comparison_tables(
+            comparison, flips, all_metrics=all_metrics, questions=lambda task: asked(one, task), links=links
         )
+        closing = _closing(comparison, all_metrics=all_metrics)
+    for name in wanted:
+        if name == "json":
+            content = comparison.as_json(all_metrics=all_metrics)
+            write(out, "compare.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        elif name == "md":
+            shown = [*(markdown.render(table) for table in tables), "\n\n".join(closing) + "\n"]
+            write(out, "compare.md", "\n".join(shown))
+        else:
+            print_tables(tables)
+            typer.echo("\n" + "\n".join(printable(line) for line in closing))
 
 
 command.command_class = SidesCommand  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from .number import HINT, content, read_number, tokens
 from .plain import BOXED, plain
@@ -171,30 +172,45 @@ def _reader(options: tuple[tuple[str, str], ...]) -> _ChoiceReader:
     return _ChoiceReader(dict(options))
 
 
+class _LetterPatterns(NamedTuple):
+    """What depends on an answer's possible letters alone."""
+
+    token: re.Pattern[str]
+    absent: re.Pattern[str]
+    """A letter that is no option's: the answer gives none of them."""
+    rejected: tuple[re.Pattern[str], re.Pattern[str]]
+    item: re.Pattern[str]
+
+
+@lru_cache(maxsize=64)
+def _letter_patterns(upper: str) -> _LetterPatterns:
+    either = upper + upper.lower()
+    token = rf"(?:options?\s*|choices?\s*)?(?:[(\[]\s*[{either}]\s*[)\]]|(?<![{WORD}'])[{upper}](?![{WORD}']))"
+    several = rf"{token}(?:(?:\s*(?:,|and|or|nor|&|/)\s*){{1,2}}{token}){{0,9}}"
+    return _LetterPatterns(
+        token=re.compile(
+            rf"[(\[{{<]\s*(?P<bracketed>[{either}])\s*[)\]}}>][.:]?"
+            rf"|(?<![{WORD}'])(?P<marked>[{either}])\s?[).:\]](?=\s|$|[^{WORD}.])"
+            rf"|(?<![{WORD}'-])(?P<bare>[{upper}])(?![{WORD}'])(?!-[a-z])"
+            rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[,;!]|\.(?![A-Za-z])))"
+        ),
+        absent=re.compile(rf"[(\[]?(?![{upper}])[B-HJ-Z](?![{WORD}'])"),
+        rejected=(
+            re.compile(rf"(?i:{REJECTING}){several}"),
+            re.compile(rf"{several}(?: ?\([^()\n]{{2,40}}\))? ?(?i:{CALLED_WRONG})[^.\n;]*"),
+        ),
+        item=re.compile(
+            rf"^\W*(?:option\s+|choice\s+)?\(?([{upper}])\s*[).:\]]\s*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE
+        ),
+    )
+
+
 class _ChoiceReader:
     """The patterns of one set of options."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self.texts = {letter: _folded(plain(text)) for letter, text in options.items()}
-        upper = "".join(self.texts)
-        either = upper + upper.lower()
-        self.token = re.compile(
-            rf"[(\[{{<]\s*(?P<bracketed>[{either}])\s*[)\]}}>][.:]?"
-            rf"|(?<![{WORD}'])(?P<marked>[{either}])\s?[).:\]](?=\s|$|[^{WORD}.])"
-            rf"|(?<![{WORD}'-])(?P<bare>[{upper}])(?![{WORD}'])(?!-[a-z])"
-            rf"|(?<![{WORD}'])(?P<small>[{upper.lower()}])(?=\s*(?:$|\n|[,;!]|\.(?![A-Za-z])))"
-        )
-        self.absent = re.compile(rf"[(\[]?(?![{upper}])[B-HJ-Z](?![{WORD}'])")
-        """A letter that is no option's: the answer gives none of them."""
-        token = rf"(?:options?\s*|choices?\s*)?(?:[(\[]\s*[{either}]\s*[)\]]|(?<![{WORD}'])[{upper}](?![{WORD}']))"
-        several = rf"{token}(?:(?:\s*(?:,|and|or|nor|&|/)\s*){{1,2}}{token}){{0,9}}"
-        self.rejected = [
-            re.compile(rf"(?i:{REJECTING}){several}"),
-            re.compile(rf"{several}(?: ?\([^()\n]{{2,40}}\))? ?(?i:{CALLED_WRONG})[^.\n;]*"),
-        ]
-        self.item = re.compile(
-            rf"^\W*(?:option\s+|choice\s+)?\(?([{upper}])\s*[).:\]]\s*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE
-        )
+        self.token, self.absent, self.rejected, self.item = _letter_patterns("".join(self.texts))
         by_length = sorted({text for text in self.texts.values() if text}, key=lambda text: (-len(text), text))
         words = [text for text in by_length if not re.fullmatch(r"[a-z]", text)]
         self.turned = {" ".join(reversed(text.split(" "))): text for text in words if text.count(" ") == 1}
@@ -204,12 +220,22 @@ class _ChoiceReader:
             short = BEGINS.sub("", text)
             if short not in self.letters_of and not re.fullmatch(r"[a-z]", short):
                 self.letters_of[short] = self.letters_of[text]
-        words = [text for text in self.letters_of if text not in self.lettered]
         keys = [_key(text) for text in self.letters_of]  # of "cat" and "cats" one: then only the text itself tells
         self.same = {key: text for key, text in zip(keys, self.letters_of, strict=True) if keys.count(key) == 1}
-        patterns = [_bounded(text) for text in sorted([*words, *self.turned], key=len, reverse=True)]
-        self.any_text = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
-        self.named = [
+        self.words = [text for text in self.letters_of if text not in self.lettered]
+
+    # Patterns of the texts are made when an answer asks for them: most give a letter and nothing else.
+
+    @cached_property
+    def any_text(self) -> re.Pattern[str] | None:
+        """An option's text; None where all are single letters."""
+        patterns = [_bounded(text) for text in sorted([*self.words, *self.turned], key=len, reverse=True)]
+        return re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
+
+    @cached_property
+    def named(self) -> list[tuple[str, re.Pattern[str]]]:
+        """By letter: it, with its own text behind it."""
+        return [
             (
                 letter,
                 re.compile(
@@ -220,7 +246,11 @@ class _ChoiceReader:
             for letter, text in self.texts.items()
             if text
         ]
-        self.echoed = [
+
+    @cached_property
+    def echoed(self) -> list[tuple[str, re.Pattern[str]]]:
+        """By letter: it and its text as the question lists them."""
+        return [
             (
                 letter,
                 re.compile(rf"(?<![{WORD}])\(?{letter}\s*[).:\]-]?\s*{re.escape(text)}(?![{WORD}])", re.IGNORECASE),

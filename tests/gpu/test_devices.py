@@ -164,33 +164,34 @@ def test_a_real_out_of_memory_halves_the_batch(device: str, checkpoint: Path) ->
     assert {one.index: one.text for one in saved} == expected
 
 
-def step(device: str, precision: str, out: Path, *flags: str) -> dict[str, Tensor]:
+def step(warm: Path, device: str, precision: str, out: Path, *flags: str) -> dict[str, Tensor]:
     """Gradients of one optimizer step, in a process of its own (on a GPU under torchrun, which FSDP2 wants)."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE.parents[1])]),
         "OMP_NUM_THREADS": "1",
     }
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"] if device == "cuda" else []
-    command = [sys.executable, *torchrun, str(HERE / "step_worker.py"), device, precision, str(out), *flags]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
+    python = start if device == "cuda" else [str(warm / "python")]
+    command = [*python, str(HERE / "step_worker.py"), device, precision, str(out), *flags]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(out, weights_only=True)
 
 
 @pytest.fixture(scope="module")
-def exact(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    return step("cpu", "fp32", tmp_path_factory.mktemp("exact") / "gradients.pt")
+def exact(warm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    return step(warm, "cpu", "fp32", tmp_path_factory.mktemp("exact") / "gradients.pt")
 
 
 @both
 @pytest.mark.parametrize("flags", [[], ["fsdp"]], ids=["replicated", "fsdp"])
 def test_a_training_step_has_the_gradients_of_the_cpu(
-    flags: list[str], device: str, exact: dict[str, Tensor], tmp_path: Path
+    flags: list[str], device: str, exact: dict[str, Tensor], warm: Path, tmp_path: Path
 ) -> None:
     """bf16 autocast on the device against fp32 on the CPU: direction and length of the whole gradient."""
     if device == "cpu" and flags:
         pytest.skip("one process shards nothing on a CPU; two do, in test_train_processes.py")
-    narrow = step(device, "bf16", tmp_path / "gradients.pt", *flags)
+    narrow = step(warm, device, "bf16", tmp_path / "gradients.pt", *flags)
     assert exact.keys() == narrow.keys()
     one, other = (torch.cat([each[name].flatten() for name in exact]).double() for each in (exact, narrow))
     assert float(torch.cosine_similarity(one, other, dim=0)) > 0.995

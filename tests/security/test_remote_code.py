@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +38,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-def test_planted_code_never_runs(kind: str, tmp_path: Path) -> None:
+def test_planted_code_never_runs(kind: str, warm: Path, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "model")
     marker = tmp_path / "ran"
     (checkpoint / "evil.py").write_text(EVIL.format(marker=str(marker)))
@@ -48,8 +46,7 @@ def test_planted_code_never_runs(kind: str, tmp_path: Path) -> None:
     plant(checkpoint, file, **settings)
     arguments = ["run", "--bench", "cv_bench", "--subset", "2", "--model", str(checkpoint), "--data", "toy"]
     done = subprocess.run(
-        [sys.executable, "-c", "from aki_eval.cli import main; main()", *arguments, "--out", str(tmp_path / "out")],
-        env=os.environ | {"HF_HOME": str(tmp_path / "hub")},
+        [warm / "aki-eval", *arguments, "--out", str(tmp_path / "out")],
         input="y\n" * 20,
         capture_output=True,
         text=True,

@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def test_the_kits_loader_takes_plain_pickles_only(tmp_path: Path) -> None:
     assert kit_file.load(str(tmp_path / "02_MME.pkl")) == plain
 
 
-def test_the_command_hands_no_hostile_table_to_the_kit(tmp_path: Path) -> None:
+def test_the_command_hands_no_hostile_table_to_the_kit(warm: Path, tmp_path: Path) -> None:
     """As its users run it, with the real kit behind."""
     checkpoint = write_checkpoint(tmp_path / "model")
     (tmp_path / "tables").mkdir()
@@ -132,7 +131,7 @@ def test_the_command_hands_no_hostile_table_to_the_kit(tmp_path: Path) -> None:
     write_table(tmp_path / "tables/MathVista_MINI.tsv", choices=code(marker), image_path="../../../stolen.png")
     arguments = ["--model", f"tiny={checkpoint}", "--data", "MathVista_MINI", "--tables", str(tmp_path / "tables")]
     done = subprocess.run(
-        [sys.executable, "-c", "from aki_eval.cli import main; main()", "vlmevalkit", *arguments],
+        [warm / "aki-eval", "vlmevalkit", *arguments],
         env=os.environ | {"HOME": str(tmp_path / "home"), "OPENAI_API_KEY": "sk-none"},
         cwd=tmp_path,
         capture_output=True,

@@ -92,8 +92,7 @@ def _tests(arms: Mapping[str, Sequence[Any]], out: Path, report: Path) -> Iterab
                 continue
             folder = report / "compare" / f"{name}-minus-{base}"
             sides = [[str(out / "runs" / run_name(row, each["seed"])) for each in arms[row]] for row in (base, name)]
-            for form in ("md", "json"):
-                aki_eval("compare", *sides[0], "--", *sides[1], "--format", form, "--out", str(folder))
+            aki_eval("compare", *sides[0], "--", *sides[1], "--format", "md,json", "--out", str(folder))
             yield f"{name} minus {base}", f"{folder.relative_to(report)}/compare.md"
 
 

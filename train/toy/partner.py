@@ -112,49 +112,78 @@ class Partner:
 
 
 class PairedTrainer(AkiTrainer):
-    """A step's first micro-batches are its own, the others its partner's; while it waits it reads the next step's."""
+    """A step's micro-batches of middling length are its partner's, the others its own: about as much work for both.
+
+    All of its own are computed before the partner is waited for.
+    """
 
     def __init__(self, *, partner: Partner, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         assert (self.stage.logits, self.stage.averaging) == ("all", "token"), "what `gradients_of` computes"
         self.partner = partner
-        self._source: tuple[Iterator[Any], int, torch.device]
-        self._ahead: tuple[list[dict[str, Any]], Any] | None = None
-        self._own = 0
+        self._batches: list[dict[str, Any]]
+        self._gradients: list[Gradient | None]
         self._place = 0
-        self._given: list[Gradient] | None = None
         partner.begin(self.stage, self.model)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
-        batches, num_items = self._ahead or super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._own, self._place, self._given, self._ahead = (len(batches) + 1) // 2, 0, None, None
-        self._source = epoch_iterator, num_batches, device
-        self.partner.give(self.model, batches[self._own :], num_items)
-        return batches, num_items
+        self._batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._place = 0
+        self.partner.give(self.model, self._batches[shared(len(self._batches))], num_items)
+        return self._batches, num_items
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """The loss of one step, a scalar."""
-        place, self._place = self._place, self._place + 1
-        if place < self._own:
+        if self._place == 0:
+            self._gradients = self._compute(model, num_items_in_batch)
+        gradient, self._gradients[self._place] = self._gradients[self._place], None
+        self._place += 1
+        if gradient is None:  # the partner is gone
             return self._by_itself(model, inputs, num_items_in_batch)
-        if self._given is None:
-            if self.state.global_step + 1 < self.args.max_steps:
-                self._ahead = super().get_batch_samples(*self._source)
-            self._given = self.partner.take()
-        if not self._given:
-            return self._by_itself(model, inputs, num_items_in_batch)
-        gradient = self._given[place - self._own]
-        for parameter, array in zip(learned(model), gradient.arrays, strict=True):
-            if array is not None:
-                share = torch.from_numpy(array)
-                parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
+        add(gradient, learned(model))
         return torch.from_numpy(gradient.loss)
+
+    def _compute(self, model: Any, num_items: Any) -> list[Gradient | None]:
+        """The step's gradients, in the order of its micro-batches; None where the partner was to compute one."""
+        places = range(len(self._batches))
+        given = places[shared(len(places))]
+        gradients: list[Gradient | None] = [None for _ in places]
+        for place in places:
+            if place not in given:
+                loss = self._by_itself(model, self._batches[place], num_items)
+                gradients[place] = taken_out(loss, learned(model))
+        for place, gradient in zip(given, self.partner.take(), strict=False):
+            gradients[place] = gradient
+        return gradients
 
     def _by_itself(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         return loss
+
+
+def shared(num_batches: int) -> slice:
+    """The partner's part of a step's micro-batches: half of them, from the middle."""
+    start = (num_batches + 1) // 4
+    return slice(start, start + num_batches // 2)
+
+
+def taken_out(loss: Tensor, parameters: Iterable[torch.nn.Parameter]) -> Gradient:
+    """What a backward pass left in the parameters, which then have none."""
+    arrays: Arrays = []
+    for parameter in parameters:
+        arrays.append(None if parameter.grad is None else parameter.grad.numpy())
+        parameter.grad = None
+    return Gradient(loss.detach().numpy(), arrays)
+
+
+def add(gradient: Gradient, parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Adds to what the parameters have, as a backward pass does."""
+    for parameter, array in zip(parameters, gradient.arrays, strict=True):
+        if array is not None:
+            share = torch.from_numpy(array)
+            parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
 
 
 def learned(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:
@@ -201,12 +230,10 @@ def gradients_of(
         for parameter, array in zip(parameters, weights, strict=True):
             parameter.copy_(torch.from_numpy(array))
     for batch in batches:
-        model.zero_grad()
-        loss = model(
-            **{name: torch.from_numpy(each) for name, each in batch.items()}, num_items_in_batch=num_items
-        ).loss
+        inputs = {name: torch.from_numpy(each) for name, each in batch.items()}
+        loss = model(**inputs, num_items_in_batch=num_items, use_cache=False).loss
         loss.backward()
-        yield Gradient(loss.detach().numpy(), [None if p.grad is None else p.grad.numpy() for p in parameters])
+        yield taken_out(loss, parameters)
 
 
 def main() -> None:
