@@ -164,5 +164,6 @@ class Table:
 
 
 def _letter(position: int) -> str:
+    """a, b, ... z, aa, ab, ... zz, aaa: as many as an experiment's runs have notes."""
     count, rest = divmod(position, len(LETTERS))
-    return ("" if count == 0 else LETTERS[count - 1]) + LETTERS[rest]
+    return (_letter(count - 1) if count else "") + LETTERS[rest]

@@ -279,8 +279,8 @@ def made_record(right: float, *, seed: int = 0, data: str = "d" * 64) -> InsideR
 
 
 def test_arms_stand_side_by_side_and_are_paired(tmp_path: Path) -> None:
-    much = ArmInside("mma", {0: made_record(0.95), 1: made_record(0.9, seed=1)})
-    little = ArmInside("causal", {0: made_record(0.5, seed=2), 1: made_record(0.5, seed=3)})
+    much = ArmInside("mma", {seed: made_record(0.95 - 0.05 * (seed % 2), seed=seed) for seed in range(5)})
+    little = ArmInside("causal", {seed: made_record(0.5, seed=seed + 2) for seed in range(5)})
     probes, attention = inside_tables([little, much])
     assert [row.section for row in probes.rows] == ["causal"] * 2 + ["mma"] * 2
     _, behind_little, _, behind_much = (row.cells for row in probes.rows)

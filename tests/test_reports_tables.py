@@ -18,7 +18,7 @@ from reports import paper
 from reports.cli import parse_formats, report
 from reports.paper_tables import all_tables, main_table, subtask_table
 from reports.render import markdown, terminal
-from reports.tables import Cell, Column, Row, Table
+from reports.tables import LETTERS, Cell, Column, Row, Table, _letter
 
 
 def row(table: Table, label: str) -> tuple[Cell, ...]:
@@ -344,3 +344,13 @@ def test_an_interval_that_is_not_even_shows_its_bounds_in_every_format(
     table = Table(key="k", title="t", corner="c", columns=(column,), rows=(Row(label="r", cells=(cell,)),))
     assert f"{cell.number} {shown}" in markdown.render(table)
     assert Cell(value=1.0, ci95=(-0.2, 3.0), signed=True).interval == "(-0.2 to +3.0)"
+
+
+def test_there_are_letters_for_as_many_notes_as_there_are() -> None:
+    """A table of 80 runs has over 600: one letter, two, three."""
+    number = len(LETTERS)
+    found = [_letter(position) for position in range(number + number**2 + 5)]
+    assert len(set(found)) == len(found)
+    assert (found[0], found[number], found[number + 1]) == ("a", "aa", "ab")
+    assert found[number + number**2 - 1] == "zz"
+    assert found[number + number**2 :] == ["aaa", "aab", "aac", "aad", "aae"]
