@@ -105,7 +105,7 @@ def test_every_command_explains_itself(aki_eval: Callable[..., Done]) -> None:
         (["run", "--bench", "mme", "--model", "{model}", "--image-order", "last"], "'last' is not one of"),
         (["run", "--bench", "mme", "--model", "{model}", "--data", "toy", "--protocols", "vlm"], "--protocols: 'vlm'"),
         (["import", "{file}", "--prompts", "mine"], "'mine' is not one of 'aki', 'vlmevalkit', 'unknown'"),
-        (["compare", "{empty}", "{empty}", "--format", "tex"], "--format 'tex' is no format; choose from term, md, json"),
+        (["compare", "{empty}", "{empty}", "--format", "tex"], "'tex' is no format; choose from term, md, json"),
         (["judge-agreement", "{empty}", "--format", "tex"], "'tex' is not one of 'term', 'md', 'json'"),
         (["run", "--bench", "mme"], "Missing option '--model'"),
         (["run", "--bnech", "mme"], "No such option"),
