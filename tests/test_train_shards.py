@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,10 @@ def hub_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.skipif(
+    version("huggingface_hub").startswith("1."),
+    reason="before 2.0 the library tries no request of a listing again, and here one of them always fails",
+)
 def test_from_a_hub_that_fails_every_other_time(root: Path, hub_folder: Path, tmp_path: Path) -> None:
     addresses = [
         "hf://datasets/org/kale",
@@ -365,7 +370,7 @@ def test_from_a_hub_that_fails_every_other_time(root: Path, hub_folder: Path, tm
 
 def test_what_a_hub_refuses_is_one_line_and_not_asked_for_again(hub_folder: Path, tmp_path: Path) -> None:
     lines = {
-        "hf://datasets/org/nothing": "(FileNotFoundError: datasets/org/nothing (repository not found). If the repo is",
+        "hf://datasets/org/nothing": "(FileNotFoundError: datasets/org/nothing (repository not found)",
         "hf://datasets/org/kale@old": "(FileNotFoundError: datasets/org/kale@old (revision not found))",
         "hf://datasets/org/kale/elsewhere": "no *.tar shard there",
         "hf://datasets/org/kale/data/part 1/00009.tar": "(FileNotFoundError: datasets/org/kale/data/part 1/00009.tar)",
