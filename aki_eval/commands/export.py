@@ -12,6 +12,7 @@ from benchmarks.errors import UserError
 from benchmarks.files import folder_with_room
 from benchmarks.printable import printable
 from benchmarks.results.folder import RunFolder, open_run
+from reports.cli import parse_formats
 from reports.task_option import TaskFiles
 
 from ..exports import every_eval_ever, inspect_log, lm_eval, parquet, trackers
@@ -46,10 +47,7 @@ def command(
     lm-eval, lmms-eval: results_*.json and samples_*.jsonl. parquet: samples.parquet, a row a sample and protocol.
     tensorboard: event files. wandb, trackio: scalars and a table of samples, where they are installed.
     """
-    names = [name.strip() for name in formats.split(",") if name.strip()]
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        raise UserError(f"--format {(unknown or [formats])[0]!r} is no format; choose from {', '.join(FORMATS)}")
+    names = parse_formats(formats, FORMATS)
     run = open_run(run_dir)
     for name in names:
         if name in ("wandb", "trackio"):

@@ -57,7 +57,7 @@ def carry_out(
         check_budget(seconds, wanted)
     for plan in plans:
         write_plan(folder_of(out, plan), plan)
-    own_seeds = {row.name: row.num_seeds or num_seeds for row in rows}
+    own_seeds = {row.name: row.seeds_of(num_seeds) for row in rows}
     until = time.monotonic() + seconds
     left_out = run_jobs(wanted, budget=seconds, num_workers=num_jobs, start=start_worker(num_jobs), say=typer.echo)
     budgets = []

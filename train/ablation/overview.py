@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from statistics import mean
@@ -32,6 +32,10 @@ class TrainedBudget(NamedTuple):
         return [each for each in self.done if each["row"] == row]
 
 
+Cell = Callable[[TrainedBudget, AblationRow], str]
+"""What a table says of a row at a budget."""
+
+
 def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow]) -> Path:
     """`OUT/report/README.md` over the budgets' own reports; returns its path."""
     report = out / "report"
@@ -50,16 +54,22 @@ def write_overview(out: Path, budgets: Sequence[TrainedBudget], rows: Sequence[A
         _table(budgets, rows, _right),
     ]
     for base in BASES:
-        wanted = [
-            row for row in rows if row.name != base and any(_compared(report, each, row, base) for each in budgets)
-        ]
-        if wanted:
-            skills = _table(budgets, wanted, lambda each, row, base=base: _skills(report, each, row, base))
-            if " p " in skills:
-                parts += [f"\n## All skills minus {base}: points, 95 % interval, p before correction\n", skills]
+        found = {
+            (each.folder, row.name): _metrics(path)
+            for each in budgets
+            for row in rows
+            if row.name != base and (path := _compared(report, each, row, base))
+        }
+        wanted = [row for row in rows if any((each.folder, row.name) in found for each in budgets)]
+        if skills := {place: text for place, metrics in found.items() if (text := _skills(metrics))}:
+            parts += [
+                f"\n## All skills minus {base}: points, 95 % interval, p before correction\n",
+                _table(budgets, wanted, _looked_up(skills)),
+            ]
+        if found:
             parts += [
                 f"\n## Against {base}: columns better and worse, after Holm's correction\n",
-                _table(budgets, wanted, lambda each, row, base=base: _verdict(report, each, row, base)),
+                _table(budgets, wanted, _looked_up({place: _verdict(metrics) for place, metrics in found.items()})),
             ]
     if _draw_curves(report, budgets, rows):
         parts.append("\n## Score against training steps, all budgets\n\n![Learning curves](curves.png)")
@@ -77,7 +87,7 @@ def _seeds(budget: TrainedBudget, rows: Sequence[AblationRow]) -> str:
     return "; ".join(f"{num} seed{'s' if num > 1 else ''} of {', '.join(names)}" for num, names in counts.items())
 
 
-def _table(budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow], cell: Any) -> str:
+def _table(budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow], cell: Cell) -> str:
     lines = [
         "| row | " + " | ".join(f"{each.plan.sft_steps:,} steps" for each in budgets) + " |",
         "|---|" + "---:|" * len(budgets),
@@ -103,11 +113,13 @@ def _compared(report: Path, budget: TrainedBudget, row: AblationRow, base: str) 
     return path if path.is_file() else None
 
 
-def _verdict(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -> str:
-    path = _compared(report, budget, row, base)
-    if path is None:
-        return "–"
-    columns = [each for each in _metrics(path) if each["is_column"]]
+def _looked_up(cells: Mapping[tuple[Path, str], str]) -> Cell:
+    """Cells by a budget's folder and a row's name; what is not there is a dash."""
+    return lambda budget, row: cells.get((budget.folder, row.name), "–")
+
+
+def _verdict(metrics: Sequence[Mapping[str, Any]]) -> str:
+    columns = [each for each in metrics if each["is_column"]]
     better, worse = (list(_named(columns, sign)) for sign in (1, -1))
     untested = sum(each["p"] is None for each in columns)
     tied = len(columns) - len(better) - len(worse) - untested
@@ -121,14 +133,13 @@ def _verdict(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -
     )
 
 
-def _skills(report: Path, budget: TrainedBudget, row: AblationRow, base: str) -> str:
-    """The difference over the table of skills with its interval and p, as it stands in the comparison."""
-    path = _compared(report, budget, row, base)
-    for each in _metrics(path) if path else ():
+def _skills(metrics: Sequence[Mapping[str, Any]]) -> str | None:
+    """The difference over the table of skills with its interval and p; None where it was not asked or not tested."""
+    for each in metrics:
         if (each["task"], each["metric"]) == (SKILLS, "overall") and each["p"] is not None:
             low, high = each["ci95"]
             return f"{each['difference']:+.1f} ({low:+.1f} to {high:+.1f}), p {each['p']:.3f}"
-    return "–"
+    return None
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

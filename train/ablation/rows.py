@@ -32,6 +32,10 @@ class AblationRow:
     note: str = ""
     num_seeds: int | None = None
 
+    def seeds_of(self, others: int) -> int:
+        """How many trainings it has where rows that do not say have `others`."""
+        return others if self.num_seeds is None else self.num_seeds
+
 
 TABLE_1 = (
     "it_it",

@@ -102,10 +102,10 @@ def measure_steps(plan: AblationPlan) -> StepSeconds:
 
 def jobs(plans: Sequence[AblationPlan], rows: Sequence[AblationRow], num_seeds: int, out: Path) -> Iterator[Job]:
     """What is still to do, in order. `num_seeds`: of rows that do not say how many they have."""
-    for seed in range(max(row.num_seeds or num_seeds for row in rows)):
+    for seed in range(max(row.seeds_of(num_seeds) for row in rows)):
         for folder in dict.fromkeys(folder_of(out, plan) for plan in plans):
             for row in rows:
-                if seed < (row.num_seeds or num_seeds) and not record_path(folder, row.name, seed).exists():
+                if seed < row.seeds_of(num_seeds) and not record_path(folder, row.name, seed).exists():
                     yield Job(row, seed, folder)
 
 
