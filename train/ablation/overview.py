@@ -166,7 +166,7 @@ def _draw_curves(report: Path, budgets: Sequence[TrainedBudget], rows: Sequence[
     known = [(each, json.loads(path.read_text("utf-8"))) for each, path in found if path.is_file()]
     if not known:
         return False
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     for style, (budget, curves) in zip(cycle(STYLES), known, strict=False):
         for place, row in enumerate(rows):
@@ -180,6 +180,6 @@ def _draw_curves(report: Path, budgets: Sequence[TrainedBudget], rows: Sequence[
                 axes.plot(sorted(by_step), values, style, marker="o", markersize=3, color=colour, label=label)
     axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize=6, ncols=len(known))
+    figure.legend(loc="outside lower center", fontsize=6, ncols=4)
     figure.savefig(report / "curves.png", dpi=120)
     return True

@@ -210,7 +210,7 @@ def share_right(run: Path) -> float:
 def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for place, (name, seeds) in enumerate(found.items()):
         colour = f"C{place % 10}"
@@ -221,5 +221,5 @@ def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float
         axes.plot(steps, means, marker="o", color=colour, label=name, linestyle="-" if place < 10 else "--")
     axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize=7, ncols=2)
+    figure.legend(loc="outside lower center", fontsize=7, ncols=4)
     figure.savefig(path, dpi=120)
