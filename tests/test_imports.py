@@ -22,6 +22,7 @@ ALLOWED = {
         "benchmarks.checked",
         "benchmarks.command_line",
         "benchmarks.console",
+        "benchmarks.cores",
         "benchmarks.data.root",
         "benchmarks.errors",
         "benchmarks.files",

@@ -246,7 +246,7 @@ def test_pictures_are_prepared_by_several_threads_in_their_order(
     images = list({image.key: image for prompt in prompts for image in prompt.images}.values())
     made = {}
     for number in (1, 3):
-        monkeypatch.setattr("aki_eval.run.distributed.cores", lambda number=number: number)
+        monkeypatch.setattr("aki_eval.predictors.aki.cores", lambda number=number: number)
         predictor = AkiPredictor(checkpoint, device="cpu")
         made[number] = [pixels.tolist() for pixels in predictor._pixels(images)]
         with pytest.raises(OSError, match="not a picture"):

@@ -156,7 +156,7 @@ def test_models_under_the_masks_of_others() -> None:
 
 def test_side_by_side_each_computes_with_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("train.ablation.work.cores", lambda: 8)
     assert "OMP_NUM_THREADS" not in environment(1)
     assert (environment(3)["OMP_NUM_THREADS"], environment(16)["OMP_NUM_THREADS"]) == ("2", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "5")

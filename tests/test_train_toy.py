@@ -47,7 +47,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy, "QUICK", SMOKE)
-    monkeypatch.setattr(partner, "cores", lambda: 1)
+    monkeypatch.setattr("train.commands.toy.cores", lambda: 1)
     monkeypatch.setattr(toy, "ensure_training_data", lambda plan: root)
     for name, value in arithmetic.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # as the command would, which in a test's process must not outlast the test

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cores import cores
 from benchmarks.errors import UserError
 from benchmarks.records import ImageRef, Prompt
 from model.kinds import KINDS, kinds_by_layer, read_layers
@@ -205,8 +206,6 @@ class AkiPredictor:
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
-            from ..run.distributed import cores
-
             self._threads = ThreadPoolExecutor(max_workers=min(cores(), MOST_THREADS), thread_name_prefix="pictures")
         return self._threads
 

@@ -55,14 +55,6 @@ def find_world() -> World:
     return World(rank, size, local_rank, joins=size > 1 or bool(array or index), job=job)
 
 
-def cores() -> int:
-    """How many of the machine's cores are this process's share: what its scheduler allows it, over those beside it."""
-    allowed = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "")  # torchrun's, which binds nobody to cores
-    return max(1, min(free, int(allowed) if allowed.isdecimal() else free // int(beside or 1)))
-
-
 def _values(*names: str) -> list[str] | None:
     """All of them, or None."""
     found = [os.environ.get(name, "") for name in names]

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from aki_eval.predictors.aki import AkiPredictor
-from aki_eval.run.distributed import cores
+from benchmarks.cores import cores
 from benchmarks.records import ImageRef
 from model.image_processing_aki import AkiImageProcessor
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import complain
+from benchmarks.cores import cores
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
 
@@ -44,7 +45,7 @@ def environment(num_workers: int) -> dict[str, str]:
     """Of one of so many processes: side by side each computes with its share of the cores."""
     own = dict(os.environ)
     if num_workers > 1:
-        own.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_workers)))
+        own.setdefault("OMP_NUM_THREADS", str(max(1, cores() // num_workers)))
     return own
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.asked_about import read_questions
+from benchmarks.cores import cores
 from benchmarks.data.root import TOY_TEST
 from benchmarks.errors import UserError
 from benchmarks.files import out_folder
@@ -144,9 +144,9 @@ def parse_steps(text: str) -> list[int]:
 
 def check_jobs(num_jobs: int, *, is_toy: bool) -> None:
     """Raises UserError for more trainings at once than there are cores; on real data GPUs may be anywhere."""
-    cores = os.cpu_count() or 1
-    if is_toy and num_jobs > cores:
-        raise UserError(f"--jobs {num_jobs}: this machine has {cores} cores, and every training on the toy takes one")
+    if is_toy and num_jobs > cores():
+        found = f"there are {cores()} cores for this process"
+        raise UserError(f"--jobs {num_jobs}: {found}, and every training on the toy takes one")
 
 
 def check_launch(launch: str, *, is_toy: bool) -> None:

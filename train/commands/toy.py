@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cores import cores
 from benchmarks.files import out_folder
 
 from .options import Attention, check_writable, say
@@ -31,7 +32,6 @@ def toy(
 
     choose_kernels()  # before anything imports torch
     from ..toy.build import FULL, QUICK, train_toy
-    from ..toy.partner import cores
 
     seconds = train_toy(out, FULL if full else QUICK, attention=attention, seed=seed, processes=min(2, cores()))
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())

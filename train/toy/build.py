@@ -112,7 +112,6 @@ def _train(out: Path, plan: ToyPlan, attention: str, seed: int, partner: Partner
     record, logs, digests = out / "training", {}, {}
     record.mkdir(parents=True, exist_ok=True)
     environment = arithmetic.describe()
-    reading = 0 if partner is None else 1  # processes that read ahead
     clock = Clock()
     data_root = ensure_training_data(plan)
     clock("data")
@@ -125,7 +124,7 @@ def _train(out: Path, plan: ToyPlan, attention: str, seed: int, partner: Partner
         processor,
         data_root=data_root,
         out=record,
-        machine=Machine(micro_batch=32, cpu=True, workers=reading),
+        machine=Machine(micro_batch=32, cpu=True),
     )
     digests["captions"] = arithmetic.weights_digest(model)
     clock("captions")
@@ -138,7 +137,7 @@ def _train(out: Path, plan: ToyPlan, attention: str, seed: int, partner: Partner
         processor,
         data_root=data_root,
         out=record,
-        machine=Machine(micro_batch=16, cpu=True, workers=reading),
+        machine=Machine(micro_batch=16, cpu=True),
         pictures=pictures,
         make_trainer=AkiTrainer if partner is None else partial(PairedTrainer, partner=partner),
     )

@@ -191,11 +191,6 @@ def learned(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _write(what: Any, pipe: IO[bytes]) -> None:
     pickle.dump(what, pipe, protocol=5)
     pipe.flush()
