@@ -14,7 +14,7 @@ from .draw import Drawer, Drawn
 from .questions import Question
 from .render import image, pixels
 from .scene import COLORS, IMAGE_SIZE, SHAPES, SIZES, Digit, Scene, Split, Thing, scenes
-from .tables import TABLES, ensure_tables
+from .tables import TABLES, default_root, ensure_tables
 from .training import write_training_data
 from .training.laboratory import write_laboratory_data
 from .version import VERSION
@@ -36,6 +36,7 @@ __all__ = [
     "Split",
     "Thing",
     "caption",
+    "default_root",
     "description",
     "ensure_tables",
     "image",

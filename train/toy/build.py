@@ -113,11 +113,13 @@ def _train(out: Path, plan: ToyPlan, attention: str, seed: int, partner: Partner
     record.mkdir(parents=True, exist_ok=True)
     environment = arithmetic.describe()
     clock = Clock()
-    data_root = ensure_training_data(plan)
-    clock("data")
+    if partner is not None:
+        partner.prepare(plan)
     model, processor, logs["vision"] = untrained(plan, seed, record, attention)
     digests["vision"] = arithmetic.weights_digest(model.model.vision_tower)
     clock("vision")
+    data_root = ensure_training_data(plan)
+    clock("data")
     logs["captions"] = run_stage(
         caption_stage(plan, seed, "causal" if KINDS[attention].question_reaches_image else attention),
         model,

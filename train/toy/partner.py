@@ -1,5 +1,8 @@
 """A second process that computes the gradients of half of each step's micro-batches, so that two cores train one toy.
 
+Before, while the vision tower and captions are trained, it writes what this machine lacks of the toy world: the
+training data, and the tables with which the model will be evaluated.
+
 The weights stay the same to the bit. A micro-batch's gradient does not depend on the process that computes it, and the
 sum over a step is taken here, in the order of the micro-batches, as a single process takes it. (Two threads would cut
 sums elsewhere; see `arithmetic`.) That holds for two processes with the same kernels, and a process that had computed
@@ -9,13 +12,16 @@ differs the partner is left out.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
@@ -23,14 +29,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import toy_world
 from model import AkiForConditionalGeneration
 
 from ..recipe import Stage
 from ..run_stage import prepare_model
 from ..trainer import AkiTrainer
 from . import arithmetic
+from .plan import ToyPlan
+from .prepared import ensure_training_data
 
 Arrays = list[np.ndarray | None]
+PIPE_SIZE = 2**20
+"""Weights and gradients are 2 MB each; through 64 KB at a time a step takes 3 to 5 % longer."""
 
 
 class Gradient(NamedTuple):
@@ -52,6 +63,9 @@ class Partner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(AttributeError, OSError):  # Linux alone lets a pipe be wider, and may have no more to give
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)  # type: ignore[arg-type]  # a pipe
         self._there = True
         self._tried = False
 
@@ -65,6 +79,10 @@ class Partner:
             with suppress(BrokenPipeError):  # what was still to be written has no reader any more
                 pipe.close()  # type: ignore[union-attr]  # both are pipes
         self._process.wait()
+
+    def prepare(self, plan: ToyPlan) -> None:
+        """It writes the toy world's files. Nobody waits for it: who needs one that is missing then writes it."""
+        self._send(plan)
 
     def begin(self, stage: Stage, model: Any) -> None:
         """What is trained next: its settings, and all weights, those that nothing will change among them."""
@@ -112,9 +130,11 @@ class Partner:
 
 
 class PairedTrainer(AkiTrainer):
-    """A step's micro-batches of middling length are its partner's, the others its own: about as much work for both.
+    """The shortest and the longest of a step's micro-batches are its partner's, those between its own.
 
-    All of its own are computed before the partner is waited for.
+    That is about as much work for both: this process has the optimizer's step besides.
+
+    All of its own are computed, and the next step's are drawn, before the partner is waited for.
     """
 
     def __init__(self, *, partner: Partner, **kwargs: Any) -> None:
@@ -124,14 +144,18 @@ class PairedTrainer(AkiTrainer):
         self._batches: list[dict[str, Any]]
         self._gradients: list[Gradient | None]
         self._place = 0
+        self._samples = ReadAhead(iter(()))
         partner.begin(self.stage, self.model)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
-        self._batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._samples.source is not epoch_iterator:
+            self._samples = ReadAhead(epoch_iterator)
+        self._batches, num_items = super().get_batch_samples(self._samples, num_batches, device)
         self._place = 0
-        self.partner.give(self.model, self._batches[shared(len(self._batches))], num_items)
+        given = [self._batches[place] for place in shared(len(self._batches))]
+        self.partner.give(self.model, given, num_items)
         return self._batches, num_items
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
@@ -147,13 +171,13 @@ class PairedTrainer(AkiTrainer):
 
     def _compute(self, model: Any, num_items: Any) -> list[Gradient | None]:
         """The step's gradients, in the order of its micro-batches; None where the partner was to compute one."""
-        places = range(len(self._batches))
-        given = places[shared(len(places))]
-        gradients: list[Gradient | None] = [None for _ in places]
-        for place in places:
+        given = shared(len(self._batches))
+        gradients: list[Gradient | None] = [None for _ in self._batches]
+        for place, batch in enumerate(self._batches):
             if place not in given:
-                loss = self._by_itself(model, self._batches[place], num_items)
+                loss = self._by_itself(model, batch, num_items)
                 gradients[place] = taken_out(loss, learned(model))
+        self._samples.read(len(self._batches))
         for place, gradient in zip(given, self.partner.take(), strict=False):
             gradients[place] = gradient
         return gradients
@@ -163,10 +187,27 @@ class PairedTrainer(AkiTrainer):
         return loss
 
 
-def shared(num_batches: int) -> slice:
-    """The partner's part of a step's micro-batches: half of them, from the middle."""
-    start = (num_batches + 1) // 4
-    return slice(start, start + num_batches // 2)
+class ReadAhead:
+    """An iterator that can be told to read on already."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self.source = source
+        self._read: deque[Any] = deque()
+
+    def read(self, number: int) -> None:
+        self._read.extend(islice(self.source, number))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return self._read.popleft() if self._read else next(self.source)
+
+
+def shared(num_batches: int) -> list[int]:
+    """The partner's places among a step's micro-batches: half of them, from both ends, the last one first of all."""
+    own = range(num_batches // 4, num_batches // 4 + (num_batches + 1) // 2)
+    return [place for place in range(num_batches) if place not in own]
 
 
 def taken_out(loss: Tensor, parameters: Iterable[torch.nn.Parameter]) -> Gradient:
@@ -206,7 +247,11 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
                 request = pickle.load(source)
             except EOFError:
                 return
-            if isinstance(request[0], Stage):
+            if isinstance(request, ToyPlan):
+                with suppress(OSError):  # a full disk; the training will say so, as it tries the same
+                    ensure_training_data(request)
+                    toy_world.ensure_tables()
+            elif isinstance(request[0], Stage):
                 stage, config, weights = request
                 model = AkiForConditionalGeneration(config)
                 model.load_state_dict({name: torch.from_numpy(each) for name, each in weights.items()})

@@ -20,7 +20,8 @@ WRITERS: dict[World, Callable[..., None]] = {
 
 def ensure_training_data(plan: ToyPlan) -> Path:
     """The plan's captions and instruction sets, written once under the user's cache folder."""
-    root = toy_world.ensure_tables().parent / toy_world.VERSION / plan.key
+    root = toy_world.default_root() / plan.key
+    root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f"{root.name}.lock")):  # several starts at once wait for the first one's
         if not root.exists():
             half = root.with_name(f"{root.name}.half")  # also what a killed start left
