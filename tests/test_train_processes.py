@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -200,6 +201,32 @@ def test_each_process_writes_its_part_of_a_sharded_model(root: Path, short: Path
     run(3, root, tmp_path, "short", "fsdp")
     assert len(list((tmp_path / "sft" / "model").glob("*.safetensors"))) == 3
     assert_near(result(short), result(tmp_path), start=weights(parts()[0]))
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed: pip install '.[lora]'")
+def test_adapters_are_merged_by_the_processes_that_write_the_weights(root: Path, tmp_path: Path) -> None:
+    """To the bit what one process gathers and merges; three that shard go on from it."""
+    run(1, root, tmp_path / "alone", "lora")
+    out = tmp_path / "sharded"
+    run(2, root, out, "lora", "fsdp", "gathers", "die=3", fails=True)
+    checkpoint, gathered = (out / "sft" / name for name in ("checkpoint-3", "gathered-3"))
+    (expected,) = (load_file(path) for path in gathered.glob("*.safetensors"))
+    held = [load_file(path) for path in sorted(checkpoint.glob("*.safetensors"))]
+    assert_same(read_weights(checkpoint), expected)
+    sizes = [sum(tensor.nbytes for tensor in part.values()) for part in held]
+    assert len(sizes) == 2
+    assert max(sizes) <= 0.51 * sum(sizes)
+    metadata = json.loads((checkpoint / INDEX).read_text())["metadata"]
+    assert metadata == {"total_parameters": parts()[0].num_parameters(), "total_size": sum(sizes)}
+    assert_same(weights(load_parts(checkpoint).model), expected)
+
+    run(3, root, out, "lora", "fsdp")
+    assert_near(result(tmp_path / "alone"), result(out), start=weights(parts()[0]))
+    (adapter,) = (out / "sft" / "model").glob("*/adapter_model.safetensors")
+    known = load_file(tmp_path / "alone" / "sft" / "model" / adapter.parent.name / adapter.name)
+    found = load_file(adapter)
+    assert found.keys() == known.keys()
+    assert all(torch.allclose(found[name], known[name], atol=1e-5) for name in known)
 
 
 def test_a_part_that_cannot_be_written_ends_all_with_one_line(root: Path, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.distributed.fsdp import fully_shard
 from train_helpers import assert_same, parts, weights
 
 from benchmarks.errors import UserError
 from model import AkiConfig, AkiForConditionalGeneration
+from train.state import load_weights
 from train.weights import INDEX, clear_weights, dealt, own_part
 from train.writing import Writing
 
@@ -48,6 +49,15 @@ def test_names_are_those_of_save_pretrained(tied: bool, group: None, tmp_path: P
     written = load_file(tmp_path / "model-00001-of-00001.safetensors")
     assert ("lm_head.weight" in written) != tied
     assert_same(written, load_file(tmp_path / "plain" / "model.safetensors"))
+    for parameter in model.parameters():
+        parameter.detach().to_local().zero_()  # type: ignore[attr-defined]  # a shard
+    load_weights(model, tmp_path, sharded=True)
+    own_part(model).write(tmp_path / "plain")
+    assert_same(load_file(tmp_path / "plain" / "model-00001-of-00001.safetensors"), written)
+    (tmp_path / "plain" / "model.safetensors").unlink()
+    save_file({"more": torch.zeros(1)}, tmp_path / "plain" / "more.safetensors")
+    with pytest.raises(UserError, match=r"plain: weights of another model \(more is unknown\)"):
+        load_weights(model, tmp_path / "plain", sharded=True)
     model.config.save_pretrained(tmp_path)
     assert_same(weights(AkiForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32)), before)
 

@@ -27,6 +27,7 @@ from train_helpers import machine, parts, pretrain, sft
 
 from train import run_recipe as recipes
 from train import run_stage as stages
+from train.lora import merged
 from train.recipe import Ema, Lora, ModelChoice, Recipe, Validation
 from train.run_recipe import Parts, run_recipe
 from train.stopping import Stopped
@@ -78,6 +79,8 @@ class Telling(AkiTrainer):
         if self.gathers and self.state.global_step == self.last:
             gathered = self.accelerator.get_state_dict(self.model)
             if self.is_world_process_zero():
+                if self.stage.lora is not None:
+                    gathered = merged(gathered, self.stage.lora)
                 self.model.save_pretrained(
                     Path(self.args.output_dir, f"gathered-{self.state.global_step}"), state_dict=gathered
                 )

@@ -74,12 +74,15 @@ def merged(state: Mapping[str, torch.Tensor], lora: Lora) -> dict[str, torch.Ten
         stem, base, kind = name.rpartition(".base_layer.")
         if base and kind == "weight":
             low, high = (state[f"{stem}.lora_{part}.{NAME}.weight"] for part in "AB")
-            plain[f"{stem}.{kind}"] = tensor + lora.alpha / lora.rank * (high @ low)
-        elif base:
-            plain[f"{stem}.{kind}"] = tensor
-        elif ".lora_" not in name:
-            plain[name] = tensor
+            tensor = tensor + lora.alpha / lora.rank * (high @ low)
+        if not is_adapter(name):
+            plain[stored_name(name)] = tensor
     return plain
+
+
+def stored_name(name: str) -> str:
+    """A weight's name in a model without adapters; an adapter's is that of the weight it is merged into."""
+    return re.sub(rf"\.(base_layer|lora_[AB]\.{NAME})\.", ".", name)
 
 
 def save_adapter(folder: Path, model: Any, state: Mapping[str, torch.Tensor], lora: Lora) -> None:
@@ -93,7 +96,7 @@ def save_adapter(folder: Path, model: Any, state: Mapping[str, torch.Tensor], lo
     kept = {
         PREFIX + name.replace(f".{NAME}.", "."): tensor.contiguous()
         for name, tensor in state.items()
-        if _is_trained(name)
+        if is_trained(name)
     }
     save_file(kept, folder / WEIGHTS, metadata={"format": "pt"})
 
@@ -127,5 +130,10 @@ def check_base(model: Any, checkpoint: Path) -> None:
                 raise UserError(f"{checkpoint}: its adapters belong to another model; run the stages before it again")
 
 
-def _is_trained(name: str) -> bool:
-    return ".lora_" in name or name.startswith(RESAMPLER)
+def is_adapter(name: str) -> bool:
+    return ".lora_" in name
+
+
+def is_trained(name: str) -> bool:
+    """Adapters, and the resampler beside them."""
+    return is_adapter(name) or name.startswith(RESAMPLER)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
+    get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -23,7 +25,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from benchmarks.errors import UserError
 
-from .weights import read_weights
+from .weights import read_weights, repeated, weight_names
 from .writing import Writing, is_alone
 
 OPTIMIZER = "optimizer"
@@ -61,24 +63,37 @@ def load_weights(
     sharded: bool,
     read: Callable[[Path], dict[str, torch.Tensor]] | None = None,
 ) -> None:
-    """The checkpoint's weights into a model; of a sharded one the first process reads and sends the others their parts.
+    """The checkpoint's weights into a model; of a sharded one each process reads its own parts.
 
     Args:
         model: an AKI, laid out over the processes already if `sharded`.
         checkpoint: the folder.
         sharded: the model's parts are spread over processes.
-        read: what reads the checkpoint's trained weights, where it does not hold all of the model's.
+        read: what reads the checkpoint's trained weights, where it does not hold all of the model's. They are few: the
+            first process reads them and sends the others their parts.
 
     Raises:
         UserError: weights are missing, or of another model.
     """
-    reads = not sharded or torch.distributed.get_rank() == 0
+    if sharded and read is None:
+        _load_parts(model, checkpoint)
+        return
     weights: dict[str, Any] = {}
-    if reads:
+    if not sharded or torch.distributed.get_rank() == 0:
         weights = (read or read_weights)(checkpoint)
         _check_names(model, weights.keys(), checkpoint, trained_only=read is not None)
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=sharded, strict=False)
     set_model_state_dict(model, weights, options=options)
+
+
+def _load_parts(model: torch.nn.Module, checkpoint: Path) -> None:
+    """Each process its own, whoever wrote which file."""
+    _check_names(model, weight_names(checkpoint), checkpoint)
+    state = get_model_state_dict(model)
+    for name in repeated(model):
+        del state[name]
+    load(state, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=is_alone())
+    set_model_state_dict(model, state, options=StateDictOptions(strict=False))
 
 
 def _check_names(

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,7 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         folder = Path(output_dir or self.args.output_dir)
         if self.is_world_process_zero():
             clear_weights(folder)
-        if self.is_fsdp_enabled and self.stage.lora is None:
+        if self.is_fsdp_enabled:
             self._save_parts(folder)
         else:
             super().save_model(str(folder), _internal_call)
@@ -284,6 +284,10 @@ class AkiTrainer(Trainer):  # type: ignore[misc]
         self.writing.together(folder, partial(self._write_part, folder, own_part(self.model)))
 
     def _write_part(self, folder: Path, part: Part) -> None:
+        if self.stage.lora is not None:
+            if part.index is not None:
+                save_adapter(folder / ADAPTER, self.model, part.trained, self.stage.lora)
+            part = replace(part, tensors=merged(part.tensors, self.stage.lora))
         part.write(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from torch.distributed.tensor import DTensor
 
 from benchmarks.files import write_atomically
 from model.files import readable_as_umask_says
+
+from .lora import is_adapter, is_trained, stored_name
 
 FILE = "model-{number:05}-of-{total:05}.safetensors"
 """As the library names the files of a model that it splits."""
@@ -26,11 +29,16 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one process writes: whole tensors in the CPU's memory, by name; the index, if it is the first."""
+    """What one process writes: whole tensors in the CPU's memory, by name; the index, if it is the first.
+
+    In a model with adapters a tensor that they belong to has them beside it, and the first process keeps all that is
+    trained in `trained`: both by the names of that model.
+    """
 
     file: str
     tensors: Mapping[str, torch.Tensor]
     index: Mapping[str, Any] | None
+    trained: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         if self.tensors:  # more processes than tensors: some have none
@@ -49,20 +57,30 @@ def own_part(model: Any) -> Part:
     state: dict[str, Any] = get_model_state_dict(model)
     for name in repeated(model):
         del state[name]
-    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in state.items()}  # whole, of all shards
+    merged_away = {name: tensor for name, tensor in state.items() if is_adapter(name)}
+    sizes = {
+        stored_name(name): tensor.numel() * tensor.element_size()  # whole, of all shards
+        for name, tensor in state.items()
+        if name not in merged_away
+    }
+    num_parameters = model.num_parameters() - sum(tensor.numel() for tensor in merged_away.values())
     owners = dealt(sizes, processes)
     total = len(set(owners.values()))
-    kept = {}
+    kept, trained = {}, {}
+    first_keeps = is_trained if merged_away and rank == 0 else lambda name: False
     for name in list(state):
         tensor = state.pop(name)
         whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.clone()
-        if owners[name] == rank:
+        if owners[stored_name(name)] == rank:
             kept[name] = whole.cpu().contiguous()
+        if first_keeps(name):
+            trained[name] = kept[name] if name in kept else whole.cpu().contiguous()
     index = {
-        "metadata": {"total_parameters": model.num_parameters(), "total_size": sum(sizes.values())},
+        "metadata": {"total_parameters": num_parameters, "total_size": sum(sizes.values())},
         "weight_map": {name: FILE.format(number=owner + 1, total=total) for name, owner in owners.items()},
     }
-    return Part(file=FILE.format(number=rank + 1, total=total), tensors=kept, index=index if rank == 0 else None)
+    file = FILE.format(number=rank + 1, total=total)
+    return Part(file=file, tensors=kept, index=index if rank == 0 else None, trained=trained)
 
 
 def repeated(model: Any) -> set[str]:
@@ -87,6 +105,15 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     for path in sorted(folder.glob("*.safetensors")):
         weights.update(load_file(path))
     return weights
+
+
+def weight_names(folder: Path) -> set[str]:
+    """The names of all weights in a model's folder."""
+    names: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            names.update(file.keys())
+    return names
 
 
 def clear_weights(folder: Path) -> None:

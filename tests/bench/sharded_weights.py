@@ -1,10 +1,10 @@
-"""What saving the weights of a sharded model takes: gathered and written by the first process, and by each its part.
+"""What weights of a sharded model take: saved and read by the first process for all, and by each process its part.
 
     python tests/bench/sharded_weights.py [--processes 2] [--width 768] [--layers 12]
 
-An AKI with a Phi-3 of that size, sharded by FSDP2 over processes on the CPU (gloo). Both ways take turns, twice, in new
-processes, and wait until the files are there. Prints the peak of each process's memory beyond what it held
-before, as a share of the weights, and the seconds.
+An AKI with a Phi-3 of that size, sharded by FSDP2 over processes on the CPU (gloo). Both ways of saving and both of
+reading take turns, twice, in new processes, and wait until all is there. Prints the peak of each process's memory
+beyond what it held before, as a share of the weights, and the seconds.
 """
 
 from __future__ import annotations
@@ -22,13 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
 from torch.distributed.fsdp import fully_shard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.checkpoints import build
 
-from train.weights import own_part
+from train.state import load_weights
+from train.weights import own_part, read_weights
 
 
 def gathered(model: Any, folder: Path) -> None:
@@ -41,6 +46,17 @@ def gathered(model: Any, folder: Path) -> None:
 
 def in_parts(model: Any, folder: Path) -> None:
     own_part(model).write(folder)
+
+
+def read_by_the_first(model: Any, folder: Path) -> None:
+    """Who sends the others their parts: as torch does it."""
+    state = read_weights(folder) if torch.distributed.get_rank() == 0 else {}
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+    set_model_state_dict(model, state, options=options)
+
+
+def read_in_parts(model: Any, folder: Path) -> None:
+    load_weights(model, folder, sharded=True)
 
 
 def memory(what: str) -> int:
@@ -73,6 +89,8 @@ def work(
     for layer in model.model.language_model.layers:
         fully_shard(layer)
     fully_shard(model)
+    if way in READING:
+        in_parts(model, folder)
     mine = torch.tensor(measured(way, model, folder), dtype=torch.float64)
     everybody = [torch.empty_like(mine) for _ in range(processes)]
     torch.distributed.all_gather(everybody, mine)
@@ -82,13 +100,17 @@ def work(
     torch.distributed.destroy_process_group()
 
 
+SAVING = (gathered, in_parts)
+READING = (read_by_the_first, read_in_parts)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--processes", type=int, default=2)
     options.add_argument("--width", type=int, default=768)
     options.add_argument("--layers", type=int, default=12)
     chosen = options.parse_args()
-    for way in (gathered, in_parts) * 2:
+    for way in (*SAVING, *READING) * 2:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
