@@ -1,6 +1,7 @@
 """The weights of a model that FSDP shards, in a file of each process: together what `from_pretrained` reads.
 
-No process holds more than its own part and one tensor that is being put together.
+No process holds more than its own part and one tensor that is being put together; of a model with adapters the first
+holds all of these, too.
 """
 
 from __future__ import annotations

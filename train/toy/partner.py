@@ -12,7 +12,6 @@ differs the partner is left out.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
 import signal
@@ -64,8 +63,7 @@ class Partner:
             stdout=subprocess.PIPE,
         )
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(AttributeError, OSError):  # Linux alone lets a pipe be wider, and may have no more to give
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)  # type: ignore[arg-type]  # a pipe
+            widen(pipe)  # type: ignore[arg-type]  # a pipe
         self._there = True
         self._tried = False
 
@@ -230,6 +228,14 @@ def add(gradient: Gradient, parameters: Iterable[torch.nn.Parameter]) -> None:
 def learned(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:
     """The parameters that take gradients, always in the same order."""
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def widen(pipe: IO[bytes]) -> None:
+    """Lets more be in the pipe at once, where that can be had: Linux alone has a way, and may refuse."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
 
 def _write(what: Any, pipe: IO[bytes]) -> None:
