@@ -358,7 +358,7 @@ def test_a_budget_too_small_for_one_row_is_one_line() -> None:
         (["--rows", "diagonal"], "--rows 'diagonal': expected all"),
         (["--steps", "10,0"], "--steps '10,0': expected numbers from 1 to"),
         (["--cross", "mma,diagonal"], "--cross 'mma,diagonal': unknown kind 'diagonal'"),
-        (["--jobs", "1000"], "--jobs 1000: this machine has"),
+        (["--jobs", "1000"], "--jobs 1000: there are"),
         (["--launch", "srun"], "--launch 'srun': the toy trains on this machine"),
         (["--inside", "/nowhere"], "--inside '/nowhere' does not say which object"),
         (["--bench", "nobodys"], "--bench: unknown benchmark 'nobodys'"),
