@@ -89,10 +89,13 @@ class Partner:
         self._send((stage, model.config, {name: each.numpy() for name, each in model.state_dict().items()}))
 
     def give(
-        self, model: torch.nn.Module, batches: Sequence[dict[str, Tensor]], num_items: Tensor | int | None
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        batches: Sequence[dict[str, Tensor]],
+        num_items: Tensor | int | None,
     ) -> None:
         """Micro-batches of a step, with the weights that they are to be answered with."""
-        weights = [parameter.detach().numpy() for parameter in learned(model)]
+        weights = [parameter.detach().numpy() for parameter in parameters]
         self._send((weights, [{name: each.numpy() for name, each in batch.items()} for batch in batches], num_items))
 
     def take(self) -> list[Gradient]:
@@ -143,6 +146,7 @@ class PairedTrainer(AkiTrainer):
         self._gradients: list[Gradient | None]
         self._place = 0
         self._samples = ReadAhead(iter(()))
+        self._learned = learned(self.model)
         partner.begin(self.stage, self.model)
 
     def get_batch_samples(
@@ -153,7 +157,7 @@ class PairedTrainer(AkiTrainer):
         self._batches, num_items = super().get_batch_samples(self._samples, num_batches, device)
         self._place = 0
         given = [self._batches[place] for place in shared(len(self._batches))]
-        self.partner.give(self.model, given, num_items)
+        self.partner.give(self._learned, given, num_items)
         return self._batches, num_items
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
@@ -164,7 +168,7 @@ class PairedTrainer(AkiTrainer):
         self._place += 1
         if gradient is None:  # the partner is gone
             return self._by_itself(model, inputs, num_items_in_batch)
-        add(gradient, learned(model))
+        add(gradient, self._learned)
         return torch.from_numpy(gradient.loss)
 
     def _compute(self, model: Any, num_items: Any) -> list[Gradient | None]:
@@ -174,7 +178,7 @@ class PairedTrainer(AkiTrainer):
         for place, batch in enumerate(self._batches):
             if place not in given:
                 loss = self._by_itself(model, batch, num_items)
-                gradients[place] = taken_out(loss, learned(model))
+                gradients[place] = taken_out(loss, self._learned)
         self._samples.read(len(self._batches))
         for place, gradient in zip(given, self.partner.take(), strict=False):
             gradients[place] = gradient
@@ -225,9 +229,9 @@ def add(gradient: Gradient, parameters: Iterable[torch.nn.Parameter]) -> None:
             parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
 
 
-def learned(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:
+def learned(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """The parameters that take gradients, always in the same order."""
-    return (parameter for parameter in model.parameters() if parameter.requires_grad)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def widen(pipe: IO[bytes]) -> None:
@@ -271,7 +275,7 @@ def gradients_of(
     model: Any, weights: Sequence[np.ndarray], batches: Sequence[dict[str, np.ndarray]], num_items: Any
 ) -> Iterator[Gradient]:
     """Each micro-batch's gradient, with these weights, as `Trainer.training_step` computes it."""
-    parameters = list(learned(model))
+    parameters = learned(model)
     with torch.no_grad():
         for parameter, array in zip(parameters, weights, strict=True):
             parameter.copy_(torch.from_numpy(array))
