@@ -58,24 +58,27 @@ def own_part(model: Any) -> Part:
     state: dict[str, Any] = get_model_state_dict(model)
     for name in repeated(model):
         del state[name]
-    merged_away = {name: tensor for name, tensor in state.items() if is_adapter(name)}
+    adapters = [name for name in state if is_adapter(name)]
     sizes = {
         stored_name(name): tensor.numel() * tensor.element_size()  # whole, of all shards
         for name, tensor in state.items()
-        if name not in merged_away
+        if not is_adapter(name)
     }
-    num_parameters = model.num_parameters() - sum(tensor.numel() for tensor in merged_away.values())
+    num_parameters = model.num_parameters() - sum(state[name].numel() for name in adapters)
     owners = dealt(sizes, processes)
     total = len(set(owners.values()))
     kept, trained = {}, {}
-    first_keeps = is_trained if merged_away and rank == 0 else lambda name: False
+    keeps_trained = bool(adapters) and rank == 0
     for name in list(state):
         tensor = state.pop(name)
         whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.clone()
-        if owners[stored_name(name)] == rank:
-            kept[name] = whole.cpu().contiguous()
-        if first_keeps(name):
-            trained[name] = kept[name] if name in kept else whole.cpu().contiguous()
+        of_part, of_adapters = owners[stored_name(name)] == rank, keeps_trained and is_trained(name)
+        if of_part or of_adapters:
+            whole = whole.cpu().contiguous()
+        if of_part:
+            kept[name] = whole
+        if of_adapters:
+            trained[name] = whole
     index = {
         "metadata": {"total_parameters": num_parameters, "total_size": sum(sizes.values())},
         "weight_map": {name: FILE.format(number=owner + 1, total=total) for name, owner in owners.items()},

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.files import write_atomically
 
+from .learning_curves import LearningCurve, draw
 from .plan import AblationPlan
 from .results import BASES, SKILLS, mean_cell, share_right
 from .rows import AblationRow
@@ -160,26 +161,14 @@ STYLES = ("-", "--", ":", "-.")
 
 def _draw_curves(report: Path, budgets: Sequence[TrainedBudget], rows: Sequence[AblationRow]) -> bool:
     """`curves.png`: means over seeds, a colour for each row, a kind of line for each budget. False without any."""
-    from matplotlib.figure import Figure
-
     found = [(each, report / each.folder.name / "curves.json") for each in budgets]
     known = [(each, json.loads(path.read_text("utf-8"))) for each, path in found if path.is_file()]
     if not known:
         return False
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
-    axes = figure.subplots()
-    for style, (budget, curves) in zip(cycle(STYLES), known, strict=False):
-        for place, row in enumerate(rows):
-            by_step: dict[int, list[float]] = {}
-            for points in curves.get(row.name, {}).values():
-                for step, value in points:
-                    by_step.setdefault(step, []).append(100 * value)
-            values = [mean(by_step[step]) for step in sorted(by_step)]
-            label, colour = f"{row.name}, {budget.plan.sft_steps:,} steps", f"C{place % 10}"
-            if values:
-                axes.plot(sorted(by_step), values, style, marker="o", markersize=3, color=colour, label=label)
-    axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
-    axes.grid(visible=True, alpha=0.3)
-    figure.legend(loc="outside lower center", fontsize=6, ncols=4)
-    figure.savefig(report / "curves.png", dpi=120)
+    curves = [
+        LearningCurve(f"{row.name}, {budget.plan.sft_steps:,} steps", seeds.get(row.name, {}), f"C{place % 10}", style)
+        for style, (budget, seeds) in zip(cycle(STYLES), known, strict=False)
+        for place, row in enumerate(rows)
+    ]
+    draw(report / "curves.png", curves, height=5.5, font_size=6, marker_size=3)
     return True

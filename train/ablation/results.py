@@ -14,6 +14,7 @@ from benchmarks.files import write_atomically
 from benchmarks.toy_world.tables.skills import SKILLS_TABLE
 
 from .cross import INSIDE, METRICS, cross_name
+from .learning_curves import LearningCurve, by_step, draw
 from .plan import AblationPlan
 from .rows import AblationRow
 from .work import aki_eval, run_name
@@ -167,17 +168,18 @@ def _curves(arms: Mapping[str, Sequence[Any]], out: Path, report: Path) -> str:
     if not any(points for seeds in found.values() for points in seeds.values()):
         return ""
     write_atomically(report / "curves.json", json.dumps(found, indent=1) + "\n")
-    _draw(report / "curves.png", found)
+    curves = [
+        LearningCurve(name, seeds, f"C{place % 10}", "-" if place < 10 else "--")
+        for place, (name, seeds) in enumerate(found.items())
+    ]
+    draw(report / "curves.png", curves, height=5, font_size=7, each_seed=True)
     lines = [
         "| row | steps: share of questions right, in per cent (mean ± standard deviation over seeds) |",
         "|---|---|",
     ]
     for name, seeds in found.items():
-        steps = sorted({step for points in seeds.values() for step, _ in points})
-        values = {
-            step: [100 * dict(points)[step] for points in seeds.values() if step in dict(points)] for step in steps
-        }
-        lines.append(f"| {name} | " + ", ".join(f"{step}: {mean_cell(own)}" for step, own in values.items()) + " |")
+        shown = (f"{step}: {mean_cell(own)}" for step, own in by_step(seeds).items())
+        lines.append(f"| {name} | {', '.join(shown)} |")
     return "\n".join(
         [
             "On the subset of the curve, over tasks without a judge; steps count all stages of a row. Sooner and "
@@ -205,21 +207,3 @@ def share_right(run: Path) -> float:
     if not values:
         raise UserError(f"{run}: no question without a judge is scored there")
     return float(mean(values))
-
-
-def _draw(path: Path, found: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for place, (name, seeds) in enumerate(found.items()):
-        colour = f"C{place % 10}"
-        for points in seeds.values():
-            axes.plot([step for step, _ in points], [100 * value for _, value in points], color=colour, alpha=0.3)
-        steps = sorted({step for points in seeds.values() for step, _ in points})
-        means = [100 * mean(dict(points)[step] for points in seeds.values() if step in dict(points)) for step in steps]
-        axes.plot(steps, means, marker="o", color=colour, label=name, linestyle="-" if place < 10 else "--")
-    axes.set(xlabel="optimizer steps of all stages", ylabel="questions right, per cent")
-    axes.grid(visible=True, alpha=0.3)
-    figure.legend(loc="outside lower center", fontsize=7, ncols=4)
-    figure.savefig(path, dpi=120)

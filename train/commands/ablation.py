@@ -144,9 +144,10 @@ def parse_steps(text: str) -> list[int]:
 
 def check_jobs(num_jobs: int, *, is_toy: bool) -> None:
     """Raises UserError for more trainings at once than there are cores; on real data GPUs may be anywhere."""
-    if is_toy and num_jobs > cores():
-        found = f"there are {cores()} cores for this process"
-        raise UserError(f"--jobs {num_jobs}: {found}, and every training on the toy takes one")
+    if is_toy and num_jobs > (free := cores()):
+        raise UserError(
+            f"--jobs {num_jobs}: there are {free} cores for this process, and every training on the toy takes one"
+        )
 
 
 def check_launch(launch: str, *, is_toy: bool) -> None:

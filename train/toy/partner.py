@@ -133,9 +133,8 @@ class Partner:
 class PairedTrainer(AkiTrainer):
     """The shortest and the longest of a step's micro-batches are its partner's, those between its own.
 
-    That is about as much work for both: this process has the optimizer's step besides.
-
-    All of its own are computed, and the next step's are drawn, before the partner is waited for.
+    That is about as much work for both: this process has the optimizer's step besides. All of its own
+    are computed, and the next step's are drawn, before the partner is waited for.
     """
 
     def __init__(self, *, partner: Partner, **kwargs: Any) -> None:
@@ -207,7 +206,7 @@ class ReadAhead:
 
 
 def shared(num_batches: int) -> list[int]:
-    """The partner's places among a step's micro-batches: half of them, from both ends, the last one first of all."""
+    """The partner's places among a step's micro-batches: half of them, from both ends; of two the longer."""
     own = range(num_batches // 4, num_batches // 4 + (num_batches + 1) // 2)
     return [place for place in range(num_batches) if place not in own]
 

@@ -34,6 +34,7 @@ ALL_TABLES: dict[str, Callable[[Split], Iterator[Entry]]] = {**TABLES, SKILLS_TA
 
 
 def default_root() -> Path:
+    """Where the toy world's files lie: in the user's cache folder, by version."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "aki" / "toy_world" / VERSION
 
